@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Network namespaces: opened once, entered per thread, sockets made inside. */
+#ifndef AMB_NETNS_H
+#define AMB_NETNS_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/addr.h"
+
+/* A namespace held by descriptor. Counted; equal ones have equal dev and ino. */
+struct amb_netns {
+	uint32_t refs;
+	int fd;
+	dev_t dev;
+	ino_t ino;
+};
+
+/* Takes over @fd (of /proc/PID/ns/net or a bind mount); checks that it is a netns. NULL: errno. */
+struct amb_netns *amb_netns_take(int fd);
+/* Opens by path ("/run/netns/x", "/proc/PID/ns/net"). NULL: errno. */
+struct amb_netns *amb_netns_open(const char *path);
+struct amb_netns *amb_netns_get(struct amb_netns *ns);
+void amb_netns_put(struct amb_netns *ns);
+
+/*
+ * Puts the calling thread into @ns (NULL: the agent's own). Free of cost when it is there
+ * already: a thread stays where it was last, so everything that cares says where. 0 or -errno.
+ */
+int amb_netns_enter(struct amb_netns *ns);
+
+#define AMB_MARK 0x539		      /* SO_MARK of every socket in a pod (ztunnel-interop 3.5) */
+#define AMB_SOCK_TRANSPARENT (1u << 0) /* IP_TRANSPARENT and IP_FREEBIND; failure is an error */
+#define AMB_SOCK_LISTENER (1u << 1)    /* SO_REUSEADDR, SO_REUSEPORT; v6 sockets are dual stack */
+#define AMB_SOCK_KEEPALIVE (1u << 2)   /* 180 s / 180 s / 9 */
+
+/*
+ * A non-blocking TCP socket made inside @ns: marked, TCP_NODELAY, congestion control
+ * AMB_CONGESTION (a host's bbr is slow on veth: kernel-facts 3). Returns the descriptor or
+ * -errno.
+ */
+#define AMB_CONGESTION "cubic"
+int amb_netns_socket(struct amb_netns *ns, int family, unsigned int flags);
+
+/* Original destination of a redirected connection (SO_ORIGINAL_DST, v4 and v6). 0 or -errno. */
+int amb_netns_original_dst(int fd, struct amb_endpoint *out);
+
+#endif

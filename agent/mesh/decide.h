@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where a connection goes: the outbound decision (reference section 5), load balancing, and
+ * the validation of what a tunnel asks for (4.5). Pure.
+ */
+#ifndef AMB_DECIDE_H
+#define AMB_DECIDE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ambient/reason.h"
+#include "base/addr.h"
+#include "identity.h"
+#include "state.h"
+
+#define AMB_PORT_OUTBOUND 15001
+#define AMB_PORT_INBOUND_PLAIN 15006
+#define AMB_PORT_HBONE 15008
+#define AMB_PORT_SOCKS5 15080
+
+/* hostname of 253 and ":65535", with NUL */
+#define AMB_AUTHORITY_MAX 264
+
+enum amb_protocol { AMB_PROTO_TCP, AMB_PROTO_HBONE, AMB_PROTO_DOUBLE_HBONE };
+
+struct amb_decision {
+	enum amb_way way; /* PASSTHROUGH, TUNNEL or DENY (user-tier tables only) */
+	enum amb_reason reason;
+	enum amb_protocol protocol;
+	struct amb_endpoint dial; /* where the TCP connection goes */
+	const char *resolve;	  /* not NULL: dial.addr must be resolved from this name first */
+	char authority[AMB_AUTHORITY_MAX]; /* of the (inner) CONNECT; "" for TCP */
+	struct amb_identset expect;	   /* identities the TLS peer may have */
+	struct amb_identset expect_inner;  /* double HBONE: those of the inner peer */
+	/* for telemetry; references, NULL when not known */
+	struct amb_workload *workload; /* chosen destination (or waypoint/gateway when via) */
+	struct amb_service *service;   /* service that was addressed */
+	bool via_waypoint;
+};
+
+/*
+ * Decides for a connection of @src to @dst. @src NULL is refused (NO_SOURCE). Does its own
+ * read section and retries. Never fails: an error is way DENY with a reason. The caller
+ * releases @out.
+ */
+void amb_decide_outbound(const struct amb_state *st, const struct amb_workload *src,
+			 const struct amb_endpoint *dst, struct amb_decision *out);
+void amb_decision_release(struct amb_decision *d);
+
+enum amb_authority_kind { AMB_AUTHORITY_ADDR, AMB_AUTHORITY_HOST };
+struct amb_authority {
+	enum amb_authority_kind kind;
+	struct amb_endpoint addr;   /* kind ADDR; port always */
+	char host[AMB_AUTHORITY_MAX]; /* kind HOST, lower case */
+};
+/* Reads "v4:port", "[v6]:port" or "host:port" of @len bytes. 0 or -EINVAL. */
+int amb_authority_parse(const char *text, size_t len, struct amb_authority *out);
+
+/* What an inbound tunnel asks for becomes a target, or an HTTP status (reference 4.4, 4.5). */
+struct amb_inbound {
+	int status; /* 200: connect; else 400, 503 with reason */
+	enum amb_reason reason;
+	struct amb_endpoint target;
+	bool proxy;		      /* send a PROXY v2 header first */
+	struct amb_endpoint proxy_dst; /* destination said in that header */
+	struct amb_service *service;   /* reference, the service addressed when known */
+};
+
+/*
+ * @local: the workload that owns the listener; NULL gives 503 NO_DESTINATION. @conn_dst: the
+ * tunnel connection's own local address. @forwarded_host: host of the forwarded header, may
+ * be NULL (telemetry: the service). Own read section. The caller releases @out.
+ */
+void amb_decide_inbound(const struct amb_state *st, const struct amb_workload *local,
+			const struct amb_endpoint *conn_dst, const struct amb_authority *authority,
+			const char *forwarded_host, struct amb_inbound *out);
+void amb_inbound_release(struct amb_inbound *in);
+
+/* True for the agent's own ports (self-call guard, 4.1). */
+bool amb_decide_own_port(uint16_t port);
+
+#endif

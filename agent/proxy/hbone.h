@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * HBONE connections and streams: HTTP/2 CONNECT in mutual TLS, bytes moved between a stream
+ * and an application socket without a copy of our own (reference/byte-path). All of a
+ * connection and its streams live on one worker thread.
+ *
+ * Layers: record.c (bytes protected), h2.c (frames as pure codec), hbone.c (connection:
+ * handshake, frames, windows, pings), stream.c (stream <-> application socket).
+ */
+#ifndef AMB_HBONE_H
+#define AMB_HBONE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ambient/reason.h"
+#include "base/addr.h"
+#include "base/loop.h"
+#include "mesh/baggage.h"
+#include "mesh/decide.h"
+#include "mesh/identity.h"
+#include "proxy/tls.h"
+
+struct amb_hbone;  /* a connection */
+struct amb_stream; /* a CONNECT stream */
+struct amb_cred;
+struct amb_bytes; /* the thread's buffers */
+
+/* HTTP/2 settings and limits (ztunnel-interop 4.6); configuration, same for all connections. */
+struct amb_hbone_config {
+	uint32_t stream_window;	   /* 4 MiB */
+	uint32_t conn_window;	   /* 16 MiB */
+	uint32_t frame_size;	   /* 1 MiB: largest frame we accept */
+	uint32_t max_streams;	   /* 200: peers may open at once */
+	uint64_t ping_interval_ns; /* 10 s */
+	uint64_t ping_timeout_ns;  /* 20 s */
+	uint64_t handshake_timeout_ns; /* 10 s, inbound and outbound */
+};
+extern const struct amb_hbone_config amb_hbone_defaults;
+
+/* Buffers of one thread: borrowed while bytes move, returned when idle, bounded. */
+struct amb_bytes *amb_bytes_create(struct amb_loop *loop, const struct amb_hbone_config *config);
+void amb_bytes_destroy(struct amb_bytes *b);
+
+/* Header fields of a CONNECT; strings are valid during the call only, NULL when absent. */
+struct amb_hbone_request {
+	const char *method;
+	const char *authority;
+	size_t authority_len;
+	const char *forwarded;
+	const char *traceparent;
+	const char *forwarded_network; /* x-forwarded-network */
+	struct amb_baggage baggage;
+	bool has_baggage;
+	bool bad; /* not a well formed CONNECT: answer 400 */
+};
+
+struct amb_hbone_ops {
+	/* Handshake done, settings sent; the peer is known. */
+	void (*up)(struct amb_hbone *c, void *owner);
+	/* Server: a request; answer now or later by accept, reject or reset. */
+	void (*request)(struct amb_hbone *c, void *owner, struct amb_stream *s,
+			const struct amb_hbone_request *req);
+	/* Client: slots became free, more, or none (GOAWAY): see amb_hbone_slots. */
+	void (*room)(struct amb_hbone *c, void *owner);
+	/*
+	 * The end; after the closed() of each of its streams. The object is freed after this
+	 * call. @reason NONE for a peaceful end. @text may be NULL.
+	 */
+	void (*closed)(struct amb_hbone *c, void *owner, enum amb_reason reason, const char *text);
+};
+
+/*
+ * A connection over @fd (connected, or connecting for the client; owned from here on, closed
+ * on failure too). References are taken on @cred and @expect. NULL: errno; no callback then.
+ */
+struct amb_hbone *amb_hbone_client(struct amb_bytes *b, int fd, struct amb_cred *cred,
+				   const struct amb_identset *expect,
+				   const struct amb_hbone_ops *ops, void *owner);
+struct amb_hbone *amb_hbone_server(struct amb_bytes *b, int fd, struct amb_cred *cred,
+				   const struct amb_hbone_ops *ops, void *owner);
+
+bool amb_hbone_is_up(const struct amb_hbone *c);
+/* After up. */
+const struct amb_tls_peer *amb_hbone_peer(const struct amb_hbone *c);
+struct amb_cred *amb_hbone_cred(const struct amb_hbone *c);
+unsigned int amb_hbone_streams(const struct amb_hbone *c);
+/*
+ * Streams that may be opened now: follows the peer's SETTINGS (100 before they come), 0 after
+ * GOAWAY, near the record limit, or when closing.
+ */
+unsigned int amb_hbone_slots(const struct amb_hbone *c);
+size_t amb_hbone_memory(const struct amb_hbone *c);
+
+/* Graceful end: GOAWAY, existing streams go on, closed() when the last is done. */
+void amb_hbone_drain(struct amb_hbone *c);
+/* At once: streams are reset with @reason, closed() comes before this returns. */
+void amb_hbone_abort(struct amb_hbone *c, enum amb_reason reason, const char *text);
+
+struct amb_stream_ops {
+	/* Client: the answer; 200 has begun to relay already. @baggage NULL when none came. */
+	void (*response)(struct amb_stream *s, void *owner, int status,
+			 const struct amb_baggage *baggage);
+	/*
+	 * The end, once, whatever happened; the application socket is closed (reset when the
+	 * stream ended by error) and the stream is freed after the call. Byte counts are still
+	 * readable. @reason NONE when both sides ended properly.
+	 */
+	void (*closed)(struct amb_stream *s, void *owner, enum amb_reason reason, const char *text);
+};
+
+/* Header fields to send with a CONNECT; all but authority may be NULL. Copied. */
+struct amb_stream_headers {
+	const char *authority, *baggage, *forwarded, *traceparent, *forwarded_network;
+};
+
+/*
+ * Client: opens a stream for application socket @fd (owned from here on; reading starts with
+ * the 200). Needs amb_hbone_slots() > 0. NULL: errno, and @fd is untouched.
+ */
+struct amb_stream *amb_stream_open(struct amb_hbone *c, int fd, const struct amb_stream_headers *h,
+				   const struct amb_stream_ops *ops, void *owner);
+
+/* Server: who hears of this stream's end; to be set within request(). */
+void amb_stream_set_owner(struct amb_stream *s, const struct amb_stream_ops *ops, void *owner);
+/* Server: 200 with @baggage (may be NULL), then relay to connected @fd (owned). 0 or -errno. */
+int amb_stream_accept(struct amb_stream *s, int fd, const char *baggage);
+/* Server: an error status with END_STREAM; then closed() with @reason. */
+void amb_stream_reject(struct amb_stream *s, int status, enum amb_reason reason);
+/* Either side: RST_STREAM with HTTP/2 @code, app socket reset; closed() before it returns. */
+void amb_stream_abort(struct amb_stream *s, uint32_t code, enum amb_reason reason);
+
+/* Payload bytes so far: @to_app from the tunnel to the application, @from_app the reverse. */
+void amb_stream_bytes(const struct amb_stream *s, uint64_t *to_app, uint64_t *from_app);
+struct amb_hbone *amb_stream_conn(const struct amb_stream *s);
+
+/* Two plaintext sockets joined, same rules: back-pressure, half-close and reset carried. */
+struct amb_relay;
+struct amb_relay_ops {
+	void (*closed)(struct amb_relay *r, void *owner, enum amb_reason reason, const char *text);
+};
+/* Both descriptors connected and owned from here on. NULL: errno, descriptors untouched. */
+struct amb_relay *amb_relay_start(struct amb_bytes *b, int down, int up,
+				  const struct amb_relay_ops *ops, void *owner);
+void amb_relay_abort(struct amb_relay *r, enum amb_reason reason);
+/* @to_up: bytes from down to up. */
+void amb_relay_bytes(const struct amb_relay *r, uint64_t *to_up, uint64_t *to_down);
+
+#endif
