@@ -1,0 +1,622 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Shared by all namespace tests, the demo and the bench: a topology of nodes and pods made of
+# network namespaces, agents on the nodes, TAP output, and the proof that nothing is left.
+#
+#   pod (netns)       pod             node (netns)           node              pod
+#   10.11.0.10 --eth0--br0--------.  .-----------------.  .--------br0--eth0-- 10.12.0.10
+#   fd11::10   --eth0--'   node a |--| 10.10.0.1  .0.2 |--| node b   '--eth0-- ...
+#
+# A test sources this file, builds what it needs and checks:
+#
+#   . "$(dirname "$0")/../lib.sh"
+#   nodes a b
+#   pod a client; pod b server
+#   mesh_defaults; pod_manifest client; pod_manifest server
+#   agents_start
+#   check "curl gets the page" pod_exec client curl -sf "http://${P4[server]}/"
+#   finish
+#
+# Every name carries the pid of the test, so tests run side by side. The exit trap removes
+# processes, namespaces and files whatever happened. All traffic of a pod uses cubic by its
+# routes (kernel-facts 3: hosts that default to bbr are slow on veth), nothing of the host is
+# changed.
+
+set -uo pipefail
+shopt -s extglob
+
+LIB_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+TOP=$(cd "$LIB_DIR/.." && pwd)
+BUILD=${AMB_BUILD:-$TOP/build}
+AMBIENTD=${AMBIENTD:-$BUILD/ambientd}
+AMBIENTCTL=${AMBIENTCTL:-$BUILD/ambientctl}
+TRAFFIC=${TRAFFIC:-$BUILD/selftests/tools/amb-traffic}
+PEERS=$LIB_DIR/peers
+# The distribution's python, which has the distribution's h2.
+PYTHON=${PYTHON:-/usr/bin/python3}
+# What to run the agents under, for instance "valgrind -q".
+AMB_WRAP=${AMB_WRAP:-}
+# Waits are long enough for a loaded machine under a sanitizer; they end when the condition holds.
+DEADLINE=${DEADLINE:-30}
+KSFT_SKIP=4
+
+RUN=amb$$
+TMP=$(mktemp -d "/tmp/$RUN.XXXXXX")
+MANIFESTS=$TMP/manifests
+CA=$TMP/ca
+mkdir -p "$MANIFESTS" "$TMP/stage"
+
+declare -A P4=() P6=() NODE_OF=() NODE_NUMBER=() NODE_NEXT=() AGENT_PID=() AGENT_EXIT=()
+declare -a NODES=() PODS=() APP_PIDS=() NETNS_INODES=()
+TAP_COUNT=0
+TAP_FAILED=0
+TAP_SKIPPED=0
+FINISHED=0
+
+# --- TAP -------------------------------------------------------------------------------------
+
+diag() { printf '%s\n' "$*" | sed 's/^/# /'; }
+
+ok() {
+	TAP_COUNT=$((TAP_COUNT + 1))
+	echo "ok $TAP_COUNT - $*"
+}
+
+not_ok() {
+	TAP_COUNT=$((TAP_COUNT + 1))
+	TAP_FAILED=$((TAP_FAILED + 1))
+	echo "not ok $TAP_COUNT - $*"
+}
+
+# One check cannot be made here: visible, counted, an error when the caller forbids skips.
+skip() {
+	if [ -n "${EXPECT_ALL:-}" ]; then
+		not_ok "$1 (skips are forbidden: $2)"
+		return
+	fi
+	TAP_COUNT=$((TAP_COUNT + 1))
+	TAP_SKIPPED=$((TAP_SKIPPED + 1))
+	echo "ok $TAP_COUNT - $1 # SKIP $2"
+}
+
+# The whole file cannot run here.
+skip_all() {
+	FINISHED=1
+	if [ -n "${EXPECT_ALL:-}" ]; then
+		echo "1..1"
+		echo "not ok 1 - skips are forbidden: $*"
+		exit 1
+	fi
+	echo "1..0 # SKIP $*"
+	exit $KSFT_SKIP
+}
+
+bail() {
+	diag "cannot go on: $*"
+	not_ok "$*"
+	finish
+}
+
+# check DESCRIPTION COMMAND...: the command must succeed; its output is shown when it does not.
+check() {
+	local what=$1 out rc
+	shift
+	out=$("$@" 2>&1)
+	rc=$?
+	if [ $rc -eq 0 ]; then
+		ok "$what"
+	else
+		not_ok "$what"
+		diag "exit status $rc of: $*"
+		[ -z "$out" ] || diag "${out:0:2000}"
+	fi
+	return $rc
+}
+
+# check_fails DESCRIPTION COMMAND...: the command must fail.
+check_fails() {
+	local what=$1 out
+	shift
+	if out=$("$@" 2>&1); then
+		not_ok "$what"
+		diag "succeeded, but must not: $*"
+		[ -z "$out" ] || diag "${out:0:2000}"
+		return 1
+	fi
+	ok "$what"
+}
+
+# is DESCRIPTION GOT WANTED
+is() {
+	if [ "$2" = "$3" ]; then
+		ok "$1"
+		return 0
+	fi
+	not_ok "$1"
+	diag "     got: $2"
+	diag "expected: $3"
+	return 1
+}
+
+# like DESCRIPTION TEXT EXTENDED-REGEX
+like() {
+	if grep -Eq -- "$3" <<<"$2"; then
+		ok "$1"
+		return 0
+	fi
+	not_ok "$1"
+	diag "     got: ${2:0:1500}"
+	diag "no match: $3"
+	return 1
+}
+
+unlike() {
+	if grep -Eq -- "$3" <<<"$2"; then
+		not_ok "$1"
+		diag "     got: ${2:0:1500}"
+		diag "must not match: $3"
+		return 1
+	fi
+	ok "$1"
+}
+
+# at_least DESCRIPTION NUMBER MINIMUM
+at_least() {
+	if awk -v a="${2:-nan}" -v b="$3" 'BEGIN { exit !(a + 0 >= b + 0 && a != "nan") }'; then
+		ok "$1"
+		return 0
+	fi
+	not_ok "$1"
+	diag "got $2, expected at least $3"
+	return 1
+}
+
+# busywait COMMAND...: until it succeeds; fails after $DEADLINE seconds.
+busywait() {
+	local end=$((SECONDS + DEADLINE))
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.05
+	done
+}
+
+# --- topology --------------------------------------------------------------------------------
+
+need_root() { [ "$(id -u)" -eq 0 ] || skip_all "needs root"; }
+
+need() {
+	local c
+
+	for c in "$@"; do
+		command -v "$c" >/dev/null || skip_all "needs $c"
+	done
+}
+
+need_agent() {
+	need_root
+	need ip nft jq curl
+	[ -x "$AMBIENTD" ] && [ -x "$AMBIENTCTL" ] || skip_all "needs a build (make)"
+}
+
+node_ns() { echo "$RUN-n-$1"; }
+pod_ns() { echo "$RUN-p-$1"; }
+pod_nspath() { echo "/run/netns/$(pod_ns "$1")"; }
+
+netns_add() {
+	ip netns add "$1" || bail "cannot create network namespace $1"
+	NETNS_INODES+=("$(stat -Lc %i "/run/netns/$1")")
+	ip -n "$1" link set lo up
+	ip netns exec "$1" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 \
+		net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 \
+		net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
+}
+
+# nodes NAME [NAME]: one node, or two joined by a link (eth0 of each).
+nodes() {
+	local n i=0 ns
+
+	need_root
+	for n in "$@"; do
+		i=$((i + 1))
+		NODES+=("$n")
+		NODE_NUMBER[$n]=$i
+		NODE_NEXT[$n]=10
+		ns=$(node_ns "$n")
+		netns_add "$ns"
+		ip -n "$ns" link add br0 type bridge
+		ip -n "$ns" addr add "10.1$i.0.1/24" dev br0
+		ip -n "$ns" addr add "fd1$i::1/64" dev br0 nodad
+		ip -n "$ns" link set br0 up
+	done
+	[ $# -eq 2 ] || return 0
+	local a b
+	a=$(node_ns "$1") b=$(node_ns "$2")
+	ip -n "$a" link add eth0 type veth peer name eth0 netns "$b"
+	ip -n "$a" addr add 10.10.0.1/24 dev eth0
+	ip -n "$b" addr add 10.10.0.2/24 dev eth0
+	ip -n "$a" addr add fd10::1/64 dev eth0 nodad
+	ip -n "$b" addr add fd10::2/64 dev eth0 nodad
+	ip -n "$a" link set eth0 up
+	ip -n "$b" link set eth0 up
+	ip -n "$a" route add 10.12.0.0/24 via 10.10.0.2
+	ip -n "$b" route add 10.11.0.0/24 via 10.10.0.1
+	ip -n "$a" -6 route add fd12::/64 via fd10::2
+	ip -n "$b" -6 route add fd11::/64 via fd10::1
+}
+
+# pod NODE NAME [v4|v6|dual]: a namespace with eth0 on the node's bridge.
+pod() {
+	local node=$1 name=$2 families=${3:-dual} ns nodens i n
+	i=${NODE_NUMBER[$node]} n=${NODE_NEXT[$node]}
+	NODE_NEXT[$node]=$((n + 1))
+	ns=$(pod_ns "$name") nodens=$(node_ns "$node")
+	PODS+=("$name")
+	NODE_OF[$name]=$node
+	netns_add "$ns"
+	ip -n "$ns" link add eth0 type veth peer name "v$n" netns "$nodens"
+	ip -n "$nodens" link set "v$n" master br0 up
+	ip -n "$ns" link set eth0 up
+	if [ "$families" != v6 ]; then
+		P4[$name]=10.1$i.0.$n
+		# No connected route, so that each route can name the congestion control.
+		ip -n "$ns" addr add "${P4[$name]}/32" dev eth0
+		ip -n "$ns" route add "10.1$i.0.0/24" dev eth0 src "${P4[$name]}" congctl cubic
+		ip -n "$ns" route add default via "10.1$i.0.1" src "${P4[$name]}" congctl cubic
+	fi
+	if [ "$families" != v4 ]; then
+		P6[$name]=fd1$i::$n
+		ip -n "$ns" addr add "${P6[$name]}/128" dev eth0 nodad
+		ip -n "$ns" -6 route add "fd1$i::/64" dev eth0 src "${P6[$name]}" congctl cubic
+		ip -n "$ns" -6 route add default via "fd1$i::1" src "${P6[$name]}" congctl cubic
+	fi
+}
+
+pod_exec() {
+	local ns
+	ns=$(pod_ns "$1")
+	shift
+	ip netns exec "$ns" "$@"
+}
+
+node_exec() {
+	local ns
+	ns=$(node_ns "$1")
+	shift
+	ip netns exec "$ns" "$@"
+}
+
+# pod_spawn POD COMMAND...: in the background, ended by the exit trap; LAST_PID tells the pid.
+pod_spawn() {
+	local name=$1
+	shift
+	ip netns exec "$(pod_ns "$name")" "$@" >>"$TMP/app-$name.log" 2>&1 &
+	LAST_PID=$!
+	APP_PIDS+=("$LAST_PID")
+}
+
+# kill_app PID: ends what pod_spawn started, and waits for it.
+kill_app() {
+	kill -TERM "$1" 2>/dev/null
+	wait "$1" 2>/dev/null
+	return 0
+}
+
+listening() { [ -n "$(ip netns exec "$(pod_ns "$1")" ss -Hltn "sport = :$2")" ]; }
+
+# wait_listen POD PORT
+wait_listen() { busywait listening "$1" "$2" || bail "nothing listens on port $2 of pod $1"; }
+
+# http_server POD [PORT] [TEXT]: answers GET / with TEXT (by default the pod's name).
+http_server() {
+	local name=$1 port=${2:-80} text=${3:-$1} dir
+	dir=$TMP/http-$name-$port
+	mkdir -p "$dir/html"
+	printf '%s\n' "$text" >"$dir/html/index.html"
+	chmod -R a+rX "$TMP" "$dir"
+	cat >"$dir/nginx.conf" <<-CONF
+		daemon off; master_process off; pid $dir/pid; error_log $dir/error.log warn;
+		events { worker_connections 4096; }
+		http {
+			access_log $dir/access.log; sendfile on; tcp_nodelay on;
+			keepalive_requests 100000000; keepalive_timeout 3600s;
+			client_body_temp_path $dir; proxy_temp_path $dir; fastcgi_temp_path $dir;
+			uwsgi_temp_path $dir; scgi_temp_path $dir;
+			server {
+				listen $port reuseport; $([ -n "${P6[$name]:-}" ] &&
+					echo "listen [::]:$port reuseport ipv6only=on;")
+				root $dir/html;
+				location = /from { return 200 "\$remote_addr\n"; }
+			}
+		}
+	CONF
+	pod_spawn "$name" nginx -e "$dir/error.log" -p "$dir" -c "$dir/nginx.conf"
+	wait_listen "$name" "$port"
+}
+
+# traffic_server POD [PORT]: amb-traffic's server on PORT (echo), +1 (sink), +2 (once), +3 (hold).
+traffic_server() {
+	[ -x "$TRAFFIC" ] || skip_all "needs $TRAFFIC (make tools)"
+	pod_spawn "$1" "$TRAFFIC" server --port "${2:-9000}" --threads "${3:-32}"
+	wait_listen "$1" $((${2:-9000} + 3))
+}
+
+# --- manifests -------------------------------------------------------------------------------
+
+# manifest NAME: standard input becomes NAME.yaml, whole or not at all.
+manifest() {
+	cat >"$TMP/stage/$1" && mv "$TMP/stage/$1" "$MANIFESTS/$1.yaml"
+}
+
+manifest_remove() { rm -f "$MANIFESTS/$1.yaml"; }
+
+# The namespace "demo", in the mesh.
+mesh_defaults() {
+	manifest 00-namespace <<-YAML
+		apiVersion: v1
+		kind: Namespace
+		metadata:
+		  name: demo
+		  labels:
+		    istio.io/dataplane-mode: ambient
+	YAML
+}
+
+# pod_document POD [NAMESPACE] [SERVICE-ACCOUNT] [LABELS] [PORTS]: the Pod as YAML.
+# LABELS and PORTS in flow form: "app: web, tier: front" and "{name: http, containerPort: 80}".
+pod_document() {
+	local name=$1 ns=${2:-demo} sa=${3:-$1} labels=${4:-app: $1} ports=${5:-} ips=
+	[ -z "${P4[$name]:-}" ] || ips="{ip: ${P4[$name]}}"
+	[ -z "${P6[$name]:-}" ] || ips="${ips:+$ips, }{ip: \"${P6[$name]}\"}"
+	cat <<-YAML
+		apiVersion: v1
+		kind: Pod
+		metadata:
+		  name: $name
+		  namespace: $ns
+		  labels: {$labels}
+		  annotations:
+		    ${NETNS_ANNOTATION:-ambient.istio.io/netns}: $(pod_nspath "$name")
+		spec:
+		  nodeName: ${NODE_OF[$name]}
+		  serviceAccountName: $sa
+		  containers:
+		  - name: main
+		    ports: [$ports]
+		status:
+		  phase: Running
+		  podIP: ${P4[$name]:-${P6[$name]:-}}
+		  podIPs: [$ips]
+		  conditions: [{type: Ready, status: "True"}]
+	YAML
+}
+
+# pod_manifest: as pod_document, written to pod-NAME.yaml.
+pod_manifest() { pod_document "$@" | manifest "pod-$1"; }
+
+# service_manifest NAME VIP[,VIP6] SELECTOR PORTS [NAMESPACE] [EXTRA-SPEC-LINES], PORTS in flow
+# form: "{name: http, port: 80, targetPort: 8080}".
+service_manifest() {
+	local name=$1 vips=$2 selector=$3 ports=$4 ns=${5:-demo} extra=${6:-}
+	manifest "service-$name" <<-YAML
+		apiVersion: v1
+		kind: Service
+		metadata:
+		  name: $name
+		  namespace: $ns
+		spec:
+		  clusterIP: "${vips%%,*}"
+		  clusterIPs: [$(sed 's/[^,]*/"&"/g; s/,/, /g' <<<"$vips")]
+		  selector: {$selector}
+		  ports: [$ports]
+		$extra
+	YAML
+}
+
+# --- agents ----------------------------------------------------------------------------------
+
+ca_init() {
+	local n
+
+	"$AMBIENTCTL" ca init "$CA" >>"$TMP/ca.log" 2>&1 ||
+		bail "ambientctl ca init: $(tail -n 1 "$TMP/ca.log")"
+	for n in "${NODES[@]}"; do
+		"$AMBIENTCTL" ca node "$CA" "$n" >>"$TMP/ca.log" 2>&1 ||
+			bail "ambientctl ca node $n: $(tail -n 1 "$TMP/ca.log")"
+	done
+}
+
+agent_socket() { echo "$TMP/run-$1/ambientd.sock"; }
+agent_log() { echo "$TMP/agent-$1.log"; }
+
+# agent_start NODE [OPTIONS]: does not wait; see agent_ready.
+agent_start() {
+	local node=$1
+	shift
+	[ -d "$CA" ] || ca_init
+	mkdir -p "$TMP/run-$node"
+	# shellcheck disable=SC2086
+	ip netns exec "$(node_ns "$node")" $AMB_WRAP "$AMBIENTD" --standalone "$MANIFESTS" \
+		--node "$node" --ca "$CA" --run "$TMP/run-$node" \
+		--socket "$(agent_socket "$node")" "$@" >>"$(agent_log "$node")" 2>&1 &
+	AGENT_PID[$node]=$!
+}
+
+ready() { node_exec "$1" curl -sf -m 5 -o /dev/null http://127.0.0.1:15021/healthz/ready; }
+
+agent_ready() {
+	local n
+	for n in "$@"; do
+		if ! busywait ready_or_dead "$n" || ! ready "$n"; then
+			diag "$(tail -n 20 "$(agent_log "$n")" 2>/dev/null)"
+			bail "agent of node $n does not become ready"
+		fi
+	done
+}
+
+ready_or_dead() { ready "$1" || ! kill -0 "${AGENT_PID[$1]}"; }
+
+# All nodes, waited for.
+agents_start() {
+	local n
+	for n in "${NODES[@]}"; do
+		agent_start "$n" "$@"
+	done
+	agent_ready "${NODES[@]}"
+	local p
+	for p in "${PODS[@]}"; do
+		[ -f "$MANIFESTS/pod-$p.yaml" ] || continue
+		grep -q "dataplane-mode: none" "$MANIFESTS/pod-$p.yaml" && continue
+		wait_enrolled "$p"
+	done
+}
+
+# The agent listens in the pod: the pod is in the mesh.
+enrolled() { listening "$1" 15001 && listening "$1" 15008; }
+wait_enrolled() { busywait enrolled "$1" || bail "pod $1 is not enrolled"; }
+not_enrolled() { ! listening "$1" 15001 && ! listening "$1" 15008; }
+
+# agent_stop NODE [SIGNAL]: AGENT_EXIT[NODE] is its exit status.
+agent_stop() {
+	local node=$1 pid=${AGENT_PID[$1]:-}
+	[ -n "$pid" ] || return 0
+	kill "-${2:-TERM}" "$pid" 2>/dev/null
+	wait "$pid" 2>/dev/null
+	AGENT_EXIT[$node]=$?
+	unset "AGENT_PID[$node]"
+}
+
+ctl() {
+	local node=$1
+	shift
+	"$AMBIENTCTL" --socket "$(agent_socket "$node")" "$@"
+}
+
+# Waits until the log of NODE has a line that matches, from line FROM on.
+log_has() { tail -n "+${3:-1}" "$(agent_log "$1")" | grep -Eq -- "$2"; }
+log_lines() { wc -l <"$(agent_log "$1")"; }
+wait_log() { busywait log_has "$@"; }
+
+metrics() { node_exec "$1" curl -sf -m 10 http://127.0.0.1:15020/metrics; }
+config_dump() { node_exec "$1" curl -sf -m 10 http://127.0.0.1:15000/config_dump; }
+
+# metric NODE NAME [LABEL=VALUE]...: sum over the series that have all the labels; 0 for none.
+metric() {
+	local node=$1 name=$2 text l
+	shift 2
+	text=$(metrics "$node" | grep -E "^$name(\{| )")
+	for l in "$@"; do
+		text=$(grep -F "${l%%=*}=\"${l#*=}\"" <<<"$text")
+	done
+	awk '{ s += $NF } END { print s + 0 }' <<<"$text"
+}
+
+metric_at_least() { awk -v a="$(metric "${@:2}")" -v b="$1" 'BEGIN { exit !(a >= b) }'; }
+
+# --- the end ---------------------------------------------------------------------------------
+
+# Processes that live in one of our namespaces and that nobody ended.
+stray_processes() {
+	local inodes=" ${NETNS_INODES[*]:-} " p i
+
+	for p in /proc/[0-9]*; do
+		i=$(stat -Lc %i "$p/ns/net" 2>/dev/null) || continue
+		[[ $inodes == *" $i "* ]] && echo "${p#/proc/}"
+	done
+	return 0
+}
+
+end_processes() {
+	local p n
+
+	for n in "${!AGENT_PID[@]}"; do
+		kill -TERM "${AGENT_PID[$n]}" 2>/dev/null
+	done
+	for p in "${APP_PIDS[@]:-}"; do
+		[ -z "$p" ] || kill -TERM "$p" 2>/dev/null
+	done
+	for n in "${!AGENT_PID[@]}"; do
+		wait "${AGENT_PID[$n]}" 2>/dev/null
+		AGENT_EXIT[$n]=$?
+	done
+	AGENT_PID=()
+	for p in "${APP_PIDS[@]:-}"; do
+		[ -z "$p" ] || wait "$p" 2>/dev/null
+	done
+	APP_PIDS=()
+}
+
+remove_all() {
+	local n p
+
+	end_processes
+	for p in $(stray_processes); do
+		kill -KILL "$p" 2>/dev/null
+	done
+	for n in $(ip netns list 2>/dev/null | awk -v r="$RUN-" 'index($1, r) == 1 { print $1 }'); do
+		ip netns del "$n"
+	done
+	[ -n "${KEEP_TMP:-}" ] || rm -rf "$TMP"
+}
+
+on_exit() {
+	local rc=$?
+	trap - EXIT INT TERM HUP
+	if [ $FINISHED -eq 0 ]; then
+		echo "not ok $((TAP_COUNT + 1)) - the test ended early (status $rc)"
+		[ $rc -ne 0 ] || rc=1
+	fi
+	remove_all
+	exit $rc
+}
+trap on_exit EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+
+# Agents end cleanly and leave nothing in the pods; asserted by every test that started one.
+leak_check() {
+	local n p left= bad=
+	[ $((${#AGENT_PID[@]} + ${#AGENT_EXIT[@]})) -gt 0 ] || return 0
+	for n in "${!AGENT_PID[@]}"; do
+		kill -0 "${AGENT_PID[$n]}" 2>/dev/null || bad="$bad $n(died early)"
+	done
+	end_processes
+	for n in "${!AGENT_EXIT[@]}"; do
+		[ "${AGENT_EXIT[$n]}" -eq 0 ] || bad="$bad $n(exit status ${AGENT_EXIT[$n]})"
+		grep -Eq 'ERROR: (Address|Leak|Thread|Undefined)|runtime error:|SUMMARY: .*Sanitizer' \
+			"$(agent_log "$n")" && bad="$bad $n(sanitizer report)"
+	done
+	for p in "${PODS[@]:-}"; do
+		[ -n "$p" ] && [ -e "$(pod_nspath "$p")" ] || continue
+		[ -z "$(pod_exec "$p" nft list tables 2>/dev/null)" ] || left="$left $p(nft)"
+		[ -z "$(ip -n "$(pod_ns "$p")" rule show priority 32764)" ] || left="$left $p(rule)"
+		[ -z "$(ip -n "$(pod_ns "$p")" route show table 100 2>/dev/null)" ] ||
+			left="$left $p(route)"
+	done
+	for p in $(stray_processes); do
+		left="$left process $p($(cat "/proc/$p/comm" 2>/dev/null))"
+	done
+	is "agents end with status 0" "$bad" ""
+	is "nothing is left in the pods" "$left" ""
+	[ -z "$bad$left" ] || for n in "${!AGENT_EXIT[@]}"; do
+		diag "end of the log of node $n:"
+		diag "$(tail -n 15 "$(agent_log "$n")")"
+	done
+}
+
+# The last line of every test.
+finish() {
+	local n
+
+	if [ $TAP_FAILED -gt 0 ]; then
+		for n in "${NODES[@]:-}"; do
+			[ -n "$n" ] && [ -s "$(agent_log "$n")" ] || continue
+			diag "log of node $n:"
+			diag "$(tail -n "${LOG_TAIL:-25}" "$(agent_log "$n")" | cut -c1-400)"
+		done
+	fi
+	[ -n "${NO_LEAK_CHECK:-}" ] || leak_check
+	FINISHED=1
+	echo "1..$TAP_COUNT"
+	[ $TAP_FAILED -eq 0 ] || exit 1
+	exit 0
+}
