@@ -39,6 +39,7 @@ struct amb_loop {
 	struct amb_io post_io;
 	pthread_mutex_t post_lock;
 	struct amb_work *post_head, **post_tail; /* post_lock */
+	struct amb_work *post_run;		 /* taken from there, runs in this turn */
 };
 
 /* Timers */
@@ -163,19 +164,19 @@ static void timer_event(struct amb_io *io, uint32_t events)
 static void post_event(struct amb_io *io, uint32_t events)
 {
 	struct amb_loop *loop = AMB_CONTAINER_OF(io, struct amb_loop, post_io);
-	struct amb_work *w, *next;
+	struct amb_work *w;
 	uint64_t n;
 
 	(void)events;
 	if (read(io->fd, &n, sizeof(n)) < 0 && errno == EAGAIN)
 		return;
 	pthread_mutex_lock(&loop->post_lock);
-	w = loop->post_head;
+	loop->post_run = loop->post_head;
 	loop->post_head = NULL;
 	loop->post_tail = &loop->post_head;
 	pthread_mutex_unlock(&loop->post_lock);
-	for (; w; w = next) {
-		next = w->next;
+	while ((w = loop->post_run)) {
+		loop->post_run = w->next;
 		w->queued = false;
 		w->fn(w);
 	}
@@ -196,6 +197,30 @@ void amb_loop_post(struct amb_loop *loop, struct amb_work *w)
 	/* An eventfd write can only fail when its counter is full: then it is readable. */
 	if (wake && write(loop->post_io.fd, &one, sizeof(one)) < 0)
 		return;
+}
+
+static bool post_unlink(struct amb_work **p, struct amb_work *w)
+{
+	for (; *p; p = &(*p)->next) {
+		if (*p != w)
+			continue;
+		*p = w->next;
+		return true;
+	}
+	return false;
+}
+
+void amb_loop_unpost(struct amb_loop *loop, struct amb_work *w)
+{
+	struct amb_work **p;
+
+	pthread_mutex_lock(&loop->post_lock);
+	if (post_unlink(&loop->post_head, w) || post_unlink(&loop->post_run, w))
+		w->queued = false;
+	for (p = &loop->post_head; *p; p = &(*p)->next)
+		;
+	loop->post_tail = p;
+	pthread_mutex_unlock(&loop->post_lock);
 }
 
 /* Deferred work */

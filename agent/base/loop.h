@@ -77,5 +77,7 @@ void amb_loop_undefer(struct amb_loop *loop, struct amb_work *w);
 
 /* Runs @w on the loop's thread, in order of posting. Any thread; @w must not be queued yet. */
 void amb_loop_post(struct amb_loop *loop, struct amb_work *w);
+/* Takes posted work back, so that its owner may be freed. Loop thread, or when it has ended. */
+void amb_loop_unpost(struct amb_loop *loop, struct amb_work *w);
 
 #endif
