@@ -24,7 +24,9 @@ PKGS := libnghttp2 jansson libprotobuf-c yaml-0.1 liburcu liburcu-cds libmicroht
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
 
-CPPFLAGS_ALL := -D_GNU_SOURCE -Iinclude -Iagent -I$(O)/gen -I$(WOLFSSL)/include $(PKG_CFLAGS) \
+VERSION := 0.1.0
+
+CPPFLAGS_ALL := -D_GNU_SOURCE -DAMB_VERSION='"$(VERSION)"' -Iinclude -Iagent -I$(O)/gen -I$(WOLFSSL)/include $(PKG_CFLAGS) \
 	$(CPPFLAGS)
 CFLAGS_ALL := -std=gnu11 $(OPT) -Wall -Wextra -Werror -fno-strict-aliasing -fno-omit-frame-pointer \
 	-pthread $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CFLAGS)
@@ -45,6 +47,7 @@ UNIT := $(UNIT_SRC:%.c=$(O)/%)
 TOOL_SRC := $(wildcard selftests/tools/*.c)
 TOOLS := $(TOOL_SRC:%.c=$(O)/%)
 
+MAIN_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard agent/*.c))
 BINS := $(if $(wildcard agent/main.c),$(O)/ambientd) $(if $(CTL_OBJ),$(O)/ambientctl)
 
 .DELETE_ON_ERROR:
@@ -80,7 +83,7 @@ $(O)/libambient.a: $(LIB_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(O)/ambientd: $(O)/agent/main.o $(O)/libambient.a
+$(O)/ambientd: $(MAIN_OBJ) $(O)/libambient.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) -o $@
 

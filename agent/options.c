@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the command line and the environment say, with defaults. */
+#include "options.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/util.h"
+
+const char *argp_program_version = "ambientd " AMB_VERSION;
+
+enum {
+	OPT_STANDALONE = 256,
+	OPT_NODE,
+	OPT_CA,
+	OPT_SOCKET,
+	OPT_NETWORK,
+	OPT_CLUSTER,
+	OPT_DOMAIN,
+	OPT_TRUST_DOMAIN,
+	OPT_ROOT_NS,
+	OPT_LOG,
+	OPT_LOG_JSON,
+	OPT_KEEP,
+	OPT_NO_INTERCEPT,
+	OPT_PRIVILEGED,
+	OPT_CERT_TTL,
+	OPT_DRAIN,
+	OPT_WORKERS,
+	OPT_ADMIN_PORT,
+	OPT_METRICS_PORT,
+	OPT_READY_PORT,
+};
+
+static const struct argp_option options[] = {
+	{ "standalone", OPT_STANDALONE, "DIR", 0,
+	  "Serve the mesh that the Kubernetes and Istio YAML in DIR describes", 1 },
+	{ "node", OPT_NODE, "NAME", 0, "This node's name (spec.nodeName of its pods; NODE_NAME)",
+	  1 },
+	{ "ca", OPT_CA, "DIR", 0,
+	  "Embedded CA: a directory made by 'ambientctl ca' (default /etc/ambient/ca)", 1 },
+	{ "cert-ttl", OPT_CERT_TTL, "TIME", 0,
+	  "Life of workload certificates (default 24h; SECRET_TTL)", 1 },
+	{ "network", OPT_NETWORK, "ID", 0, "This node's network (NETWORK)", 2 },
+	{ "cluster", OPT_CLUSTER, "ID", 0, "Cluster name (default Kubernetes; CLUSTER_ID)", 2 },
+	{ "cluster-domain", OPT_DOMAIN, "NAME", 0,
+	  "DNS domain of services (default cluster.local; CLUSTER_DOMAIN)", 2 },
+	{ "trust-domain", OPT_TRUST_DOMAIN, "NAME", 0,
+	  "SPIFFE trust domain (default: the CA's; TRUST_DOMAIN)", 2 },
+	{ "root-namespace", OPT_ROOT_NS, "NAME", 0,
+	  "Namespace of mesh-wide policies (default istio-system)", 2 },
+	{ "workers", OPT_WORKERS, "N", 0,
+	  "Threads that carry bytes (default: CPUs, at most 2; AMBIENT_WORKERS)", 3 },
+	{ "drain", OPT_DRAIN, "TIME", 0,
+	  "How long connections may finish on exit (default 5s; CONNECTION_TERMINATION_DEADLINE)",
+	  3 },
+	{ "keep", OPT_KEEP, NULL, 0, "Leave the interception rules in the pods on exit", 3 },
+	{ "no-intercept", OPT_NO_INTERCEPT, NULL, 0,
+	  "Write no interception rules: somebody else (a CNI) does", 3 },
+	{ "socket", OPT_SOCKET, "PATH", 0,
+	  "Control socket of ambientctl (default " AMB_RUN_DIR "/ambientd.sock)", 4 },
+	{ "admin-port", OPT_ADMIN_PORT, "PORT", 0, "config_dump and logging (default 15000)", 4 },
+	{ "metrics-port", OPT_METRICS_PORT, "PORT", 0, "Metrics (default 15020)", 4 },
+	{ "ready-port", OPT_READY_PORT, "PORT", 0, "Readiness (default 15021)", 4 },
+	{ "log", OPT_LOG, "FILTER", 0,
+	  "Log levels: LEVEL or TARGET=LEVEL, comma separated (default info; RUST_LOG)", 5 },
+	{ "log-json", OPT_LOG_JSON, NULL, 0, "Log JSON lines (LOG_FORMAT=json)", 5 },
+	{ "privileged", OPT_PRIVILEGED, NULL, 0,
+	  "Keep all capabilities and system calls (for debuggers)", 5 },
+	{ 0 },
+};
+
+static uint64_t duration(const char *name, const char *text)
+{
+	uint64_t ns;
+
+	if (amb_util_parse_duration(text, &ns)) {
+		fprintf(stderr, "ambientd: %s: '%s' is not a duration (5s, 10m, 24h)\n", name,
+			text);
+		exit(EX_USAGE);
+	}
+	return ns;
+}
+
+static uint32_t number(const char *name, const char *text, uint32_t min, uint32_t max)
+{
+	unsigned long long v;
+	char *end;
+
+	errno = 0;
+	v = strtoull(text, &end, 10);
+	if (errno || end == text || *end || *text == '-' || v < min || v > max) {
+		fprintf(stderr, "ambientd: %s: '%s' is not a number from %u to %u\n", name, text,
+			min, max);
+		exit(EX_USAGE);
+	}
+	return v;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct amb_options *o = state->input;
+
+	switch (key) {
+	case OPT_STANDALONE:
+		o->manifests = arg;
+		return 0;
+	case OPT_NODE:
+		o->node = arg;
+		return 0;
+	case OPT_CA:
+		o->ca_dir = arg;
+		return 0;
+	case OPT_SOCKET:
+		o->socket = arg;
+		return 0;
+	case OPT_NETWORK:
+		o->network = arg;
+		return 0;
+	case OPT_CLUSTER:
+		o->cluster = arg;
+		return 0;
+	case OPT_DOMAIN:
+		o->domain = arg;
+		return 0;
+	case OPT_TRUST_DOMAIN:
+		o->trust_domain = arg;
+		return 0;
+	case OPT_ROOT_NS:
+		o->root_ns = arg;
+		return 0;
+	case OPT_LOG:
+		o->log_filter = arg;
+		return 0;
+	case OPT_LOG_JSON:
+		o->log_json = true;
+		return 0;
+	case OPT_KEEP:
+		o->keep = true;
+		return 0;
+	case OPT_NO_INTERCEPT:
+		o->intercept = false;
+		return 0;
+	case OPT_PRIVILEGED:
+		o->privileged = true;
+		return 0;
+	case OPT_CERT_TTL:
+		o->cert_ttl = duration("--cert-ttl", arg);
+		return 0;
+	case OPT_DRAIN:
+		o->drain = duration("--drain", arg);
+		return 0;
+	case OPT_WORKERS:
+		o->proxy.workers = number("--workers", arg, 1, 64);
+		return 0;
+	case OPT_ADMIN_PORT:
+		o->admin_port = number("--admin-port", arg, 1, 65535);
+		return 0;
+	case OPT_METRICS_PORT:
+		o->metrics_port = number("--metrics-port", arg, 1, 65535);
+		return 0;
+	case OPT_READY_PORT:
+		o->ready_port = number("--ready-port", arg, 1, 65535);
+		return 0;
+	case ARGP_KEY_END:
+		if (!o->manifests)
+			argp_error(state, "--standalone DIR is needed");
+		if (!o->node || !*o->node)
+			argp_error(state, "--node NAME is needed");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static void env_string(const char *name, const char **to)
+{
+	const char *v = getenv(name);
+
+	if (v && *v)
+		*to = v;
+}
+
+static void env_number(const char *name, uint32_t *to, uint32_t min, uint32_t max)
+{
+	const char *v = getenv(name);
+
+	if (v && *v)
+		*to = number(name, v, min, max);
+}
+
+static void env_duration(const char *name, uint64_t *to)
+{
+	const char *v = getenv(name);
+
+	if (v && *v)
+		*to = duration(name, v);
+}
+
+static void env_bool(const char *name, bool *to)
+{
+	const char *v = getenv(name);
+
+	if (v && *v && amb_util_parse_bool(v, to)) {
+		fprintf(stderr, "ambientd: %s: '%s' is neither true nor false\n", name, v);
+		exit(EX_USAGE);
+	}
+}
+
+/* Names and meanings of ztunnel's environment (ztunnel-interop 8.3), as far as they apply. */
+static void environment(struct amb_options *o)
+{
+	const char *format = getenv("LOG_FORMAT");
+	const char *orig_src = getenv("ENABLE_ORIG_SRC");
+	bool spoof;
+
+	env_string("NODE_NAME", &o->node);
+	env_string("NETWORK", &o->network);
+	env_string("ISTIO_META_CLUSTER_ID", &o->cluster);
+	env_string("CLUSTER_ID", &o->cluster);
+	env_string("CLUSTER_DOMAIN", &o->domain);
+	env_string("TRUST_DOMAIN", &o->trust_domain);
+	env_string("PREFERED_SERVICE_NAMESPACE", &o->prefer_ns);
+	env_string("RUST_LOG", &o->log_filter);
+	o->log_json = format && !strcmp(format, "json");
+	env_duration("SECRET_TTL", &o->cert_ttl);
+	env_duration("CONNECTION_TERMINATION_DEADLINE", &o->drain);
+	env_duration("POOL_UNUSED_RELEASE_TIMEOUT", &o->proxy.pool_idle_ns);
+	env_number("POOL_MAX_STREAMS_PER_CONNECTION", &o->proxy.pool_streams, 1, 1u << 20);
+	env_number("AMBIENT_WORKERS", &o->proxy.workers, 1, 64);
+	env_number("HTTP2_STREAM_WINDOW_SIZE", &o->proxy.hbone.stream_window, 65535, INT32_MAX);
+	env_number("HTTP2_CONNECTION_WINDOW_SIZE", &o->proxy.hbone.conn_window, 65535, INT32_MAX);
+	env_number("HTTP2_FRAME_SIZE", &o->proxy.hbone.frame_size, 16384, (1u << 24) - 1);
+	env_bool("IPV6_ENABLED", &o->proxy.ipv6);
+	env_bool("LOCALHOST_APP_TUNNEL", &o->proxy.localhost_app_tunnel);
+	env_bool("ENABLE_RESPONSE_BAGGAGE", &o->proxy.response_baggage);
+	env_bool("AUTHZ_POLICY_INFO_LOGGING", &o->proxy.policy_log);
+	if (orig_src && *orig_src) {
+		env_bool("ENABLE_ORIG_SRC", &spoof);
+		o->proxy.orig_src = spoof;
+	}
+}
+
+static unsigned int default_workers(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return n < 2 ? 1 : 2;
+}
+
+void amb_options_parse(struct amb_options *o, int argc, char **argv)
+{
+	static const struct argp argp = {
+		.options = options,
+		.parser = parse,
+		.doc = "The node data plane of a service mesh: gives the pods of this node mutual "
+		       "TLS with SPIFFE identities, L4 policy and telemetry.\v"
+		       "See ambientd(8), and ambient(7) for how a connection becomes a tunnel.",
+	};
+
+	*o = (struct amb_options){
+		.ca_dir = "/etc/ambient/ca",
+		.socket = AMB_RUN_DIR "/ambientd.sock",
+		.network = "",
+		.cluster = "Kubernetes",
+		.domain = "cluster.local",
+		.root_ns = "istio-system",
+		.log_filter = "info",
+		.intercept = true,
+		.cert_ttl = 24 * 3600 * 1000000000ull,
+		.drain = 5 * 1000000000ull,
+		.admin_port = 15000,
+		.metrics_port = 15020,
+		.ready_port = 15021,
+		.proxy = amb_proxy_defaults,
+	};
+	o->proxy.workers = default_workers();
+	environment(o);
+	argp_err_exit_status = EX_USAGE;
+	argp_parse(&argp, argc, argv, 0, NULL, o);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the command line and the environment say, with defaults. */
+#ifndef AMB_OPTIONS_H
+#define AMB_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/proxy.h"
+
+#define AMB_RUN_DIR "/run/ambient"
+
+/* Strings point into argv, the environment or constants. Durations are nanoseconds. */
+struct amb_options {
+	const char *manifests; /* --standalone */
+	const char *node;
+	const char *ca_dir;
+	const char *socket;
+	const char *network;
+	const char *cluster;
+	const char *domain;
+	const char *trust_domain;
+	const char *root_ns;
+	const char *prefer_ns;
+	const char *log_filter;
+	bool log_json;
+	bool keep; /* leave the interception rules in the pods on exit */
+	bool intercept; /* write interception rules at all */
+	bool privileged; /* keep all capabilities (debugging) */
+	uint64_t cert_ttl;
+	uint64_t drain;
+	uint16_t admin_port, metrics_port, ready_port;
+	struct amb_proxy_config proxy;
+};
+
+/*
+ * Reads both; the command line wins. Ends the process on --help, --version (0) and on what it
+ * cannot understand (64, with one line that names the option or variable).
+ */
+void amb_options_parse(struct amb_options *o, int argc, char **argv);
+
+#endif

@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The pods that this agent serves: what is wanted made so.
+ *
+ * A pod moves WAITING -> STARTING -> UP, and to FAILED from any of them; FAILED ones are
+ * tried again each RETRY_NS. Order: listeners open before the rules that redirect to them,
+ * and rules go before the listeners do, so that no connection meets a closed port.
+ *
+ * Lifetime: the proxy answers later (pod_started), so an entry that is let go meanwhile is
+ * kept as a zombie until the answer came.
+ */
+#include "pods.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "kernel/netns.h"
+#include "kernel/nft.h"
+#include "proxy/proxy.h"
+
+#define RETRY_NS (5 * 1000000000ull)
+
+struct pod {
+	struct pod *next;
+	struct amb_pods *pods;
+	char *uid, *ns, *name, *sa, *path;
+	char *enrolled; /* path said by an enrol command; wins over the manifest's */
+	bool ingress_mode;
+	bool wanted; /* mark of a sync */
+	bool gone; /* no longer ours, waits for the proxy's answer */
+	bool unenrolled; /* by command: stays away until enrolled again */
+	bool ruled; /* our rules are in its netns */
+	bool served; /* the proxy has it, or is being told */
+	enum amb_pods_state state;
+	struct amb_netns *netns;
+	char error[160];
+};
+
+struct amb_pods {
+	struct amb_loop *loop;
+	struct amb_proxy *proxy;
+	struct amb_pods_config config;
+	struct pod *first;
+	struct amb_timer retry;
+	unsigned long started, stopped;
+};
+
+const char *amb_pods_state_text(enum amb_pods_state state)
+{
+	switch (state) {
+	case AMB_PODS_WAITING:
+		return "waiting for its network namespace";
+	case AMB_PODS_STARTING:
+		return "starting";
+	case AMB_PODS_UP:
+		return "up";
+	case AMB_PODS_FAILED:
+		return "failed";
+	}
+	return "unknown";
+}
+
+static const char *pod_path(const struct pod *pod)
+{
+	return pod->enrolled ? pod->enrolled : pod->path;
+}
+
+static void pod_free(struct pod *pod)
+{
+	amb_netns_put(pod->netns);
+	free(pod->uid);
+	free(pod->ns);
+	free(pod->name);
+	free(pod->sa);
+	free(pod->path);
+	free(pod->enrolled);
+	free(pod);
+}
+
+static void unlink_pod(struct pod *pod)
+{
+	struct pod **p;
+
+	for (p = &pod->pods->first; *p; p = &(*p)->next) {
+		if (*p == pod) {
+			*p = pod->next;
+			break;
+		}
+	}
+	pod_free(pod);
+}
+
+static void fail(struct pod *pod, const char *what, int err)
+{
+	char text[sizeof(pod->error)];
+
+	snprintf(text, sizeof(text), "%s: %s", what, strerror(-err));
+	/* One line for one kind of trouble, not one each retry. */
+	if (strcmp(text, pod->error))
+		amb_err(MAIN, "pod %s/%s: %s, trying again", pod->ns, pod->name, text);
+	memcpy(pod->error, text, sizeof(text));
+	pod->state = AMB_PODS_FAILED;
+}
+
+static void remove_rules(struct pod *pod)
+{
+	int err;
+
+	if (!pod->ruled || pod->pods->config.keep)
+		return;
+	pod->ruled = false;
+	err = amb_nft_remove(pod->netns);
+	if (err)
+		amb_warn(MAIN, "pod %s/%s: interception rules stay behind: %s, continuing", pod->ns,
+			 pod->name, strerror(-err));
+}
+
+static int install_rules(struct pod *pod)
+{
+	const struct amb_nft_config config = {
+		.ipv6 = pod->pods->config.ipv6,
+		.ingress_mode = pod->ingress_mode,
+	};
+	char text[128] = "";
+	int err;
+
+	if (!pod->pods->config.intercept)
+		return 0;
+	err = amb_nft_install(pod->netns, &config, text, sizeof(text));
+	if (err) {
+		fail(pod, *text ? text : "interception rules", err);
+		return err;
+	}
+	pod->ruled = true;
+	return 0;
+}
+
+/* Takes a pod out of service; the entry stays. */
+static void stop(struct pod *pod)
+{
+	remove_rules(pod);
+	if (pod->served) {
+		amb_proxy_pod_del(pod->pods->proxy, pod->uid, NULL, NULL);
+		pod->served = false;
+		if (pod->state == AMB_PODS_UP) {
+			pod->pods->stopped++;
+			amb_info(MAIN, "pod %s/%s: left the mesh", pod->ns, pod->name);
+		}
+	}
+	amb_netns_put(pod->netns);
+	pod->netns = NULL;
+	pod->state = AMB_PODS_WAITING;
+}
+
+static void pod_started(void *ctx, int err)
+{
+	struct pod *pod = ctx;
+	struct amb_pods *p = pod->pods;
+
+	if (pod->gone) {
+		stop(pod);
+		unlink_pod(pod);
+		return;
+	}
+	pod->state = AMB_PODS_WAITING;
+	if (err) {
+		pod->served = false;
+		fail(pod, "listeners", err);
+		return;
+	}
+	if (pod->unenrolled || !pod_path(pod)) {
+		stop(pod);
+		return;
+	}
+	if (install_rules(pod)) {
+		amb_proxy_pod_del(p->proxy, pod->uid, NULL, NULL);
+		pod->served = false;
+		return;
+	}
+	pod->state = AMB_PODS_UP;
+	pod->error[0] = 0;
+	p->started++;
+	amb_info(MAIN, "pod %s/%s: joined the mesh", pod->ns, pod->name);
+}
+
+static void start(struct pod *pod)
+{
+	struct amb_proxy_pod what;
+	int err;
+
+	if (pod->state == AMB_PODS_STARTING || pod->state == AMB_PODS_UP || pod->gone)
+		return;
+	if (pod->unenrolled || !pod_path(pod)) {
+		pod->state = AMB_PODS_WAITING;
+		return;
+	}
+	amb_netns_put(pod->netns);
+	pod->netns = amb_netns_open(pod_path(pod));
+	if (!pod->netns) {
+		fail(pod, pod_path(pod), -errno);
+		return;
+	}
+	what = (struct amb_proxy_pod){
+		.uid = pod->uid,
+		.ns = pod->ns,
+		.name = pod->name,
+		.sa = pod->sa,
+		.netns = pod->netns,
+		.ingress_mode = pod->ingress_mode,
+	};
+	pod->state = AMB_PODS_STARTING;
+	pod->served = true;
+	err = amb_proxy_pod_add(pod->pods->proxy, &what, pod_started, pod);
+	if (err) {
+		pod->served = false;
+		fail(pod, "listeners", err);
+	}
+}
+
+/* A path that was unmounted or names another netns now: the old pod is gone. */
+static bool netns_moved(const struct pod *pod)
+{
+	struct stat st;
+
+	if (!pod->netns || pod->state != AMB_PODS_UP)
+		return false;
+	return !pod_path(pod) || stat(pod_path(pod), &st) || st.st_ino != pod->netns->ino ||
+	       st.st_dev != pod->netns->dev;
+}
+
+static void refresh(struct pod *pod)
+{
+	if (netns_moved(pod))
+		stop(pod);
+	start(pod);
+}
+
+static void retry(struct amb_timer *t)
+{
+	struct amb_pods *p = AMB_CONTAINER_OF(t, struct amb_pods, retry);
+	struct pod *pod;
+
+	for (pod = p->first; pod; pod = pod->next) {
+		if (!pod->gone)
+			refresh(pod);
+	}
+	amb_loop_timer_set(p->loop, t, amb_loop_now(p->loop) + RETRY_NS);
+}
+
+static void let_go(struct pod *pod)
+{
+	/* While the proxy still has to answer, the entry must be there for it. */
+	if (pod->state == AMB_PODS_STARTING) {
+		pod->gone = true;
+		return;
+	}
+	stop(pod);
+	unlink_pod(pod);
+}
+
+static struct pod *find_uid(struct amb_pods *p, const char *uid)
+{
+	struct pod *pod;
+
+	for (pod = p->first; pod; pod = pod->next) {
+		if (!pod->gone && !strcmp(pod->uid, uid))
+			return pod;
+	}
+	return NULL;
+}
+
+static struct pod *find_name(struct amb_pods *p, const char *name)
+{
+	struct pod *pod;
+
+	for (pod = p->first; pod; pod = pod->next) {
+		size_t n = strlen(pod->ns);
+
+		if (!pod->gone && !strncmp(name, pod->ns, n) && name[n] == '/' &&
+		    !strcmp(name + n + 1, pod->name))
+			return pod;
+	}
+	return NULL;
+}
+
+static struct pod *add(struct amb_pods *p, const struct amb_pods_want *w)
+{
+	struct pod *pod = calloc(1, sizeof(*pod));
+
+	if (!pod)
+		return NULL;
+	pod->pods = p;
+	pod->uid = strdup(w->uid);
+	pod->ns = strdup(w->ns);
+	pod->name = strdup(w->name);
+	pod->sa = strdup(w->sa);
+	pod->ingress_mode = w->ingress_mode;
+	if (!pod->uid || !pod->ns || !pod->name || !pod->sa) {
+		pod_free(pod);
+		return NULL;
+	}
+	pod->next = p->first;
+	p->first = pod;
+	return pod;
+}
+
+static bool same(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+static int update(struct amb_pods *p, const struct amb_pods_want *w)
+{
+	struct pod *pod = find_uid(p, w->uid);
+
+	if (pod && (strcmp(pod->sa, w->sa) || pod->ingress_mode != w->ingress_mode)) {
+		/* Another identity or other rules: begin again, but keep what enrol said. */
+		_cleanup_free_ char *enrolled = take_ptr(pod->enrolled);
+
+		let_go(pod);
+		pod = add(p, w);
+		if (pod)
+			pod->enrolled = take_ptr(enrolled);
+	} else if (!pod) {
+		pod = add(p, w);
+	}
+	if (!pod)
+		return -ENOMEM;
+	pod->wanted = true;
+	if (!same(pod->path, w->netns)) {
+		char *path = w->netns ? strdup(w->netns) : NULL;
+
+		if (w->netns && !path)
+			return -ENOMEM;
+		free(pod->path);
+		pod->path = path;
+	}
+	refresh(pod);
+	return 0;
+}
+
+void amb_pods_sync(struct amb_pods *p, const struct amb_pods_want *want, size_t n)
+{
+	struct pod *pod, *next;
+	size_t i;
+
+	for (pod = p->first; pod; pod = pod->next)
+		pod->wanted = false;
+	for (i = 0; i < n; i++) {
+		if (update(p, &want[i]))
+			amb_err(MAIN, "pod %s/%s: out of memory", want[i].ns, want[i].name);
+	}
+	for (pod = p->first; pod; pod = next) {
+		next = pod->next;
+		if (!pod->wanted && !pod->gone)
+			let_go(pod);
+	}
+}
+
+int amb_pods_enroll(struct amb_pods *p, const char *name, const char *path)
+{
+	struct pod *pod = find_name(p, name);
+	struct amb_netns *ns;
+	char *copy;
+
+	if (!pod)
+		return -ENOENT;
+	ns = amb_netns_open(path);
+	if (!ns)
+		return -errno;
+	amb_netns_put(ns);
+	copy = strdup(path);
+	if (!copy)
+		return -ENOMEM;
+	free(pod->enrolled);
+	pod->enrolled = copy;
+	pod->unenrolled = false;
+	refresh(pod);
+	return 0;
+}
+
+int amb_pods_unenroll(struct amb_pods *p, const char *name)
+{
+	struct pod *pod = find_name(p, name);
+
+	if (!pod)
+		return -ENOENT;
+	free(take_ptr(pod->enrolled));
+	pod->unenrolled = true;
+	if (pod->state != AMB_PODS_STARTING)
+		stop(pod);
+	return 0;
+}
+
+void amb_pods_each(struct amb_pods *p, void (*fn)(void *ctx, const struct amb_pods_info *info),
+		   void *ctx)
+{
+	struct pod *pod;
+
+	for (pod = p->first; pod; pod = pod->next) {
+		struct amb_pods_info info = {
+			.uid = pod->uid,
+			.ns = pod->ns,
+			.name = pod->name,
+			.sa = pod->sa,
+			.netns = pod_path(pod),
+			.state = pod->state,
+			.error = pod->error,
+		};
+
+		if (!pod->gone)
+			fn(ctx, &info);
+	}
+}
+
+void amb_pods_count(const struct amb_pods *p, struct amb_pods_counts *out)
+{
+	const struct pod *pod;
+
+	*out = (struct amb_pods_counts){ .started = p->started, .stopped = p->stopped };
+	for (pod = p->first; pod; pod = pod->next) {
+		if (pod->state == AMB_PODS_UP)
+			out->up++;
+		else if (pod->state != AMB_PODS_WAITING)
+			out->pending++;
+	}
+}
+
+struct amb_pods *amb_pods_create(struct amb_loop *loop, struct amb_proxy *proxy,
+				 const struct amb_pods_config *config)
+{
+	struct amb_pods *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->loop = loop;
+	p->proxy = proxy;
+	p->config = *config;
+	p->retry.fn = retry;
+	if (amb_loop_timer_set(loop, &p->retry, amb_loop_now(loop) + RETRY_NS)) {
+		free(p);
+		return NULL;
+	}
+	return p;
+}
+
+void amb_pods_destroy(struct amb_pods *p)
+{
+	if (!p)
+		return;
+	amb_loop_timer_cancel(p->loop, &p->retry);
+	while (p->first) {
+		struct pod *pod = p->first;
+
+		p->first = pod->next;
+		remove_rules(pod);
+		pod_free(pod);
+	}
+	free(p);
+}

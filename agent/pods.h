@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The pods that this agent serves: what is wanted (manifests, enrol commands) made so. Joins
+ * control/, kernel/ and proxy/ for main.c; runs on the main loop.
+ */
+#ifndef AMB_PODS_H
+#define AMB_PODS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/loop.h"
+
+struct amb_pods;
+struct amb_proxy;
+
+struct amb_pods_config {
+	bool intercept; /* write nft rules in the pods */
+	bool keep; /* leave them there at the end */
+	bool ipv6;
+};
+
+/* A pod that ought to be served; strings are copied. */
+struct amb_pods_want {
+	const char *uid, *ns, *name, *sa;
+	const char *netns; /* path, or NULL: an enrol command has to say */
+	bool ingress_mode;
+};
+
+/* NULL: out of memory. @proxy outlives the result. */
+struct amb_pods *amb_pods_create(struct amb_loop *loop, struct amb_proxy *proxy,
+				 const struct amb_pods_config *config);
+/* Removes the rules (unless keep) and forgets everything; the proxy is not told any more. */
+void amb_pods_destroy(struct amb_pods *p);
+
+/*
+ * Makes the wanted set @want[0..n): pods that are not in it are let go, others taken in or
+ * moved to another netns. Errors are logged with the pod's name and retried each 5 s.
+ */
+void amb_pods_sync(struct amb_pods *p, const struct amb_pods_want *want, size_t n);
+
+/*
+ * Says where the netns of the wanted pod "ns/name" is, overriding its manifest. 0, -ENOENT:
+ * no such pod is to be served here, -errno: the path is no netns.
+ */
+int amb_pods_enroll(struct amb_pods *p, const char *pod, const char *netns_path);
+/* Lets a pod go until it is enrolled again. 0 or -ENOENT. */
+int amb_pods_unenroll(struct amb_pods *p, const char *pod);
+
+enum amb_pods_state { AMB_PODS_WAITING, AMB_PODS_STARTING, AMB_PODS_UP, AMB_PODS_FAILED };
+
+/* @state's text for people: "waiting for its network namespace", "up", ... */
+const char *amb_pods_state_text(enum amb_pods_state state);
+
+struct amb_pods_info {
+	const char *uid, *ns, *name, *sa, *netns;
+	enum amb_pods_state state;
+	const char *error; /* last one, or "" */
+};
+void amb_pods_each(struct amb_pods *p, void (*fn)(void *ctx, const struct amb_pods_info *info),
+		   void *ctx);
+
+struct amb_pods_counts {
+	size_t up, pending; /* pending: starting or failed; waiting ones do not count */
+	unsigned long started, stopped;
+};
+void amb_pods_count(const struct amb_pods *p, struct amb_pods_counts *out);
+
+#endif
