@@ -16,7 +16,10 @@ struct amb_netns {
 	ino_t ino;
 };
 
-/* Takes over @fd (of /proc/PID/ns/net or a bind mount); checks that it is a netns. NULL: errno. */
+/*
+ * Takes over @fd (of /proc/PID/ns/net or a bind mount), also on failure; checks that it is a
+ * netns (else EINVAL). NULL: errno.
+ */
 struct amb_netns *amb_netns_take(int fd);
 /* Opens by path ("/run/netns/x", "/proc/PID/ns/net"). NULL: errno. */
 struct amb_netns *amb_netns_open(const char *path);
@@ -25,14 +28,15 @@ void amb_netns_put(struct amb_netns *ns);
 
 /*
  * Puts the calling thread into @ns (NULL: the agent's own). Free of cost when it is there
- * already: a thread stays where it was last, so everything that cares says where. 0 or -errno.
+ * already: a thread stays where it was last, so everything that cares says where. The first call
+ * in the process must come from the agent's own namespace. 0 or -errno.
  */
 int amb_netns_enter(struct amb_netns *ns);
 
-#define AMB_MARK 0x539		      /* SO_MARK of every socket in a pod (ztunnel-interop 3.5) */
-#define AMB_SOCK_TRANSPARENT (1u << 0) /* IP_TRANSPARENT and IP_FREEBIND; failure is an error */
-#define AMB_SOCK_LISTENER (1u << 1)    /* SO_REUSEADDR, SO_REUSEPORT; v6 sockets are dual stack */
-#define AMB_SOCK_KEEPALIVE (1u << 2)   /* 180 s / 180 s / 9 */
+#define AMB_MARK 0x539 /* SO_MARK of every socket in a pod (ztunnel-interop 3.5) */
+#define AMB_SOCK_TRANSPARENT (1u << 0) /* IP_TRANSPARENT, binds any address; failure is an error */
+#define AMB_SOCK_LISTENER (1u << 1) /* SO_REUSEADDR, SO_REUSEPORT; v6 sockets are dual stack */
+#define AMB_SOCK_KEEPALIVE (1u << 2) /* 180 s / 180 s / 9 */
 
 /*
  * A non-blocking TCP socket made inside @ns: marked, TCP_NODELAY, congestion control
