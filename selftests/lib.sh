@@ -435,8 +435,7 @@ agent_start() {
 	mkdir -p "$TMP/run-$node"
 	# shellcheck disable=SC2086
 	ip netns exec "$(node_ns "$node")" $AMB_WRAP "$AMBIENTD" --standalone "$MANIFESTS" \
-		--node "$node" --ca "$CA" --run "$TMP/run-$node" \
-		--socket "$(agent_socket "$node")" "$@" >>"$(agent_log "$node")" 2>&1 &
+		--node "$node" --ca "$CA" --socket "$(agent_socket "$node")" "$@" >>"$(agent_log "$node")" 2>&1 &
 	AGENT_PID[$node]=$!
 }
 
