@@ -1,5 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # ambientd: `make` builds without root, `sudo make demo` and `sudo make check` do the rest.
+#
+#   make [all lib unit tools]   build, in $(O)
+#   sudo make check             set-up, every build and every test
+#                               (TESTS="net/x.sh unit/y": only those)
+#   sudo make check-fast        set-up, static checks, unit and namespace tests, plain build
+#   sudo make demo | bench      set-up, then show or measure
+#   make lint fmt arrows        the static checks alone; formatting; the arrows of the layout
+#   make install uninstall deb  DESTDIR= PREFIX=
 
 O ?= build
 CC ?= gcc
@@ -11,8 +19,9 @@ SAN ?=
 OPT ?= -O2 -g
 DESTDIR ?=
 PREFIX ?= /usr/local
-WOLFSSL ?= $(firstword $(wildcard $(if $(AMBIENT_CACHE),$(AMBIENT_CACHE)/wolfssl) \
-	$(HOME)/.cache/ambient/wolfssl /var/cache/ambient/wolfssl))
+CACHES := $(AMBIENT_CACHE) $(if $(filter 0,$(shell id -u)),/var/cache/ambient) \
+	$(HOME)/.cache/ambient /var/cache/ambient
+WOLFSSL ?= $(firstword $(wildcard $(CACHES:%=%/wolfssl)))
 
 ifeq ($(V),0)
 Q := @
@@ -26,11 +35,14 @@ PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
 
 VERSION := 0.1.0
 
-CPPFLAGS_ALL := -D_GNU_SOURCE -DAMB_VERSION='"$(VERSION)"' -Iinclude -Iagent -I$(O)/gen -I$(WOLFSSL)/include $(PKG_CFLAGS) \
-	$(CPPFLAGS)
+# A sanitizer does all of this better, and fortify hides accesses from it.
+HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2
+CPPFLAGS_ALL := -D_GNU_SOURCE -DAMB_VERSION='"$(VERSION)"' -Iinclude -Iagent -I$(O)/gen \
+	-I$(WOLFSSL)/include $(PKG_CFLAGS) $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu11 $(OPT) -Wall -Wextra -Werror -fno-strict-aliasing -fno-omit-frame-pointer \
-	-pthread $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CFLAGS)
-LDFLAGS_ALL := -pthread $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+	-pthread -fPIE $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,$(HARDEN)) $(CFLAGS)
+LDFLAGS_ALL := -pthread -pie -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack \
+	$(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 LIBS := $(WOLFSSL)/lib/libwolfssl.a $(PKG_LIBS) -lm
 
 PROTOS := agent/mesh/proto/workload.proto agent/mesh/proto/authorization.proto
@@ -38,8 +50,9 @@ WKT := google/protobuf/any google/protobuf/wrappers google/protobuf/empty
 GEN_H := $(PROTOS:agent/mesh/proto/%.proto=$(O)/gen/%.pb-c.h) $(WKT:%=$(O)/gen/%.pb-c.h)
 GEN_O := $(GEN_H:.h=.o)
 
-LIB_SRC := $(wildcard agent/base/*.c agent/mesh/*.c agent/control/*.c agent/kernel/*.c \
-	agent/proxy/*.c agent/admin/*.c)
+# The parts beside main.c are in the library too, so that tests can call them.
+LIB_SRC := $(filter-out agent/main.c,$(wildcard agent/*.c)) $(wildcard agent/base/*.c \
+	agent/mesh/*.c agent/control/*.c agent/kernel/*.c agent/proxy/*.c agent/admin/*.c)
 LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(GEN_O)
 CTL_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard agent/ctl/*.c))
 UNIT_SRC := $(wildcard selftests/unit/*.c)
@@ -48,24 +61,38 @@ TOOL_SRC := $(wildcard selftests/tools/*.c)
 TOOLS := $(TOOL_SRC:%.c=$(O)/%)
 
 MAIN_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard agent/*.c))
+FUZZ := $(patsubst %.c,$(O)/%,$(wildcard selftests/fuzz/fuzz_*.c))
+
 BINS := $(if $(wildcard agent/main.c),$(O)/ambientd) $(if $(CTL_OBJ),$(O)/ambientctl)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all lib unit tools clean
+.PHONY: all lib unit tools fuzz clean setup check check-fast check-build demo bench install \
+	uninstall deb fmt lint arrows
+
+# These begin by doing, or do not need, what the others check for.
+NO_BUILD := clean setup check check-fast demo bench uninstall fmt lint arrows
+ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) && command -v $(PROTOC_C) >/dev/null && \
+	[ -s "$(WOLFSSL)/lib/libwolfssl.a" ] && echo yes),yes)
+$(error $(or $(shell scripts/setup --build),A library is missing. Run: scripts/setup))
+endif
+endif
 
 all: $(BINS)
 lib: $(O)/libambient.a
 unit: $(UNIT)
 tools: $(TOOLS)
+fuzz: $(FUZZ)
 
 $(O)/gen/%.pb-c.c $(O)/gen/%.pb-c.h: agent/mesh/proto/%.proto
 	$(call say,PROTO,$<)
 	@mkdir -p $(@D)
 	$(Q)$(PROTOC_C) --proto_path=agent/mesh/proto --proto_path=/usr/include --c_out=$(O)/gen $<
 
-$(O)/gen/google/protobuf/%.pb-c.c $(O)/gen/google/protobuf/%.pb-c.h: /usr/include/google/protobuf/%.proto
+$(O)/gen/google/protobuf/%.pb-c.c $(O)/gen/google/protobuf/%.pb-c.h: \
+		/usr/include/google/protobuf/%.proto
 	$(call say,PROTO,$<)
 	@mkdir -p $(@D)
 	$(Q)$(PROTOC_C) --proto_path=/usr/include --c_out=$(O)/gen $<
@@ -91,6 +118,10 @@ $(O)/ambientctl: $(CTL_OBJ) $(O)/libambient.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) -o $@
 
+$(O)/selftests/fuzz/%: $(O)/selftests/fuzz/%.o $(O)/libambient.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(LIBS) -o $@
+
 $(O)/selftests/%: $(O)/selftests/%.o $(O)/libambient.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) -o $@
@@ -98,4 +129,92 @@ $(O)/selftests/%: $(O)/selftests/%.o $(O)/libambient.a
 clean:
 	rm -rf $(O)
 
--include $(shell find $(O) -name '*.d' 2>/dev/null)
+setup:
+	@scripts/setup
+
+# --- tests -----------------------------------------------------------------------------------
+
+TESTS ?=
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 10
+ASAN := SAN=address,undefined OPT="-O1 -g" CC=$(CLANG)
+TSAN := SAN=thread OPT="-O1 -g" CC=$(CLANG)
+FUZZER := SAN=fuzzer-no-link,address,undefined OPT="-O1 -g" CC=$(CLANG)
+SAN_ENV := --jobs $(JOBS) \
+	--env ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 \
+	--env UBSAN_OPTIONS=print_stacktrace=1 --env TSAN_OPTIONS=second_deadlock_stack=1
+
+NET := $(wildcard selftests/net/*.sh)
+STATIC := $(wildcard scripts/check-*) $(wildcard selftests/static/*.sh)
+SLOW := $(wildcard selftests/slow/*.sh)
+# Of a list of files those that TESTS names, or all.
+pick = $(if $(TESTS),$(filter $(addprefix %/,$(TESTS)),$(1)),$(1))
+SUB = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
+RUN := selftests/run -o $(O)/test-logs
+
+check: setup
+	+@$(SUB) check-build
+	@$(RUN) \
+		--group static --jobs $(JOBS) $(call pick,$(STATIC)) \
+		--group unit --jobs $(JOBS) $(call pick,$(UNIT)) \
+		--group "unit asan" $(SAN_ENV) $(call pick,$(UNIT:$(O)/%=$(O)/asan/%)) \
+		--group "unit tsan" $(SAN_ENV) $(call pick,$(UNIT:$(O)/%=$(O)/tsan/%)) \
+		--group fuzz $(SAN_ENV) --with selftests/fuzz/run \
+			--env FUZZ_SECONDS=$(FUZZ_SECONDS) $(call pick,$(FUZZ:$(O)/%=$(O)/fuzz/%)) \
+		--group "net asan" $(SAN_ENV) --env AMB_BUILD=$(abspath $(O))/asan \
+			--env AMB_SANITIZED=1 $(call pick,$(NET)) \
+		--group slow --timeout 600 --env AMB_BUILD=$(abspath $(O)) $(call pick,$(SLOW))
+
+# What `check` runs, with as few builds as TESTS asks for.
+check-build:
+	+@$(SUB) all unit tools
+	+@$(if $(call pick,$(UNIT) $(NET)),$(SUB) O=$(O)/asan $(ASAN) all unit tools)
+	+@$(if $(call pick,$(UNIT)),$(SUB) O=$(O)/tsan $(TSAN) unit)
+	+@$(if $(call pick,$(FUZZ)),$(SUB) O=$(O)/fuzz $(FUZZER) fuzz)
+
+check-fast: setup
+	+@$(SUB) all unit tools
+	@$(RUN) --group static --jobs $(JOBS) $(call pick,$(STATIC)) \
+		--group unit --jobs $(JOBS) $(call pick,$(UNIT)) \
+		--group net --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) $(call pick,$(NET))
+
+demo bench: setup
+	+@$(SUB) all tools
+	@AMB_BUILD=$(abspath $(O)) selftests/$@/run
+
+lint:
+	@$(RUN) --group static --jobs $(JOBS) $(STATIC)
+
+arrows:
+	@scripts/check-arrows
+
+fmt:
+	git ls-files '*.c' '*.h' | xargs clang-format -i
+
+# --- installing ------------------------------------------------------------------------------
+
+INSTALL ?= install
+SBIN := $(DESTDIR)$(PREFIX)/sbin
+BIN := $(DESTDIR)$(PREFIX)/bin
+MAN := $(DESTDIR)$(PREFIX)/share/man
+COMPLETION := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+UNITS := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/lib,$(PREFIX)/lib)/systemd/system
+MAN_PAGES := $(wildcard agent/man/*.[1-9])
+
+install: all
+	$(Q)$(INSTALL) -d $(SBIN) $(BIN) $(UNITS) $(COMPLETION)
+	$(Q)$(INSTALL) -m 755 $(O)/ambientd $(SBIN)/ambientd
+	$(Q)$(INSTALL) -m 755 $(O)/ambientctl $(BIN)/ambientctl
+	$(Q)sed 's,@SBIN@,$(PREFIX)/sbin,' scripts/ambientd.service >$(UNITS)/ambientd.service
+	$(Q)chmod 644 $(UNITS)/ambientd.service
+	$(Q)$(INSTALL) -m 644 scripts/ambientctl.bash $(COMPLETION)/ambientctl
+	$(Q)$(foreach p,$(MAN_PAGES),$(INSTALL) -D -m 644 $(p) \
+		$(MAN)/man$(subst .,,$(suffix $(p)))/$(notdir $(p)) &&) true
+
+uninstall:
+	rm -f $(SBIN)/ambientd $(BIN)/ambientctl $(UNITS)/ambientd.service \
+		$(COMPLETION)/ambientctl \
+		$(foreach p,$(MAN_PAGES),$(MAN)/man$(subst .,,$(suffix $(p)))/$(notdir $(p)))
+
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(CTL_OBJ) $(O)/agent/main.o $(UNIT:=.o) $(TOOLS:=.o) \
+	$(FUZZ:=.o))

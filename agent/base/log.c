@@ -139,7 +139,7 @@ static int parse_filter(const char *text, struct directive *set, size_t *count)
 	return 0;
 }
 
-/* "ztunnel::xds::client" names our target xds: filters of an existing installation go on working. */
+/* "ztunnel::xds::client" names our target xds: filters of an existing installation work. */
 static bool directive_names(const struct directive *d, const char *target)
 {
 	const char *t = d->target;
@@ -220,7 +220,7 @@ static void write_all(int fd, struct iovec *iov, int n)
 			poll(&p, 1, -1);
 			continue;
 		}
-		/* A sink that is gone (EPIPE, ENOSPC) must not stop the agent: the lines are lost. */
+		/* A sink that is gone (EPIPE, ENOSPC) must not stop the agent: lines are lost. */
 		if (done < 0)
 			return;
 		for (; n && (size_t)done >= iov->iov_len; n--)

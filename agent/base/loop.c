@@ -39,7 +39,7 @@ struct amb_loop {
 	struct amb_io post_io;
 	pthread_mutex_t post_lock;
 	struct amb_work *post_head, **post_tail; /* post_lock */
-	struct amb_work *post_run;		 /* taken from there, runs in this turn */
+	struct amb_work *post_run; /* taken from there, runs in this turn */
 };
 
 /* Timers */

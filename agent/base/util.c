@@ -103,8 +103,8 @@ int amb_util_parse_duration(const char *text, uint64_t *out)
 		const char *unit;
 		uint64_t ns;
 	} units[] = {
-		{ "ms", 1000000ull },     { "us", 1000ull },          { "ns", 1 },
-		{ "s", 1000000000ull },   { "m", 60000000000ull },    { "h", 3600000000000ull },
+		{ "ms", 1000000ull },	{ "us", 1000ull },	 { "ns", 1 },
+		{ "s", 1000000000ull }, { "m", 60000000000ull }, { "h", 3600000000000ull },
 	};
 	uint64_t sum = 0;
 

@@ -44,7 +44,7 @@ struct amb_flow {
 	const char *authority;		/* inbound HBONE: dst.hbone_addr; may be NULL */
 	struct amb_endpoint actual;	/* where it was really sent */
 	const struct amb_workload *src_workload, *dst_workload; /* NULL when unknown */
-	const struct amb_baggage *src_baggage, *dst_baggage;	/* used where the state knows nothing */
+	const struct amb_baggage *src_baggage, *dst_baggage;	/* where the state has none */
 	const struct amb_service *dst_service;
 	const struct amb_identity *src_identity, *dst_identity;
 	bool mtls;

@@ -21,7 +21,10 @@ enum amb_record_type {
 	AMB_RECORD_DATA = 23,
 };
 
-enum amb_record_suite { AMB_SUITE_AES128_GCM_SHA256 = 0x1301, AMB_SUITE_AES256_GCM_SHA384 = 0x1302 };
+enum amb_record_suite {
+	AMB_SUITE_AES128_GCM_SHA256 = 0x1301,
+	AMB_SUITE_AES256_GCM_SHA384 = 0x1302,
+};
 
 /* One direction: key, iv, sequence number, traffic secret (for KeyUpdate). */
 struct amb_record;
@@ -30,7 +33,8 @@ struct amb_record;
  * From a traffic secret of @len bytes (32 for SHA-256, 48 for SHA-384), sequence number 0.
  * NULL: errno ENOMEM or EINVAL. The secret is copied and wiped on destroy.
  */
-struct amb_record *amb_record_create(enum amb_record_suite suite, const uint8_t *secret, size_t len);
+struct amb_record *amb_record_create(enum amb_record_suite suite, const uint8_t *secret,
+				     size_t len);
 void amb_record_destroy(struct amb_record *r);
 
 /*
