@@ -373,24 +373,6 @@ static void put(struct buf *b, const char *s)
 	put_bytes(b, s, strlen(s));
 }
 
-/* Length of the UTF-8 sequence at @s, 0 when it is none. */
-static size_t utf8_len(const char *s)
-{
-	unsigned char c = *s;
-	size_t n = c < 0x80		 ? 1 :
-		   c >= 0xc2 && c < 0xe0 ? 2 :
-		   c >= 0xe0 && c < 0xf0 ? 3 :
-		   c >= 0xf0 && c < 0xf5 ? 4 :
-					   0;
-	size_t i;
-
-	for (i = 1; i < n; i++) {
-		if (((unsigned char)s[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	return n;
-}
-
 /*
  * Peers' text never breaks a line in two, nor JSON: control characters and bytes that are not
  * UTF-8 are escaped, whole or not at all.
@@ -398,7 +380,7 @@ static size_t utf8_len(const char *s)
 static void put_escaped(struct buf *b, const char *s, bool quote)
 {
 	for (; *s; s++) {
-		size_t n, seq = utf8_len(s);
+		size_t n, seq = amb_util_utf8_len(s);
 		unsigned char c = *s;
 		char esc[8];
 

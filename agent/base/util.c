@@ -79,6 +79,30 @@ uint64_t amb_util_random(void)
 	return z ^ z >> 31;
 }
 
+size_t amb_util_utf8_len(const char *s)
+{
+	unsigned char c = *s;
+	size_t n = 0, i;
+
+	if (c < 0x80)
+		n = 1;
+	else if (c >= 0xc2 && c < 0xe0)
+		n = 2;
+	else if (c >= 0xe0 && c < 0xf0)
+		n = 3;
+	else if (c >= 0xf0 && c < 0xf5)
+		n = 4;
+	for (i = 1; i < n; i++) {
+		if (((unsigned char)s[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	/* Overlong forms, surrogates and numbers past the last plane. */
+	if ((c == 0xe0 && (unsigned char)s[1] < 0xa0) || (c == 0xed && (unsigned char)s[1] > 0x9f) ||
+	    (c == 0xf0 && (unsigned char)s[1] < 0x90) || (c == 0xf4 && (unsigned char)s[1] > 0x8f))
+		return 0;
+	return n;
+}
+
 int amb_util_parse_port(const char *text, uint16_t *out)
 {
 	unsigned long v = 0;

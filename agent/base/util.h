@@ -38,6 +38,9 @@ uint32_t amb_util_seed(void);
 /* Cheap per-thread pseudo random number (load balancing, jitter, trace ids); not for secrets. */
 uint64_t amb_util_random(void);
 
+/* Length of the UTF-8 sequence at the start of @s (not empty), 0 when it is none. */
+size_t amb_util_utf8_len(const char *s);
+
 /* Reads a decimal port 1..65535, nothing else in the text. Returns 0 or -EINVAL. */
 int amb_util_parse_port(const char *text, uint16_t *out);
 

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Counting: the hooks by which the proxy tells of connections. */
+#include "metrics.h"
+
+#include "access.h"
+#include "metrics_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static void *opened(void *ctx, unsigned int worker, const struct amb_flow *f)
+{
+	struct amb_metrics *m = ctx;
+	struct amb_series *s = amb_series_find(&m->tables[worker], f);
+
+	amb_access_opened(f);
+	s->live++;
+	amb_series_add(&s->opened, 1);
+	return s;
+}
+
+static void closed(void *ctx, unsigned int worker, void *cookie, const struct amb_flow *f)
+{
+	struct amb_series *s = cookie;
+
+	(void)ctx;
+	(void)worker;
+	amb_access_closed(f);
+	amb_series_add(&s->received, f->bytes_to_dst);
+	amb_series_add(&s->sent, f->bytes_to_src);
+	amb_series_add(&s->closed[f->flag], 1);
+	s->live--;
+	s->used_ns = f->end_ns;
+}
+
+static void failed(void *ctx, unsigned int worker, const struct amb_flow *f)
+{
+	(void)ctx;
+	(void)worker;
+	amb_access_failed(f);
+}
+
+struct amb_metrics *amb_metrics_create(const struct amb_metrics_config *config)
+{
+	struct amb_metrics *m = calloc(1, sizeof(*m) + config->workers * sizeof(m->tables[0]));
+	unsigned int i;
+	int err = 0;
+
+	if (!m)
+		return NULL;
+	m->config = *config;
+	m->hooks = (struct amb_flow_hooks){
+		.ctx = m,
+		.opened = opened,
+		.closed = closed,
+		.failed = failed,
+	};
+	m->version = strdup(config->version);
+	for (i = 0; i < config->workers; i++)
+		err |= amb_series_table_init(&m->tables[i], AMB_METRICS_SERIES);
+	if (err || !m->version) {
+		amb_metrics_destroy(m);
+		return NULL;
+	}
+	return m;
+}
+
+void amb_metrics_destroy(struct amb_metrics *m)
+{
+	unsigned int i;
+
+	if (!m)
+		return;
+	for (i = 0; i < m->config.workers; i++)
+		amb_series_table_uninit(&m->tables[i]);
+	free(m->version);
+	free(m);
+}
+
+const struct amb_flow_hooks *amb_metrics_hooks(struct amb_metrics *m)
+{
+	return &m->hooks;
+}
+
+const char *amb_metrics_content_type(const char *accept)
+{
+	static const char openmetrics[] = "application/openmetrics-text";
+
+	while (accept && *accept) {
+		size_t len = strcspn(accept, ","), type;
+
+		while (len && (*accept == ' ' || *accept == '\t')) {
+			accept++;
+			len--;
+		}
+		type = strcspn(accept, ",; \t");
+		if (type == sizeof(openmetrics) - 1 && !strncasecmp(accept, openmetrics, type))
+			return "application/openmetrics-text;charset=utf-8;version=1.0.0";
+		accept += len;
+		accept += *accept == ',';
+	}
+	return "text/plain; charset=utf-8";
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Metrics: exact text, sums over workers, bounded label sets, content negotiation. */
+#include "admin/metrics.h"
+#include "admin/series.h"
+#include "base/log.h"
+#include "flow_data.h"
+#include "harness.h"
+
+#include <pthread.h>
+
+static char *out;
+
+static bool stats(void *ctx, struct amb_proxy_stats *st)
+{
+	(void)ctx;
+	st->open_sockets[AMB_INBOUND] = 3;
+	st->open_sockets[AMB_OUTBOUND] = 4;
+	st->ways[AMB_WAY_TUNNEL] = 5;
+	st->reasons[AMB_REASON_POLICY_DENY] = 6;
+	st->handshakes = 7;
+	return true;
+}
+
+static bool gauges(void *ctx, struct amb_metrics_gauges *g)
+{
+	(void)ctx;
+	*g = (struct amb_metrics_gauges){ 2, 1, 5, 3, 40, 30, 20 };
+	return true;
+}
+
+static struct amb_metrics *create(void)
+{
+	struct amb_metrics_config config = {
+		.workers = 2,
+		.version = "1.30-\"x\"",
+		.proxy = stats,
+		.gauges = gauges,
+	};
+
+	amb_log_set_filter("off");
+	return amb_metrics_create(&config);
+}
+
+/* Reads the whole text in pieces of @piece bytes. */
+static void scrape(struct amb_metrics *m, size_t piece)
+{
+	struct amb_scrape *s = amb_metrics_scrape(m);
+	size_t len = 0;
+	ssize_t n;
+
+	CHECK(s);
+	free(out);
+	out = malloc(64 << 20);
+	while ((n = amb_scrape_read(s, out + len, piece)) > 0)
+		len += n;
+	CHECK_EQ(n, 0);
+	out[len] = 0;
+	amb_scrape_destroy(s);
+}
+
+/* The lines of out that begin with @name, in a static buffer. */
+static const char *lines(const char *name)
+{
+	static char buf[1 << 16];
+	const char *p = out;
+	size_t len = 0;
+
+	while (*p) {
+		size_t n = strcspn(p, "\n") + 1;
+
+		if (!strncmp(p, name, strlen(name))) {
+			memcpy(buf + len, p, n);
+			len += n;
+		}
+		p += n;
+	}
+	buf[len] = 0;
+	return buf;
+}
+
+#define PEERS                                                                                      \
+	"source_workload=\"client\",source_canonical_service=\"client-app\","                      \
+	"source_canonical_revision=\"v1\",source_workload_namespace=\"apps\","                     \
+	"source_principal=\"spiffe://cluster.local/ns/apps/sa/client\",source_app=\"client-app\"," \
+	"source_version=\"v1\",source_cluster=\"c1\","                                             \
+	"destination_service=\"web.shop.svc.cluster.local\","                                      \
+	"destination_service_namespace=\"shop\",destination_service_name=\"web\","                 \
+	"destination_workload=\"web\",destination_canonical_service=\"web\","                      \
+	"destination_canonical_revision=\"unknown\",destination_workload_namespace=\"shop\","      \
+	"destination_principal=\"spiffe://cluster.local/ns/shop/sa/web\","                         \
+	"destination_app=\"web\",destination_version=\"unknown\",destination_cluster=\"c1\","      \
+	"request_protocol=\"tcp\","
+#define LOCALITY                                                                                   \
+	"connection_security_policy=\"mutual_tls\",source_region=\"unknown\","                     \
+	"source_zone=\"unknown\",destination_region=\"r1\",destination_zone=\"z1\"} "
+
+TEST(exact_text)
+{
+	struct amb_metrics *m = create();
+	const struct amb_flow_hooks *h = amb_metrics_hooks(m);
+	struct amb_flow f = flow_outbound();
+	void *a, *b, *c;
+
+	a = h->opened(h->ctx, 0, &f);
+	b = h->opened(h->ctx, 1, &f);
+	c = h->opened(h->ctx, 1, &f);
+	CHECK(b == c);
+	CHECK(a != b);
+	h->closed(h->ctx, 0, a, &f);
+	f.flag = AMB_FLAG_DENY;
+	h->closed(h->ctx, 1, b, &f);
+	scrape(m, 100);
+	CHECK_STR(lines("istio_tcp_connections_opened_total"),
+		  "istio_tcp_connections_opened_total{reporter=\"source\"," PEERS
+		  "response_flags=\"-\"," LOCALITY "3\n");
+	CHECK_STR(lines("istio_tcp_connections_closed_total"),
+		  "istio_tcp_connections_closed_total{reporter=\"source\"," PEERS
+		  "response_flags=\"-\"," LOCALITY "1\n"
+		  "istio_tcp_connections_closed_total{reporter=\"source\"," PEERS
+		  "response_flags=\"DENY\"," LOCALITY "1\n");
+	CHECK_STR(lines("istio_tcp_connections_failed_total"),
+		  "istio_tcp_connections_failed_total{reporter=\"source\"," PEERS
+		  "response_flags=\"DENY\"," LOCALITY "1\n");
+	CHECK_STR(lines("istio_tcp_received_bytes_total"),
+		  "istio_tcp_received_bytes_total{reporter=\"source\"," PEERS
+		  "response_flags=\"-\"," LOCALITY "200\n");
+	CHECK_STR(lines("istio_tcp_sent_bytes_total"),
+		  "istio_tcp_sent_bytes_total{reporter=\"source\"," PEERS
+		  "response_flags=\"-\"," LOCALITY "4000\n");
+	CHECK_STR(lines("# TYPE istio_tcp_sent_bytes"), "# TYPE istio_tcp_sent_bytes counter\n");
+	CHECK_STR(lines("istio_build"),
+		  "istio_build{component=\"ztunnel\",tag=\"1.30-\\\"x\\\"\"} 1\n");
+	CHECK_STR(lines("istio_tcp_sockets_open"),
+		  "istio_tcp_sockets_open{reporter=\"destination\"} 3\n"
+		  "istio_tcp_sockets_open{reporter=\"source\"} 4\n");
+	CHECK_STR(lines("workload_manager_"), "workload_manager_active_proxy_count 2\n"
+					      "workload_manager_pending_proxy_count 1\n"
+					      "workload_manager_proxies_started_total 5\n"
+					      "workload_manager_proxies_stopped_total 3\n");
+	CHECK_STR(lines("amb_state_"), "amb_state_workloads 40\n"
+				       "amb_state_services 30\n"
+				       "amb_state_policies 20\n");
+	CHECK_STR(lines("amb_connections_total"), "amb_connections_total{way=\"tunnel\"} 5\n");
+	CHECK_STR(lines("amb_ended_total"), "amb_ended_total{reason=\"policy_deny\"} 6\n");
+	CHECK(atoi(lines("process_open_fds ") + strlen("process_open_fds ")) >= 3);
+	CHECK(!strcmp(out + strlen(out) - 6, "# EOF\n"));
+	h->closed(h->ctx, 1, c, &f);
+	amb_metrics_destroy(m);
+}
+
+TEST(unknown_peers)
+{
+	struct amb_metrics *m = create();
+	const struct amb_flow_hooks *h = amb_metrics_hooks(m);
+	struct amb_flow f = flow_plain();
+
+	f.src_workload = NULL;
+	f.direction = AMB_INBOUND;
+	h->closed(h->ctx, 0, h->opened(h->ctx, 0, &f), &f);
+	scrape(m, 1 << 20);
+	CHECK(strstr(lines("istio_tcp_connections_opened_total"),
+		     "_total{reporter=\"destination\",source_workload=\"unknown\""));
+	/* No peer is known: no locality labels at all. */
+	CHECK(strstr(lines("istio_tcp_connections_opened_total"),
+		     "response_flags=\"-\",connection_security_policy=\"unknown\"} 1\n"));
+	amb_metrics_destroy(m);
+}
+
+TEST(principals_need_mtls)
+{
+	struct amb_metrics *m = create();
+	const struct amb_flow_hooks *h = amb_metrics_hooks(m);
+	struct amb_flow f = flow_outbound();
+
+	f.mtls = false;
+	h->closed(h->ctx, 0, h->opened(h->ctx, 0, &f), &f);
+	scrape(m, 1 << 20);
+	CHECK(!strstr(out, "spiffe://"));
+	amb_metrics_destroy(m);
+}
+
+TEST(peers_text_cannot_break_the_format)
+{
+	struct amb_metrics *m = create();
+	const struct amb_flow_hooks *h = amb_metrics_hooks(m);
+	struct amb_baggage b = { .ns = "a\"b\\c\nd", .workload = "x\xff\xc3\xa9" };
+	struct amb_flow f = flow_plain();
+
+	f.src_workload = NULL;
+	f.src_baggage = &b;
+	h->closed(h->ctx, 0, h->opened(h->ctx, 0, &f), &f);
+	scrape(m, 1 << 20);
+	CHECK(strstr(lines("istio_tcp_connections_opened_total"),
+		     "source_workload=\"x?\xc3\xa9\""));
+	CHECK(strstr(lines("istio_tcp_connections_opened_total"),
+		     "source_workload_namespace=\"a\\\"b\\\\c\\nd\""));
+	amb_metrics_destroy(m);
+}
+
+TEST(label_sets_are_bounded)
+{
+	struct amb_metrics *m = create();
+	const struct amb_flow_hooks *h = amb_metrics_hooks(m);
+	struct amb_baggage b = { .workload = "" };
+	struct amb_flow f = flow_plain();
+	void *live;
+	int i;
+
+	f.src_workload = NULL;
+	f.src_baggage = &b;
+	strcpy(b.workload, "keeper");
+	live = h->opened(h->ctx, 0, &f);
+	for (i = 0; i < AMB_METRICS_SERIES + 10; i++) {
+		snprintf(b.workload, sizeof(b.workload), "w%d", i);
+		h->closed(h->ctx, 0, h->opened(h->ctx, 0, &f), &f);
+	}
+	scrape(m, 1 << 20);
+	CHECK_STR(lines("amb_metrics_overflow_total"), "amb_metrics_overflow_total 11\n");
+	CHECK(strstr(lines("istio_tcp_connections_opened_total{reporter=\"source\",source_workload="
+			   "\"unknown\""),
+		     "} 11\n"));
+	/* Sets nobody used for long make room, sets of live connections do not. */
+	f.start_ns = f.end_ns = AMB_METRICS_STALE_NS + 2;
+	strcpy(b.workload, "fresh");
+	h->closed(h->ctx, 0, h->opened(h->ctx, 0, &f), &f);
+	strcpy(b.workload, "keeper");
+	CHECK(h->opened(h->ctx, 0, &f) == live);
+	scrape(m, 1 << 20);
+	CHECK(strstr(out, "\"fresh\""));
+	CHECK(strstr(out, "\"keeper\""));
+	CHECK(!strstr(out, "\"w17\""));
+	CHECK_STR(lines("amb_metrics_overflow_total"), "amb_metrics_overflow_total 11\n");
+	h->closed(h->ctx, 0, live, &f);
+	h->closed(h->ctx, 0, live, &f);
+	amb_metrics_destroy(m);
+}
+
+static void *churn(void *arg)
+{
+	const struct amb_flow_hooks *h = arg;
+	struct amb_baggage b = { .workload = "" };
+	struct amb_flow f = flow_plain();
+	int i;
+
+	f.src_workload = NULL;
+	f.src_baggage = &b;
+	for (i = 0; i < 3 * AMB_METRICS_SERIES; i++) {
+		f.start_ns = f.end_ns = i * (AMB_METRICS_STALE_NS / 4096);
+		snprintf(b.workload, sizeof(b.workload), "w%d", i);
+		h->closed(h->ctx, 1, h->opened(h->ctx, 1, &f), &f);
+	}
+	return NULL;
+}
+
+TEST(scrapes_beside_a_busy_worker)
+{
+	struct amb_metrics *m = create();
+	pthread_t thread;
+	int i;
+
+	CHECK_EQ(pthread_create(&thread, NULL, churn, (void *)amb_metrics_hooks(m)), 0);
+	for (i = 0; i < 5; i++)
+		scrape(m, 4096);
+	pthread_join(thread, NULL);
+	scrape(m, 4096);
+	CHECK(strstr(out, "\"w24575\""));
+	CHECK(!strstr(out, "\"w0\""));
+	amb_metrics_destroy(m);
+}
+
+TEST(content_type)
+{
+	static const struct {
+		const char *accept;
+		bool openmetrics;
+	} rows[] = {
+		{ NULL, false },
+		{ "", false },
+		{ "*/*", false },
+		{ "text/plain;version=0.0.4", false },
+		{ "application/openmetrics-text", true },
+		{ "Application/OpenMetrics-Text; version=1.0.0;q=0.5,text/plain", true },
+		{ "text/plain;q=0.3, application/openmetrics-text;version=0.0.1", true },
+		{ "application/openmetrics-textual", false },
+		{ "text/plain;x=application/openmetrics-text", false },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		CASE(rows[i].accept ? rows[i].accept : "(none)");
+		CHECK_STR(amb_metrics_content_type(rows[i].accept),
+			  rows[i].openmetrics ?
+				  "application/openmetrics-text;charset=utf-8;version=1.0.0" :
+				  "text/plain; charset=utf-8");
+	}
+}
+
+int main(void)
+{
+	int err = harness_run();
+
+	free(out);
+	return err;
+}
