@@ -30,7 +30,12 @@ typedef void amb_creds_request_fn(void *ctx, struct amb_identity *id,
 struct amb_creds *amb_creds_create(amb_creds_request_fn *request, void *ctx);
 void amb_creds_destroy(struct amb_creds *creds);
 
-/* A waiter, embedded in what waits; fn runs on @loop with the reference or NULL and a text. */
+#define AMB_CREDS_ERROR_LEN 200
+
+/*
+ * A waiter, embedded in what waits; fn runs on @loop with the reference (now its owner's) or
+ * NULL and a text. The owner sets fn; everything else is the store's, but @error may be read.
+ */
 struct amb_creds_waiter {
 	void (*fn)(struct amb_creds_waiter *w, struct amb_cred *cred, const char *error);
 	struct amb_loop *loop;
@@ -38,12 +43,13 @@ struct amb_creds_waiter {
 	struct amb_creds_waiter *next;
 	struct amb_work work;
 	struct amb_cred *cred;
-	char *error;
+	char error[AMB_CREDS_ERROR_LEN];
+	bool waiting; /* between amb_creds_wait() and fn or cancel */
 };
 
 /*
- * The present credential of @id as a new reference, or NULL when there is none (yet).
- * Any thread, cheap: called for each handshake.
+ * The present credential of @id as a new reference, or NULL when there is none (yet) or it
+ * expired. Any thread, cheap: called for each handshake.
  */
 struct amb_cred *amb_creds_get(struct amb_creds *creds, struct amb_identity *id);
 
@@ -54,7 +60,7 @@ struct amb_cred *amb_creds_get(struct amb_creds *creds, struct amb_identity *id)
  */
 struct amb_cred *amb_creds_wait(struct amb_creds *creds, struct amb_identity *id,
 				struct amb_loop *loop, struct amb_creds_waiter *w);
-/* Gives up waiting; fn is not called afterwards. Loop thread of the waiter. */
+/* Gives up waiting; fn is not called afterwards. Loop thread of the waiter. Idempotent. */
 void amb_creds_cancel(struct amb_creds *creds, struct amb_creds_waiter *w);
 
 /*
@@ -67,7 +73,10 @@ int amb_creds_install(struct amb_creds *creds, struct amb_identity *id, const ui
 		      size_t errlen);
 /* Records a failed attempt; waiters get @error. The present credential, if any, stays. */
 void amb_creds_fail(struct amb_creds *creds, struct amb_identity *id, const char *error);
-/* Drops an identity that no local workload has any more. */
+/*
+ * Drops an identity that no local workload has any more: waiters get an error, connections
+ * made with its credential retire.
+ */
 void amb_creds_forget(struct amb_creds *creds, struct amb_identity *id);
 /* Roots changed (bundle with old and new): rebuilds trust of every credential. 0 or -errno. */
 int amb_creds_set_roots(struct amb_creds *creds, const char *roots_pem);
@@ -87,6 +96,7 @@ struct amb_cred_info {
 	const char *state; /* "Available", "Initializing", "Unavailable: why" */
 	const char *chain_pem, *roots_pem; /* NULL when not available */
 };
+/* Goes over a snapshot, no lock held in @fn; stops when @fn returns false. */
 void amb_creds_each(struct amb_creds *creds, bool (*fn)(void *ctx, const struct amb_cred_info *i),
 		    void *ctx);
 

@@ -7,6 +7,7 @@
 #ifndef AMB_TLS_H
 #define AMB_TLS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,14 +41,17 @@ typedef int amb_tls_output_fn(void *ctx, const uint8_t *data, size_t n);
 int amb_tls_handshake(struct amb_tls *t, const uint8_t *in, size_t n, size_t *used,
 		      amb_tls_output_fn *output, void *ctx);
 
+/* Bytes of a peer's side of a handshake; more fail it with -EMSGSIZE. */
+#define AMB_TLS_INPUT_MAX (128 * 1024)
+
 /* Why it failed: TLS, PEER_IDENTITY, CERT_EXPIRED, ...; @text is owned by @t. */
 enum amb_reason amb_tls_error(const struct amb_tls *t, const char **text);
 
 struct amb_tls_peer {
 	struct amb_identity *identity; /* a reference */
-	int64_t not_after;	       /* of the leaf, wall clock seconds */
-	uint8_t fingerprint[32];       /* SHA-256 of the leaf */
-	uint16_t suite, group;
+	int64_t not_after; /* of the leaf, wall clock seconds */
+	uint8_t fingerprint[32]; /* SHA-256 of the leaf */
+	uint16_t suite, group; /* numbers of the IANA registries; group 0: another */
 };
 
 /*
@@ -56,5 +60,36 @@ struct amb_tls_peer {
  */
 int amb_tls_finish(struct amb_tls *t, struct amb_record **tx, struct amb_record **rx,
 		   struct amb_tls_peer *peer);
+
+/*
+ * Handshake messages behind the handshake (RFC 8446 4.6): tickets, which we ignore, and key
+ * updates. Zero-initialised at the start of a connection.
+ */
+struct amb_tls_post {
+	uint32_t left; /* bytes of a message that are still to come */
+	uint8_t head[5], have;
+	uint16_t updates, tickets;
+};
+
+#define AMB_TLS_TICKETS_MAX 64 /* a connection; rustls sends 2, Envoy 2 */
+#define AMB_TLS_TICKET_LEN 65536 /* bytes of one */
+#define AMB_TLS_UPDATES_MAX 4096 /* a connection: one per 2^24 records is usual */
+
+enum amb_tls_post_result {
+	AMB_TLS_POST_NONE, /* nothing to do */
+	AMB_TLS_POST_UPDATE, /* the peer's next record is under its next key */
+	AMB_TLS_POST_UPDATE_REQUESTED, /* the same, and it wants a KeyUpdate of ours */
+};
+
+/*
+ * Looks at the plaintext of a record of type handshake; messages may go on in the next
+ * record. @server says which side we are. Returns the result, -EBADMSG for a message that
+ * may not come here, -EDQUOT past a limit.
+ */
+int amb_tls_post_handshake(struct amb_tls_post *p, bool server, const uint8_t *data, size_t n);
+
+/* The KeyUpdate message, to be sealed as a handshake record before amb_record_update(tx). */
+#define AMB_TLS_KEY_UPDATE_LEN 5
+void amb_tls_key_update(uint8_t out[AMB_TLS_KEY_UPDATE_LEN], bool request);
 
 #endif
