@@ -16,7 +16,7 @@
 #   check "curl gets the page" pod_exec client curl -sf "http://${P4[server]}/"
 #   finish
 #
-# Every name carries the pid of the test, so tests run side by side. The exit trap removes
+# Every name begins with $RUN, by default made of the pid, so tests run side by side. The exit trap removes
 # processes, namespaces and files whatever happened. All traffic of a pod uses cubic by its
 # routes (kernel-facts 3: hosts that default to bbr are slow on veth), nothing of the host is
 # changed.
@@ -39,7 +39,7 @@ AMB_WRAP=${AMB_WRAP:-}
 DEADLINE=${DEADLINE:-30}
 KSFT_SKIP=4
 
-RUN=amb$$
+RUN=${RUN:-amb$$}
 TMP=$(mktemp -d "/tmp/$RUN.XXXXXX")
 MANIFESTS=$TMP/manifests
 CA=$TMP/ca
@@ -374,7 +374,7 @@ pod_document() {
 		  namespace: $ns
 		  labels: {$labels}
 		  annotations:
-		    ${NETNS_ANNOTATION:-ambient.istio.io/netns}: $(pod_nspath "$name")
+		    ambientd.io/netns: $(pod_nspath "$name")
 		spec:
 		  nodeName: ${NODE_OF[$name]}
 		  serviceAccountName: $sa
