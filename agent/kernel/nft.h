@@ -12,8 +12,8 @@ struct amb_netns;
 
 struct amb_nft_config {
 	bool ipv6;
-	bool dns_capture;   /* redirect port 53 to 15053 */
-	bool ingress_mode;  /* ambient.istio.io/bypass-inbound-capture */
+	bool dns_capture; /* redirect port 53 to 15053 */
+	bool ingress_mode; /* ambient.istio.io/bypass-inbound-capture */
 };
 
 /*
