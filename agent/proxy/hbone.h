@@ -35,13 +35,46 @@ struct amb_hbone_config {
 	uint32_t max_streams;	   /* 200: peers may open at once */
 	uint64_t ping_interval_ns; /* 10 s */
 	uint64_t ping_timeout_ns;  /* 20 s */
-	uint64_t handshake_timeout_ns; /* 10 s, inbound and outbound */
+	uint64_t handshake_timeout_ns; /* 10 s, inbound and outbound: until the peer's SETTINGS */
+	uint64_t buffer_memory;	       /* 128 MiB: bound on buffers of one thread */
+	uint64_t record_limit;	       /* AMB_RECORD_LIMIT: a connection retires there */
 };
 extern const struct amb_hbone_config amb_hbone_defaults;
 
-/* Buffers of one thread: borrowed while bytes move, returned when idle, bounded. */
+/*
+ * Buffers of one thread: borrowed while bytes move, returned when idle, bounded. @config NULL
+ * means the defaults. Destroying ends every connection and relay made with it.
+ */
 struct amb_bytes *amb_bytes_create(struct amb_loop *loop, const struct amb_hbone_config *config);
 void amb_bytes_destroy(struct amb_bytes *b);
+
+/* Ways to be a nuisance; each has a budget (conn.h), and who overdraws it is told to calm down. */
+#define AMB_HBONE_ABUSES(X)                                                                      \
+	X(PING, "ping")                                                                          \
+	X(SETTINGS, "settings")                                                                  \
+	X(RESET, "reset") /* streams opened and reset before they were answered */              \
+	X(EMPTY, "empty") /* frames and records without a byte of payload */                    \
+	X(OTHER, "other") /* priority, unknown and late frames */                               \
+	X(ERROR, "error") /* stream errors that we answer with RST_STREAM */                    \
+	X(KEYS, "keys")	  /* TLS key updates and tickets */
+#define AMB_X(id, text) AMB_ABUSE_##id,
+enum amb_hbone_abuse { AMB_HBONE_ABUSES(AMB_X) AMB_ABUSE_MAX };
+#undef AMB_X
+
+/* Of one thread; gauges where said, else counters. */
+struct amb_bytes_stats {
+	uint64_t mapped, used;	  /* gauges: buffer bytes mapped, and of these out */
+	uint64_t conns, streams;  /* gauges: objects */
+	uint64_t buffers_refused; /* times that the bound made somebody wait */
+	uint64_t evicted;	  /* streams reset because their reader filled the memory */
+	uint64_t refused_streams; /* over max_streams */
+	uint64_t conn_errors, stream_errors; /* HTTP/2 errors of peers */
+	uint64_t tls_errors;	  /* handshakes that failed, records that did not open */
+	uint64_t handshake_timeouts, ping_timeouts;
+	uint64_t abuse[AMB_ABUSE_MAX];
+};
+/* Any thread. */
+void amb_bytes_get_stats(const struct amb_bytes *b, struct amb_bytes_stats *out);
 
 /* Header fields of a CONNECT; strings are valid during the call only, NULL when absent. */
 struct amb_hbone_request {
