@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the admin side may ask of the rest of the agent: main.c fills this table in, HTTP and
+ * the control socket use it. All is called on the main thread.
+ */
+#ifndef AMB_OPS_H
+#define AMB_OPS_H
+
+#include <jansson.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct amb_state;
+struct amb_creds;
+struct amb_proxy;
+struct amb_metrics;
+struct amb_loop;
+
+/* A pod of this node that is to be served. */
+struct amb_admin_pod {
+	const char *uid, *ns, *name, *sa;
+	const char *netns; /* path, or "" */
+	bool up;
+	const char *state; /* for people: "up", "waiting for its network namespace", ... */
+	const char *error; /* last one, or "" */
+};
+typedef void amb_admin_pod_fn(void *arg, const struct amb_admin_pod *pod);
+
+struct amb_admin_ops {
+	void *ctx; /* first argument of each */
+
+	/* Objects of the agent; NULL where there is none (yet). They outlive the admin side. */
+	struct amb_loop *loop;
+	const struct amb_state *state;
+	struct amb_creds *creds;
+	struct amb_proxy *proxy;
+	struct amb_metrics *metrics;
+	const char *version;
+
+	void (*each_pod)(void *ctx, amb_admin_pod_fn *fn, void *arg);
+	/* New references. status: what is not counted here (node, mode, manifests, CA, uptime). */
+	json_t *(*status)(void *ctx);
+	json_t *(*config)(void *ctx); /* all settings, camelCase */
+	json_t *(*probe)(void *ctx); /* {"capability": {"ok": bool, "detail": text}} */
+	/* 0, or -errno and a sentence in @err. @pod is "ns/name". */
+	int (*enroll)(void *ctx, const char *pod, const char *netns, char *err, size_t errlen);
+	int (*unenroll)(void *ctx, const char *pod, char *err, size_t errlen);
+	int (*reload)(void *ctx, char *err, size_t errlen);
+	/* Begins the graceful stop; the process ends itself afterwards. */
+	void (*quit)(void *ctx);
+};
+
+#endif
