@@ -544,6 +544,11 @@ int64_t amb_ca_not_after(const struct amb_ca *ca)
 	return ca->node.info.not_after;
 }
 
+bool amb_ca_same_signer(const struct amb_ca *a, const struct amb_ca *b)
+{
+	return !strcmp(a->cert_pem, b->cert_pem);
+}
+
 /* Issuing */
 
 static int issue(struct amb_ca *ca, const struct amb_identity *id, const struct amb_x509_key *key,

@@ -69,6 +69,8 @@ void amb_ca_destroy(struct amb_ca *ca);
 const char *amb_ca_roots(const struct amb_ca *ca); /* PEM bundle */
 const char *amb_ca_trust_domain(const struct amb_ca *ca);
 int64_t amb_ca_not_after(const struct amb_ca *ca); /* of the intermediate */
+/* Do both sign with the same certificate? */
+bool amb_ca_same_signer(const struct amb_ca *a, const struct amb_ca *b);
 
 struct amb_ca_issued {
 	uint8_t key[256]; /* PKCS#8 */
