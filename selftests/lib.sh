@@ -630,6 +630,9 @@ remove_all() {
 	for n in $(ip netns list 2>/dev/null | awk -v r="$RUN-" 'index($1, r) == 1 { print $1 }'); do
 		ip netns del "$n"
 	done
+	for p in $(awk -v t="$TMP/" 'index($2, t) == 1 { print $2 }' /proc/mounts); do
+		umount -l "$p"
+	done
 	[ -n "${KEEP_TMP:-}" ] || rm -rf "$TMP"
 }
 

@@ -1,0 +1,35 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Certificates of 6 s life under load: renewed at half life, pooled tunnels retire, not one
+# connection notices.
+#
+#   client (a) --held and new connections--> server (b)
+# shellcheck source=selftests/lib.sh
+. "$(dirname "$0")/../lib.sh"
+
+two_pods --cert-ttl 6s
+traffic_server server 9000 32
+serial() { config_dump "$1" | jq -r ".certificates[] | select(.identity == \"$SPIFFE/$2\").certChain[0].serialNumber"; }
+seen=
+watch() {
+	local s
+	s=$(serial a client)
+	[[ -z $s || $seen == *" $s "* ]] || seen="$seen $s "
+}
+watch
+pod_spawn client "$TRAFFIC" rr -t 4 -s 14 "${P4[server]}"; held=$LAST_PID
+pod_spawn client "$TRAFFIC" crr -t 2 -s 14 "${P4[server]}"; new=$LAST_PID
+while kill -0 "$held" 2>/dev/null || kill -0 "$new" 2>/dev/null; do
+	watch
+	sleep 0.3
+done
+wait "$held" "$new"
+result() { grep "\"$1\"" "$TMP/app-client.log" | jq -r "$2"; }
+is "held connections had no error" "$(result rr '.errors, .error // ""' | tr '\n' ' ')" "0  "
+is "new connections had no error" "$(result crr '.errors, .error // ""' | tr '\n' ' ')" "0  "
+at_least "they were many" "$(result crr .count)" 100
+at_least "the certificate changed at least three times" "$(wc -w <<<"$seen")" 4
+few() { [ "$(pod_exec client ss -Htn state established "dport = :15008" | wc -l)" -le 3 ]; }
+check "retired tunnels are gone" busywait few
+check "held connections were not reset by expiry" log_has a 'connection complete'
+finish
