@@ -566,7 +566,7 @@ need_peers() {
 
 # Foreign peers get their certificates from the mesh's own CA.
 peer_ca() {
-	PEER_CA=(--issuer "$CA/root.crt" --issuer-key "$CA/root.key" --roots "$CA/root.crt")
+	PEER_CA=(--issuer "$CA/root.key" --roots "$CA/root.pem")
 }
 
 # hbone_client POD OPTIONS...: prints its JSON.

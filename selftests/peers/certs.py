@@ -3,6 +3,7 @@
 
 import datetime
 import os
+import re
 import tempfile
 
 from cryptography import x509
@@ -23,8 +24,8 @@ def _load(path):
 
 def split_pem(data):
     """The certificates of a PEM bundle, each as PEM bytes."""
-    end = b"-----END CERTIFICATE-----"
-    return [c[c.index(b"-----BEGIN"):] + end + b"\n" for c in data.split(end)[:-1]]
+    begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+    return [c[c.index(begin):] + end + b"\n" for c in data.split(end)[:-1]]
 
 
 class Issuer:
@@ -34,11 +35,13 @@ class Issuer:
         self.cert, self.key, self.chain = cert, key, chain
 
     @classmethod
-    def load(cls, cert_file, key_file):
-        """An intermediate is presented with the leaf, a root is not."""
-        pems = split_pem(_load(cert_file))
+    def load(cls, path):
+        """A file of the mesh's CA: key and certificate. A root is not presented with the leaf."""
+        data = _load(path)
+        pems = split_pem(data)
         cert = x509.load_pem_x509_certificate(pems[0])
-        key = serialization.load_pem_private_key(_load(key_file), None)
+        pem = re.search(rb"-----BEGIN (\w+ )?PRIVATE KEY-----.*?PRIVATE KEY-----", data, re.S)
+        key = serialization.load_pem_private_key(pem.group(0), None)
         chain = b"" if cert.issuer == cert.subject else pems[0]
         return cls(cert, key, chain)
 

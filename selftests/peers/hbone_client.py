@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A foreign HBONE client that can misbehave on command; tells as JSON what the server did.
 
-    hbone_client.py --to 10.12.0.10 --authority 10.12.0.10:80 --ca DIR --id spiffe://... [MODE]
+    hbone_client.py --to 10.12.0.10 --issuer CA/root.key --roots CA/root.pem [MODE]
 
 The result has, as far as they came: handshake ("ok" or the error), peer (SPIFFE id), status,
 headers, body, echoed, rst (code by stream), goaway (code), closed (true when the server ended
@@ -62,7 +62,7 @@ class Session:
         if self.args.alpn:
             c.set_alpn_protocols(self.args.alpn.split(","))
         if not self.args.no_cert:
-            issuer = certs.Issuer.load(self.args.issuer, self.args.issuer_key)
+            issuer = certs.Issuer.load(self.args.issuer)
             certs.into_context(c, *certs.leaf(issuer, self.args.id, self.args.cert))
         return c
 
@@ -608,8 +608,7 @@ def options():
     p.add_argument("--to", required=True, help="address to connect to")
     p.add_argument("--port", type=int, default=15008)
     p.add_argument("--authority")
-    p.add_argument("--issuer", help="certificate of the CA that signs ours")
-    p.add_argument("--issuer-key")
+    p.add_argument("--issuer", help="key and certificate of the CA that signs ours")
     p.add_argument("--roots", help="what we trust")
     p.add_argument("--id", default="spiffe://cluster.local/ns/demo/sa/stranger")
     p.add_argument("--cert", default="good", choices=certs.FLAWS)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A foreign HBONE server: destination, waypoint or gateway, that can misbehave on command.
 
-    hbone_server.py --issuer C --issuer-key K --roots R --id spiffe://... --backend BACKEND
+    hbone_server.py --issuer FILE --roots FILE --id spiffe://... --backend BACKEND
 
 BACKEND is what a stream is joined to: "echo", "authority" (what was asked for), HOST:PORT in
 plain TCP, or hbone:HOST:PORT (HBONE to that pod with our identity, as a waypoint does; a
@@ -49,7 +49,7 @@ def server_context(args):
     c.num_tickets = args.tickets
     if args.alpn:
         c.set_alpn_protocols([args.alpn])
-    issuer = certs.Issuer.load(args.issuer, args.issuer_key)
+    issuer = certs.Issuer.load(args.issuer)
     certs.into_context(c, *certs.leaf(issuer, args.id, args.cert))
     return c
 
@@ -66,7 +66,7 @@ def dial_hbone(args, where):
     c.check_hostname = False
     c.load_verify_locations(cafile=args.roots)
     c.set_alpn_protocols(["h2"])
-    issuer = certs.Issuer.load(args.issuer, args.issuer_key)
+    issuer = certs.Issuer.load(args.issuer)
     certs.into_context(c, *certs.leaf(issuer, args.id))
     sock = c.wrap_socket(socket.create_connection((host, 15008), timeout=10))
     sock.sendall(f.PREFACE + f.settings() + f.connect(hpack.Encoder(), 1, where.strip()))
@@ -328,7 +328,6 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--port", type=int, default=15008)
     p.add_argument("--issuer", required=True)
-    p.add_argument("--issuer-key", required=True)
     p.add_argument("--roots", required=True)
     p.add_argument("--id", required=True)
     p.add_argument("--cert", default="good", choices=certs.FLAWS)

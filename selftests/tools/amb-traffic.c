@@ -41,6 +41,7 @@
 #define MAX_SAMPLES (1u << 22) /* a thread */
 #define THREAD_STACK (128u << 10)
 #define WARM_UP_NS 200000000ull
+#define GRACE_S 3
 #define MAX_CPUS 64
 
 enum { PORT_ECHO, PORT_SINK, PORT_ONCE, PORT_HOLD, PORTS };
@@ -87,6 +88,26 @@ static void sleep_ns(uint64_t ns)
 
 	while (nanosleep(&t, &t) && errno == EINTR)
 		;
+}
+
+/* Blocked in all threads; whoever wants to end early waits for them here. */
+static void block_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+/* A signal ends the measurement early, and the process when connections then hang. */
+static void sleep_or_signal(uint64_t ns)
+{
+	struct timespec t = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
+	sigset_t set;
+
+	block_signals(&set);
+	if (sigtimedwait(&set, NULL, &t) > 0)
+		alarm(GRACE_S);
 }
 
 static int read_all(int fd, char *buf, size_t n)
@@ -565,7 +586,10 @@ static int report(const struct cpu *a, const struct cpu *b)
 static int run_clients(void *(*fn)(void *), bool bulk)
 {
 	struct cpu a, b;
+	sigset_t set;
 
+	if (!opt.count)
+		block_signals(&set);
 	if (opt.spin)
 		spin_start();
 	pthread_barrier_init(&begin, NULL, opt.threads + 1);
@@ -579,7 +603,7 @@ static int run_clients(void *(*fn)(void *), bool bulk)
 			sleep_ns(WARM_UP_NS);
 		cpu_snapshot(&a);
 		atomic_store(&measuring, true);
-		sleep_ns(opt.seconds * 1e9);
+		sleep_or_signal(opt.seconds * 1e9);
 		atomic_store(&measuring, false);
 	}
 	/* Bulk is over when the last byte was counted, the others when the time is. */
@@ -604,15 +628,12 @@ static int hold(void)
 	sigset_t set;
 	int fd, sig;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
 	for (int i = 0; i < opt.count; i++) {
 		fd = dial();
 		if (fd < 0 || write_all(fd, buf, sizeof(buf)) || read_all(fd, buf, sizeof(buf)))
 			die("connection %d of %d", i + 1, opt.count);
 	}
+	block_signals(&set);
 	printf("{\"case\":\"hold\",\"count\":%d}\n", opt.count);
 	fflush(stdout);
 	sigwait(&set, &sig);

@@ -1,0 +1,40 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The root changes under load, in three steps, without a lost connection: both roots trusted,
+# new intermediates, the old root gone.
+#
+#   client (a) --held and new connections--> server (b)
+# shellcheck source=selftests/lib.sh
+. "$(dirname "$0")/../lib.sh"
+
+two_pods --cert-ttl 10s
+traffic_server server 9000 32
+pod_spawn client "$TRAFFIC" rr -t 2 -s 3600 "${P4[server]}"; held=$LAST_PID
+pod_spawn client "$TRAFFIC" crr -t 2 -s 3600 "${P4[server]}"; new=$LAST_PID
+roots() { config_dump "$1" | jq -r "[.certificates[] | select(.identity == \"$SPIFFE/$2\").rootCerts[].serialNumber] | sort | join(\" \")"; }
+chain() { config_dump "$1" | jq -r ".certificates[] | select(.identity == \"$SPIFFE/$2\").certChain[1].serialNumber"; }
+two_roots() { [ "$(roots a client | wc -w)" = 2 ] && [ "$(roots b server | wc -w)" = 2 ]; }
+one_root() { [ "$(roots a client | wc -w)" = 1 ] && [ "$(roots b server | wc -w)" = 1 ]; }
+before=$(roots a client) old_a=$(chain a client) old_b=$(chain b server)
+check "a new root beside the old" "$AMBIENTCTL" ca rotate "$CA"
+check "both agents trust both" busywait two_roots
+check "new connections pass" fetches client "http://${P4[server]}/"
+check "a new intermediate for node a" "$AMBIENTCTL" ca node "$CA" a
+signed_a() { [ "$(chain a client)" != "$old_a" ]; }
+check "node a's leafs are of the new intermediate" busywait signed_a
+check "old and new understand each other" fetches client "http://${P4[server]}/"
+check "a new intermediate for node b" "$AMBIENTCTL" ca node "$CA" b
+signed_b() { [ "$(chain b server)" != "$old_b" ]; }
+check "node b's leafs are of the new intermediate" busywait signed_b
+check "the old root is retired" "$AMBIENTCTL" ca retire "$CA"
+check "both agents trust the new one only" busywait one_root
+check "which is another than before" test "$(roots a client)" != "$before"
+check "new connections pass" fetches client "http://${P4[server]}/"
+check "held connections were carried all the time" kill -0 "$held"
+kill_app "$held"
+kill_app "$new"
+result() { grep "\"$1\"" "$TMP/app-client.log" | jq -r "$2"; }
+is "held connections had no error" "$(result rr '.errors, .error // ""' | tr '\n' ' ')" "0  "
+is "new connections had no error" "$(result crr '.errors, .error // ""' | tr '\n' ' ')" "0  "
+at_least "they were many" "$(result crr .count)" 100
+finish
