@@ -158,7 +158,10 @@ int amb_record_open(struct amb_record *r, uint8_t *rec, size_t n, enum amb_recor
 		return -EBADMSG;
 	if (r->seq >= RECORD_HARD_LIMIT)
 		return -EOVERFLOW;
+	/* RFC 8446 5.4: content, type and padding together. */
 	len = n - AMB_RECORD_HEAD - TAG_LEN;
+	if (len > AMB_RECORD_PLAIN_MAX + 1)
+		return -EBADMSG;
 	nonce(r, iv);
 	if (wc_AesGcmDecrypt(&r->aes, p, p, len, iv, IV_LEN, p + len, TAG_LEN, rec,
 			     AMB_RECORD_HEAD))
@@ -167,7 +170,7 @@ int amb_record_open(struct amb_record *r, uint8_t *rec, size_t n, enum amb_recor
 	/* The type is the last byte that is not padding. */
 	while (len && !p[len - 1])
 		len--;
-	if (!len || len - 1 > AMB_RECORD_PLAIN_MAX)
+	if (!len)
 		return -EBADMSG;
 	len--;
 	switch (p[len]) {
