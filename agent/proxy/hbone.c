@@ -25,17 +25,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-const struct amb_hbone_config amb_hbone_defaults = {
-	.stream_window = 4 << 20,
-	.conn_window = 16 << 20,
-	.frame_size = 1 << 20,
-	.max_streams = 200,
-	.ping_interval_ns = 10000000000ull,
-	.ping_timeout_ns = 20000000000ull,
-	.handshake_timeout_ns = 10000000000ull,
-	.buffer_memory = 128ull << 20,
-	.record_limit = AMB_RECORD_LIMIT,
-};
+const struct amb_hbone_config amb_hbone_defaults = AMB_HBONE_DEFAULTS;
 
 /* Floods are far above, honest peers far below (nghttp2 and h2 use figures like these). */
 static const struct amb_hbone_budget budgets[AMB_ABUSE_MAX] = {

@@ -39,6 +39,13 @@ struct amb_hbone_config {
 	uint64_t buffer_memory;	       /* 128 MiB: bound on buffers of one thread */
 	uint64_t record_limit;	       /* AMB_RECORD_LIMIT: a connection retires there */
 };
+#define AMB_HBONE_DEFAULTS                                                                       \
+	{                                                                                        \
+		.stream_window = 4 << 20, .conn_window = 16 << 20, .frame_size = 1 << 20,         \
+		.max_streams = 200, .ping_interval_ns = 10000000000ull,                           \
+		.ping_timeout_ns = 20000000000ull, .handshake_timeout_ns = 10000000000ull,        \
+		.buffer_memory = 128ull << 20, .record_limit = AMB_RECORD_LIMIT,                  \
+	}
 extern const struct amb_hbone_config amb_hbone_defaults;
 
 /*

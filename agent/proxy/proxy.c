@@ -16,6 +16,7 @@
 #include "mesh/state.h"
 #include "pod.h"
 #include "pool.h"
+#include "record.h"
 #include "resolve.h"
 #include "worker.h"
 
@@ -30,15 +31,7 @@
 
 const struct amb_proxy_config amb_proxy_defaults = {
 	.workers = 2,
-	.hbone = {
-		.stream_window = 4u << 20,
-		.conn_window = 16u << 20,
-		.frame_size = 1u << 20,
-		.max_streams = 200,
-		.ping_interval_ns = 10000000000ull,
-		.ping_timeout_ns = 20000000000ull,
-		.handshake_timeout_ns = 10000000000ull,
-	},
+	.hbone = AMB_HBONE_DEFAULTS,
 	.pool_streams = 100,
 	.pool_idle_ns = 300000000000ull,
 	.dial_timeout_ns = 10000000000ull,
