@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the commands of the control socket mean. */
+#include "commands.h"
+
+#include "control.h"
+#include "dump.h"
+#include "shape.h"
+#include "why.h"
+
+#include "base/log.h"
+#include "base/reason.h"
+#include "base/util.h"
+#include "mesh/state.h"
+#include "proxy/proxy.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ERROR_MAX 512
+
+static json_t *error(const char *fmt, ...) AMB_PRINTF(1, 2);
+
+static json_t *error(const char *fmt, ...)
+{
+	char text[ERROR_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return json_pack("{s:o}", "error", amb_shape_string(text));
+}
+
+static const char *text_of(const json_t *request, const char *key)
+{
+	return json_string_value(json_object_get(request, key));
+}
+
+static void add_pod(void *arg, const struct amb_admin_pod *p)
+{
+	json_array_append_new(arg, json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:s,s:s}", "uid", p->uid,
+					     "namespace", p->ns, "name", p->name, "serviceAccount",
+					     p->sa, "netns", p->netns, "up", p->up, "state",
+					     p->state, "error", p->error));
+}
+
+static json_t *counters(const struct amb_proxy *proxy)
+{
+	json_t *o = json_object(), *ways = json_object(), *reasons = json_object();
+	struct amb_proxy_stats st = { 0 };
+	unsigned int i;
+
+	amb_proxy_stats(proxy, &st);
+	for (i = 0; i < AMB_WAY_MAX; i++) {
+		if (st.ways[i])
+			json_object_set_new(ways, amb_reason_way_text(i), json_integer(st.ways[i]));
+	}
+	for (i = 0; i < AMB_REASON_MAX; i++) {
+		if (st.reasons[i])
+			json_object_set_new(reasons, amb_reason_text(i),
+					    json_integer(st.reasons[i]));
+	}
+	json_object_set_new(o, "open", json_integer(st.open_sockets[0] + st.open_sockets[1]));
+	json_object_set_new(o, "opened", json_integer(st.opened[0] + st.opened[1]));
+	json_object_set_new(o, "handshakes", json_integer(st.handshakes));
+	json_object_set_new(o, "handshakeFailures", json_integer(st.handshake_failures));
+	json_object_set_new(o, "poolHits", json_integer(st.pool_hits));
+	json_object_set_new(o, "poolDials", json_integer(st.pool_dials));
+	json_object_set_new(o, "ways", ways);
+	json_object_set_new(o, "reasons", reasons);
+	return o;
+}
+
+static json_t *run_status(const struct amb_admin_ops *ops, const json_t *request)
+{
+	json_t *o = ops->status ? ops->status(ops->ctx) : json_object(), *pods = json_array();
+
+	(void)request;
+	if (!o)
+		o = json_object();
+	json_object_set_new(o, "version", json_string(ops->version));
+	if (ops->state) {
+		json_object_set_new(o, "workloads",
+				    json_integer(amb_state_count_workloads(ops->state)));
+		json_object_set_new(o, "services",
+				    json_integer(amb_state_count_services(ops->state)));
+		json_object_set_new(o, "policies",
+				    json_integer(amb_state_count_policies(ops->state)));
+	}
+	if (ops->proxy)
+		json_object_set_new(o, "connections", counters(ops->proxy));
+	if (ops->each_pod)
+		ops->each_pod(ops->ctx, add_pod, pods);
+	json_object_set_new(o, "pods", pods);
+	return o;
+}
+
+static json_t *run_why(const struct amb_admin_ops *ops, const json_t *request)
+{
+	const char *src = text_of(request, "src"), *dst = text_of(request, "dst");
+	const char *port = text_of(request, "port");
+	char err[ERROR_MAX] = "";
+	json_t *o;
+
+	if (!src || !dst || !port)
+		return error("why: src, dst and port are needed");
+	if (!ops->state)
+		return error("why: nothing is known of the mesh yet");
+	o = amb_why(ops->state, src, dst, port, err, sizeof(err));
+	return o ? o : error("why: %s", err);
+}
+
+static json_t *done(const char *command, const char *object, int err, const char *text)
+{
+	if (!err)
+		return json_object();
+	return error("%s %s: %s", command, object, *text ? text : strerror(-err));
+}
+
+static json_t *run_enroll(const struct amb_admin_ops *ops, const json_t *request)
+{
+	const char *pod = text_of(request, "pod"), *netns = text_of(request, "netns");
+	char err[ERROR_MAX] = "";
+
+	if (!pod || !netns || !strchr(pod, '/'))
+		return error("enroll: a pod (NAMESPACE/POD) and its netns are needed");
+	if (!ops->enroll)
+		return error("enroll: not available in this mode");
+	return done("enroll", pod, ops->enroll(ops->ctx, pod, netns, err, sizeof(err)), err);
+}
+
+static json_t *run_unenroll(const struct amb_admin_ops *ops, const json_t *request)
+{
+	const char *pod = text_of(request, "pod");
+	char err[ERROR_MAX] = "";
+
+	if (!pod || !strchr(pod, '/'))
+		return error("unenroll: a pod (NAMESPACE/POD) is needed");
+	if (!ops->unenroll)
+		return error("unenroll: not available in this mode");
+	return done("unenroll", pod, ops->unenroll(ops->ctx, pod, err, sizeof(err)), err);
+}
+
+static json_t *run_reload(const struct amb_admin_ops *ops, const json_t *request)
+{
+	char err[ERROR_MAX] = "";
+
+	(void)request;
+	if (!ops->reload)
+		return error("reload: not available in this mode");
+	return done("reload", "manifests", ops->reload(ops->ctx, err, sizeof(err)), err);
+}
+
+static json_t *run_log(const struct amb_admin_ops *ops, const json_t *request)
+{
+	const char *filter = text_of(request, "filter");
+	char now[1024];
+
+	(void)ops;
+	if (filter && amb_log_set_filter(filter))
+		return error("log: \"%s\" is no filter; it is like \"info,access=off,pool=debug\"",
+			     filter);
+	if (filter)
+		amb_info(ADMIN, "log filter is now %s", amb_log_filter(now, sizeof(now)));
+	return json_pack("{s:s}", "filter", amb_log_filter(now, sizeof(now)));
+}
+
+static json_t *run_probe(const struct amb_admin_ops *ops, const json_t *request)
+{
+	(void)request;
+	return ops->probe ? ops->probe(ops->ctx) : error("probe: not available");
+}
+
+static const struct {
+	const char *name;
+	json_t *(*run)(const struct amb_admin_ops *ops, const json_t *request);
+	unsigned int sections; /* instead of run */
+} commands[] = {
+	{ "status", run_status, 0 },
+	{ "workloads", NULL, AMB_DUMP_WORKLOADS },
+	{ "services", NULL, AMB_DUMP_SERVICES },
+	{ "policies", NULL, AMB_DUMP_POLICIES },
+	{ "certificates", NULL, AMB_DUMP_CERTIFICATES },
+	{ "connections", NULL, AMB_DUMP_CONNECTIONS },
+	{ "dump", NULL, AMB_DUMP_ALL },
+	{ "why", run_why, 0 },
+	{ "enroll", run_enroll, 0 },
+	{ "unenroll", run_unenroll, 0 },
+	{ "reload", run_reload, 0 },
+	{ "log", run_log, 0 },
+	{ "probe", run_probe, 0 },
+};
+
+json_t *amb_commands_run(const struct amb_admin_ops *ops, const char *line, size_t len,
+			 unsigned int *sections)
+{
+	json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL), *reply = NULL;
+	const char *name = text_of(request, "command");
+	size_t i;
+
+	*sections = 0;
+	for (i = 0; name && i < AMB_ARRAY_SIZE(commands); i++) {
+		if (strcmp(commands[i].name, name))
+			continue;
+		*sections = commands[i].sections;
+		if (commands[i].run)
+			reply = commands[i].run(ops, request);
+		break;
+	}
+	if (!name)
+		reply = error("a request is one line of JSON: {\"command\": ...}");
+	else if (i == AMB_ARRAY_SIZE(commands))
+		reply = error("unknown command \"%s\"", name);
+	json_decref(request);
+	return reply;
+}
