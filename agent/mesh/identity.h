@@ -15,13 +15,19 @@ struct amb_identity {
 	uint32_t number; /* small, stable while the object lives, never 0: BPF uses it too */
 	uint16_t td_len, ns_len, sa_len;
 	const char *td, *ns, *sa; /* NUL-terminated, inside the object */
-	char spiffe[];		  /* the whole URI; spiffe + 9 is the form policies compare */
+	char spiffe[]; /* the whole URI; spiffe + 9 is the form policies compare */
 };
 
 #define AMB_IDENTITY_MAX 1024 /* bytes of the URI, NUL included; longer is refused */
 
 /* Returns a reference, or NULL (errno EINVAL for a part that is empty or holds '/', ENOMEM). */
 struct amb_identity *amb_identity_intern(const char *td, const char *ns, const char *sa);
+
+/*
+ * Same, but an empty namespace or service account is taken: what a workload without them has.
+ * No peer can show such an identity, since amb_identity_parse() refuses it.
+ */
+struct amb_identity *amb_identity_workload(const char *td, const char *ns, const char *sa);
 
 /* Same from the URI; exactly the shape above is accepted (reference 4.2). @len without NUL. */
 struct amb_identity *amb_identity_parse(const char *uri, size_t len);
