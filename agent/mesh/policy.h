@@ -18,8 +18,8 @@
 /* A connection as policies see it. */
 struct amb_policy_conn {
 	const struct amb_identity *peer; /* NULL: plaintext */
-	struct amb_endpoint src;	 /* TCP peer as seen */
-	struct amb_endpoint dst;	 /* final target: pod address and target port */
+	struct amb_endpoint src; /* TCP peer as seen */
+	struct amb_endpoint dst; /* final target: pod address and target port */
 };
 
 #define AMB_POLICY_NAME_MAX 320 /* "ns/name" with NUL: 63 + 1 + 253 */
@@ -47,13 +47,13 @@ void amb_policy_check(const struct amb_state *st, const struct amb_workload *dst
  */
 uint64_t amb_policy_stamp(const struct amb_state *st, const struct amb_workload *dst);
 
-/* One policy as config_dump shows it. Fields are the compiled form's readable source. */
+/* One policy as config_dump shows it; @source is the resource as it came. */
 struct amb_policy_info {
 	const char *name, *ns;
-	uint8_t scope;	/* 0 global, 1 namespace, 2 workload selector */
+	uint8_t scope; /* 0 global, 1 namespace, 2 workload selector */
 	uint8_t action; /* 0 allow, 1 deny */
 	bool dry_run;
-	const struct _Istio__Security__Authorization *source; /* valid until read_end */
+	const struct Istio__Security__Authorization *source; /* valid in the call */
 };
 void amb_policy_each(const struct amb_state *st,
 		     bool (*fn)(void *ctx, const struct amb_policy_info *p), void *ctx);

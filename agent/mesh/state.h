@@ -16,14 +16,12 @@
 #include "base/addr.h"
 #include "base/rcu.h"
 #include "identity.h"
+#include "str.h"
 
 struct amb_state;
 struct amb_policy_set;
-struct _Istio__Workload__Address;
-struct _Istio__Security__Authorization;
-
-/* A string of the state's table: shared, immutable, never NULL ("" when unset). */
-typedef const char *amb_str;
+struct Istio__Workload__Address;
+struct Istio__Security__Authorization;
 
 enum amb_tunnel { AMB_TUNNEL_NONE, AMB_TUNNEL_HBONE };
 enum amb_wtype { AMB_WTYPE_DEPLOYMENT, AMB_WTYPE_CRONJOB, AMB_WTYPE_POD, AMB_WTYPE_JOB };
@@ -76,7 +74,7 @@ struct amb_workload {
 	enum amb_tunnel tunnel;
 	enum amb_wtype type;
 	bool native_tunnel, host_network, healthy;
-	bool app_tunnel_proxy;	  /* application tunnel speaks PROXY protocol */
+	bool app_tunnel_proxy; /* application tunnel speaks PROXY protocol */
 	uint16_t app_tunnel_port; /* 0 = no application tunnel or no port of its own */
 	bool app_tunnel;
 	uint32_t capacity; /* LB weight */
@@ -84,7 +82,7 @@ struct amb_workload {
 	uint32_t nservices, npolicies;
 	struct amb_membership *services;
 	amb_str *policies; /* "ns/name" */
-	struct rcu_head rcu;
+	uint64_t policy_memo; /* private to policy.c */
 };
 
 struct amb_vip {
@@ -100,21 +98,24 @@ struct amb_weighted_waypoint {
 
 struct amb_service {
 	uint32_t refs;
-	uint32_t nvips, nsans, nwaypoints, nscopes;
+	uint32_t nvips, nsans, nsan_ids, nwaypoints, nscopes;
 	amb_str name, ns, hostname, key; /* key: "ns/host" */
 	struct amb_vip *vips;
 	struct amb_ports *ports;
 	amb_str *sans;
+	struct amb_identity **san_ids; /* those of sans that are SPIFFE identities */
 	struct amb_gateway waypoint;
 	struct amb_weighted_waypoint *waypoints;
 	enum amb_lb_mode mode;
 	enum amb_scope scopes[6];
 	enum amb_ip_families families;
 	bool allow_unhealthy, canonical, namespace_only, ingress_use_waypoint;
-	struct rcu_head rcu;
 };
 
-/* Any thread; lock-free. NULL is accepted. The last put frees after a grace period. */
+/*
+ * Any thread; lock-free unless the last reference goes. NULL is accepted. The tables give up
+ * their own reference a grace period after an object left them.
+ */
 struct amb_workload *amb_workload_get(const struct amb_workload *w);
 void amb_workload_put(const struct amb_workload *w);
 struct amb_service *amb_service_get(const struct amb_service *s);
@@ -124,9 +125,9 @@ void amb_service_put(const struct amb_service *s);
 bool amb_workload_has_addr(const struct amb_workload *w, const struct amb_addr *addr);
 
 struct amb_state_config {
-	const char *network;   /* own network id, "" common */
-	const char *node;      /* own node name */
-	const char *domain;    /* cluster domain, default cluster.local */
+	const char *network; /* own network id, "" common */
+	const char *node; /* own node name */
+	const char *domain; /* cluster domain, default cluster.local */
 	const char *prefer_ns; /* PREFERED_SERVICE_NAMESPACE, may be NULL */
 };
 
@@ -142,8 +143,8 @@ const char *amb_state_domain(const struct amb_state *st);
 struct amb_resource {
 	const char *name; /* reference 1.9: uid, "ns/host", or policy "ns/name" */
 	bool is_policy;
-	const struct _Istio__Workload__Address *address;
-	const struct _Istio__Security__Authorization *authorization;
+	const struct Istio__Workload__Address *address;
+	const struct Istio__Security__Authorization *authorization;
 };
 
 /*
@@ -196,7 +197,7 @@ const struct amb_workload *amb_state_workload_local(const struct amb_state *st, 
 						    const char *name, const char *sa);
 const struct amb_service *amb_state_service_by_host(const struct amb_state *st, const char *ns,
 						    const char *hostname);
-/* VIP look-up with the rank of 5.1 step 3 (exact, then CIDR) as seen from namespace @ns. */
+/* VIP look-up with the rank of 5.1 step 3 (exact, then CIDR) as namespace @ns sees it; NULL all. */
 const struct amb_service *amb_state_service_by_vip(const struct amb_state *st, const char *network,
 						   const struct amb_addr *addr, const char *ns);
 
@@ -212,8 +213,8 @@ void amb_state_each_endpoint(const struct amb_state *st, const struct amb_servic
 			     void *ctx);
 /* Endpoints that wait for their service (dump key stagedServices). */
 void amb_state_each_staged(const struct amb_state *st,
-			   bool (*fn)(void *ctx, const char *service,
-				      const struct amb_workload *w, const struct amb_ports *ports),
+			   bool (*fn)(void *ctx, const char *service, const struct amb_workload *w,
+				      const struct amb_ports *ports),
 			   void *ctx);
 size_t amb_state_count_workloads(const struct amb_state *st);
 size_t amb_state_count_services(const struct amb_state *st);
