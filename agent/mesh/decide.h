@@ -17,7 +17,6 @@
 #define AMB_PORT_OUTBOUND 15001
 #define AMB_PORT_INBOUND_PLAIN 15006
 #define AMB_PORT_HBONE 15008
-#define AMB_PORT_SOCKS5 15080
 
 /* hostname of 253 and ":65535", with NUL */
 #define AMB_AUTHORITY_MAX 264
@@ -29,13 +28,18 @@ struct amb_decision {
 	enum amb_reason reason;
 	enum amb_protocol protocol;
 	struct amb_endpoint dial; /* where the TCP connection goes */
-	const char *resolve;	  /* not NULL: dial.addr must be resolved from this name first */
+	/*
+	 * Not NULL: the address must be resolved from this name first, and given to
+	 * amb_decision_resolved(). The name lives as long as the decision.
+	 */
+	const char *resolve;
 	char authority[AMB_AUTHORITY_MAX]; /* of the (inner) CONNECT; "" for TCP */
-	struct amb_identset expect;	   /* identities the TLS peer may have */
-	struct amb_identset expect_inner;  /* double HBONE: those of the inner peer */
+	uint16_t target_port; /* of the workload: the port in its authority */
+	struct amb_identset expect; /* identities the TLS peer may have; empty: none */
+	struct amb_identset expect_inner; /* double HBONE: those of the inner peer */
 	/* for telemetry; references, NULL when not known */
 	struct amb_workload *workload; /* chosen destination (or waypoint/gateway when via) */
-	struct amb_service *service;   /* service that was addressed */
+	struct amb_service *service; /* service that was addressed */
 	bool via_waypoint;
 };
 
@@ -47,14 +51,16 @@ struct amb_decision {
 void amb_decide_outbound(const struct amb_state *st, const struct amb_workload *src,
 			 const struct amb_endpoint *dst, struct amb_decision *out);
 void amb_decision_release(struct amb_decision *d);
+/* Completes a decision that wanted @resolve with the address found. */
+void amb_decision_resolved(struct amb_decision *d, const struct amb_addr *addr);
 
 enum amb_authority_kind { AMB_AUTHORITY_ADDR, AMB_AUTHORITY_HOST };
 struct amb_authority {
 	enum amb_authority_kind kind;
-	struct amb_endpoint addr;   /* kind ADDR; port always */
+	struct amb_endpoint addr; /* kind ADDR; port always */
 	char host[AMB_AUTHORITY_MAX]; /* kind HOST, lower case */
 };
-/* Reads "v4:port", "[v6]:port" or "host:port" of @len bytes. 0 or -EINVAL. */
+/* Reads "v4:port", "[v6]:port" or "host:port" of @len bytes. 0 or -EINVAL, @out untouched. */
 int amb_authority_parse(const char *text, size_t len, struct amb_authority *out);
 
 /* What an inbound tunnel asks for becomes a target, or an HTTP status (reference 4.4, 4.5). */
@@ -62,9 +68,9 @@ struct amb_inbound {
 	int status; /* 200: connect; else 400, 503 with reason */
 	enum amb_reason reason;
 	struct amb_endpoint target;
-	bool proxy;		      /* send a PROXY v2 header first */
+	bool proxy; /* send a PROXY v2 header first */
 	struct amb_endpoint proxy_dst; /* destination said in that header */
-	struct amb_service *service;   /* reference, the service addressed when known */
+	struct amb_service *service; /* reference, the service addressed when known */
 };
 
 /*
