@@ -8,8 +8,8 @@
 #include "base/addr.h"
 #include "state.h"
 
-#define AMB_BAGGAGE_MAX 1024   /* bytes we write; longer values are left out whole */
-#define AMB_BAGGAGE_FIELD 256  /* of a value we read, NUL included; longer is cut off */
+#define AMB_BAGGAGE_MAX 1024 /* bytes we write; longer values are left out whole */
+#define AMB_BAGGAGE_FIELD 256 /* of a value we read, NUL included; longer is cut off */
 
 /* What a peer's baggage says of its workload; "" when not said. */
 struct amb_baggage {
@@ -17,7 +17,7 @@ struct amb_baggage {
 	char ns[64];
 	char workload[AMB_BAGGAGE_FIELD];
 	char service[AMB_BAGGAGE_FIELD]; /* canonical name */
-	char version[64];		 /* canonical revision */
+	char version[64]; /* canonical revision */
 	char region[64], zone[64];
 };
 
