@@ -141,7 +141,7 @@ ASAN := SAN=address,undefined OPT="-O1 -g" CC=$(CLANG)
 TSAN := SAN=thread OPT="-O1 -g" CC=$(CLANG)
 FUZZER := SAN=fuzzer-no-link,address,undefined OPT="-O1 -g" CC=$(CLANG)
 SAN_ENV := --jobs $(JOBS) \
-	--env ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 \
+	--env ASAN_OPTIONS=detect_stack_use_after_return=1 \
 	--env UBSAN_OPTIONS=print_stacktrace=1 --env TSAN_OPTIONS=second_deadlock_stack=1
 
 NET := $(wildcard selftests/net/*.sh)

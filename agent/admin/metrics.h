@@ -36,7 +36,7 @@ struct amb_metrics_gauges {
 struct amb_metrics_config {
 	unsigned int workers;
 	const char *version; /* tag of istio_build */
-	/* Asked at each scrape, on the scraping thread; each may be NULL, false: nothing to show. */
+	/* Asked at each scrape, on the scraping thread; each may be NULL; false: nothing. */
 	bool (*proxy)(void *ctx, struct amb_proxy_stats *out);
 	bool (*gauges)(void *ctx, struct amb_metrics_gauges *out);
 	void *ctx;

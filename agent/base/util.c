@@ -97,7 +97,8 @@ size_t amb_util_utf8_len(const char *s)
 			return 0;
 	}
 	/* Overlong forms, surrogates and numbers past the last plane. */
-	if ((c == 0xe0 && (unsigned char)s[1] < 0xa0) || (c == 0xed && (unsigned char)s[1] > 0x9f) ||
+	if ((c == 0xe0 && (unsigned char)s[1] < 0xa0) ||
+	    (c == 0xed && (unsigned char)s[1] > 0x9f) ||
 	    (c == 0xf0 && (unsigned char)s[1] < 0x90) || (c == 0xf4 && (unsigned char)s[1] > 0x8f))
 		return 0;
 	return n;
