@@ -402,7 +402,7 @@ static int take_preface(struct amb_h2_parser *p, uint8_t **in, size_t *n)
 {
 	size_t k = AMB_MIN(*n, (size_t)p->preface);
 
-	if (memcmp(*in, AMB_H2_PREFACE + AMB_H2_PREFACE_LEN - p->preface, k))
+	if (memcmp(*in, &AMB_H2_PREFACE[AMB_H2_PREFACE_LEN - p->preface], k))
 		return -AMB_H2_PROTOCOL_ERROR;
 	p->preface -= k;
 	*in += k;
