@@ -16,10 +16,10 @@
 #   check "curl gets the page" pod_exec client curl -sf "http://${P4[server]}/"
 #   finish
 #
-# Every name begins with $RUN, by default made of the pid, so tests run side by side. The exit trap removes
-# processes, namespaces and files whatever happened. All traffic of a pod uses cubic by its
-# routes (kernel-facts 3: hosts that default to bbr are slow on veth), nothing of the host is
-# changed.
+# Every name begins with $RUN, by default made of the pid, so tests run side by side. The exit
+# trap removes processes, namespaces and files whatever happened. All traffic of a pod uses cubic
+# by its routes (kernel-facts 3: hosts that default to bbr are slow on veth), nothing of the host
+# is changed.
 
 set -uo pipefail
 shopt -s extglob
@@ -437,7 +437,8 @@ agent_start() {
 	[ -z "${AMB_SANITIZED:-}$AMB_WRAP" ] || set -- --privileged "$@"
 	# shellcheck disable=SC2086
 	ip netns exec "$(node_ns "$node")" $AMB_WRAP "$AMBIENTD" --standalone "$MANIFESTS" \
-		--node "$node" --ca "$CA" --socket "$(agent_socket "$node")" "$@" >>"$(agent_log "$node")" 2>&1 &
+		--node "$node" --ca "$CA" --socket "$(agent_socket "$node")" "$@" \
+			>>"$(agent_log "$node")" 2>&1 &
 	AGENT_PID[$node]=$!
 }
 
@@ -498,6 +499,13 @@ wait_log() { busywait log_has "$@"; }
 
 metrics() { node_exec "$1" curl -sf -m 10 http://127.0.0.1:15020/metrics; }
 config_dump() { node_exec "$1" curl -sf -m 10 http://127.0.0.1:15000/config_dump; }
+
+# certificate NODE ACCOUNT FILTER: of the present certificate of demo's service account.
+certificate() {
+	config_dump "$1" | jq -r --arg id "$SPIFFE/$2" \
+		".certificates[] | select(.identity == \$id) | $3"
+}
+serial() { certificate "$1" "$2" '.certChain[0].serialNumber'; }
 
 # metric NODE NAME [LABEL=VALUE]...: sum over the series that have all the labels; 0 for none.
 metric() {
@@ -561,7 +569,8 @@ has_policy() { config_dump "$1" | jq -e --arg n "$2" '[.policies[].name] | index
 wait_no_policy() { busywait eval "! has_policy $1 $2"; }
 
 need_peers() {
-	"$PYTHON" -c 'import h2, cryptography' 2>/dev/null || skip_all "needs python3-h2, python3-cryptography"
+	"$PYTHON" -c 'import h2, cryptography' 2>/dev/null || skip_all \
+		"needs python3-h2, python3-cryptography"
 }
 
 # Foreign peers get their certificates from the mesh's own CA.
@@ -627,7 +636,8 @@ remove_all() {
 	for p in $(stray_processes); do
 		kill -KILL "$p" 2>/dev/null
 	done
-	for n in $(ip netns list 2>/dev/null | awk -v r="$RUN-" 'index($1, r) == 1 { print $1 }'); do
+	for n in $(ip netns list 2>/dev/null | awk -v r="$RUN-" 'index($1, r) == 1 { print $1 }'); \
+		do
 		ip netns del "$n"
 	done
 	for p in $(awk -v t="$TMP/" 'index($2, t) == 1 { print $2 }' /proc/mounts); do

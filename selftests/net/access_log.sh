@@ -10,8 +10,17 @@ two_pods
 service_manifest web 10.96.0.1 "app: server" "{port: 80}"
 busywait fetches client http://10.96.0.1/
 fetch client http://10.96.0.1/ >/dev/null
-check "outbound, in order" wait_log a "src\.addr=${P4[client]}:[0-9]+ src\.workload=\"?client\"? src\.namespace=\"?demo\"? src\.identity=\"?$SPIFFE/client\"? .*dst\.addr=${P4[server]}:15008 dst\.hbone_addr=\"?${P4[server]}:80\"? dst\.service=\"?web\.demo\.svc\.cluster\.local\"? dst\.workload=\"?server\"? dst\.namespace=\"?demo\"? dst\.identity=\"?$SPIFFE/server\"?.* direction=\"outbound\" bytes_sent=[0-9]+ bytes_recv=[0-9]+ duration=\"[0-9]+ms\""
-check "inbound" wait_log b "src\.addr=${P4[client]}:[0-9]+ .*src\.identity=\"?$SPIFFE/client\"?.* dst\.addr=${P4[server]}:15008 dst\.hbone_addr=\"?${P4[server]}:80\"?.* direction=\"inbound\""
+# Values may be quoted or not.
+line="src\.addr=${P4[client]}:[0-9]+ src\.workload=Qclient src\.namespace=Qdemo"
+line="$line src\.identity=Q$SPIFFE/client .*dst\.addr=${P4[server]}:15008"
+line="$line dst\.hbone_addr=Q${P4[server]}:80 dst\.service=Qweb\.demo\.svc\.cluster\.local"
+line="$line dst\.workload=Qserver dst\.namespace=Qdemo dst\.identity=Q$SPIFFE/server"
+line="$line .*direction=\"outbound\" bytes_sent=[0-9]+ bytes_recv=[0-9]+ duration=\"[0-9]+ms\""
+check "outbound, in order" wait_log a "$(sed -E 's/Q([^ ]*)/"?\1"?/g' <<<"$line")"
+line="src\.addr=${P4[client]}:[0-9]+ .*src\.identity=Q$SPIFFE/client"
+line="$line .*dst\.addr=${P4[server]}:15008 dst\.hbone_addr=Q${P4[server]}:80"
+line="$line .*direction=\"inbound\""
+check "inbound" wait_log b "$(sed -E 's/Q([^ ]*)/"?\1"?/g' <<<"$line")"
 check "level, target, message" log_has b $'\tinfo\taccess\tconnection complete\t'
 pod_exec client curl -s -m 3 "http://${P4[server]}:81/" >/dev/null
 check "an error is told" wait_log b $'\terror\taccess\tconnection complete\t.*error="'
@@ -29,5 +38,6 @@ is "JSON: bytes are numbers" "$(json | jq -r '.bytes_sent | type')" number
 from=$(log_lines a)
 node_exec a curl -s -X POST 'http://127.0.0.1:15000/logging?level=access=off' >/dev/null
 fetch client http://10.96.0.1/ >/dev/null
-is "access=off silences it" "$(tail -n "+$((from + 1))" "$(agent_log a)" | grep -c 'connection complete')" 0
+is "access=off silences it" \
+	"$(tail -n "+$((from + 1))" "$(agent_log a)" | grep -c 'connection complete')" 0
 finish

@@ -15,7 +15,8 @@ agent_ready b
 wait_enrolled server
 check "the caller finds the new one" busywait fetches client "http://${P4[server]}/"
 agent_stop a KILL
-is "a captured pod without its agent sends nothing in clear" "$(fetch client "http://${P4[server]}/" 3)" ""
+is "a captured pod without its agent sends nothing in clear" \
+	"$(fetch client "http://${P4[server]}/" 3)" ""
 agent_start a
 agent_ready a
 wait_enrolled client

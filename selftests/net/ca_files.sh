@@ -34,9 +34,8 @@ like "the error names the file and the reason" "$("$AMBIENTCTL" ca node "$CA" c 
 	"nodes/c.*[Nn]o space"
 is "what was there is as it was" "$(sum)" "$before"
 is "and nothing else" "$(ls "$CA/nodes" | tr '\n' ' ')" "a.key b.key "
-serial() { config_dump a | jq -r ".certificates[] | select(.identity == \"$SPIFFE/client\").certChain[0].serialNumber"; }
-old=$(serial)
-renewed() { [ -n "$(serial)" ] && [ "$(serial)" != "$old" ]; }
+old=$(serial a client)
+renewed() { [ -n "$(serial a client)" ] && [ "$(serial a client)" != "$old" ]; }
 check "the agent renews its certificates meanwhile" busywait renewed
 is "traffic passes" "$(fetch client "http://${P4[server]}/")" hello
 rm "$CA/../filler"
@@ -44,7 +43,8 @@ check "with room again it works" "$AMBIENTCTL" ca node "$CA" c
 agent_stop a
 chmod 644 "$CA/nodes/a.key"
 agent_start a
-check "a key that others can read is refused" wait_log a 'nodes/a\.key.*(others|mode|readable|permission)'
+check "a key that others can read is refused" wait_log a \
+	'nodes/a\.key.*(others|mode|readable|permission)'
 check "no certificate, no connection, nothing in clear" refused client "http://${P4[server]}/" 5
 chmod 600 "$CA/nodes/a.key"
 check "mended while running" busywait fetches client "http://${P4[server]}/"

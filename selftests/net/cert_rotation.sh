@@ -9,7 +9,6 @@
 
 two_pods --cert-ttl 6s
 traffic_server server 9000 32
-serial() { config_dump "$1" | jq -r ".certificates[] | select(.identity == \"$SPIFFE/$2\").certChain[0].serialNumber"; }
 seen=
 watch() {
 	local s

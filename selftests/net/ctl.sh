@@ -39,7 +39,8 @@ like "why: not allowed" "$out" "not allowed|den"
 check "probe" ctl a probe
 check "log: tells" ctl a log
 check "log: sets" ctl a log debug
-check "the agent logs more" node_exec a sh -c "curl -s -X POST http://127.0.0.1:15000/logging | grep -q debug"
+check "the agent logs more" node_exec a sh -c \
+	"curl -s -X POST http://127.0.0.1:15000/logging | grep -q debug"
 check_fails "an unknown command" "$AMBIENTCTL" frobnicate
 check_fails "no daemon" "$AMBIENTCTL" --socket "$TMP/none" status
 like "says so" "$("$AMBIENTCTL" --socket "$TMP/none" status 2>&1)" "none"

@@ -76,14 +76,16 @@ wait_enrolled server
 hbone_server gateway --id $SPIFFE/gateway --backend "${P4[server]}:15008"
 check "the page arrives through both" busywait fetches client http://10.96.0.1:8000/
 asked() { peer_log gateway | jq -rs "map(select(.authority))[0].$1"; }
-is "the gateway is asked for the service by name" "$(asked authority)" web.demo.svc.cluster.local:8000
+is "the gateway is asked for the service by name" "$(asked authority)" \
+	web.demo.svc.cluster.local:8000
 is "by the client's identity" "$(asked peer)" $SPIFFE/client
 is "without a header that would mark it as a gateway" "$(asked 'headers["x-istio-source"]')" null
 check "the pod's agent knows the client by the inner tunnel" metric_at_least 1 b \
 	istio_tcp_connections_opened_total reporter=destination source_principal=$SPIFFE/client
 check "node a knows the pod by its answer" metric_at_least 1 a istio_tcp_connections_opened_total \
 	reporter=source destination_service=web.demo.svc.cluster.local
-sed -i "s|$SPIFFE/server|$SPIFFE/other|; s/serviceAccount: server/serviceAccount: other/" "$TMP/near/service.yaml"
+sed -i "s|$SPIFFE/server|$SPIFFE/other|; s/serviceAccount: server/serviceAccount: other/" \
+	"$TMP/near/service.yaml"
 check "a pod of another identity at the far end is refused" \
 	busywait refused client http://10.96.0.1:8000/
 finish

@@ -42,7 +42,8 @@ kill -STOP "$innocent"
 before=$(burnt)
 sleep 1
 kill -CONT "$innocent"
-check "it does not spin ($(($(burnt) - before)) ticks in a second)" test $(($(burnt) - before)) -lt 60
+check "it does not spin ($(($(burnt) - before)) ticks in a second)" test $(($(burnt) - before)) \
+	-lt 60
 for p in $HOLDERS; do kill_app "$p"; done
 check "afterwards it serves again" busywait fetches client "http://${P4[server]}/"
 check "the first connections were carried all the time" kill -0 "$innocent"

@@ -9,7 +9,8 @@
 two_pods
 nothing() { # POD HOST PORT: no HTTP answer and no hang
 	local out
-	out=$(pod_exec "$1" curl -s -m 10 -o /dev/null -w '%{http_code} %{exitcode}' "http://$2:$3/")
+	out=$(pod_exec "$1" curl -s -m 10 -o /dev/null -w '%{http_code} %{exitcode}' \
+		"http://$2:$3/")
 	case $out in "000 28" | [1-9]*) echo "$out"; return 1 ;; esac
 }
 for port in 15001 15006 15008; do

@@ -11,11 +11,14 @@ service_manifest web 10.96.0.1 "app: server" "{port: 80}"
 busywait fetches client http://10.96.0.1/
 text=$(metrics a)
 is "OpenMetrics ends with EOF" "$(tail -n 1 <<<"$text")" "# EOF"
-type() { node_exec a curl -s -o /dev/null -w '%{content_type}' -H "Accept: $1" http://127.0.0.1:15020/metrics; }
-like "content type for OpenMetrics" "$(type 'application/openmetrics-text;version=1.0.0,text/plain;q=0.5')" \
+type() { node_exec a curl -s -o /dev/null -w '%{content_type}' -H "Accept: $1" \
+	http://127.0.0.1:15020/metrics; }
+like "content type for OpenMetrics" \
+	"$(type 'application/openmetrics-text;version=1.0.0,text/plain;q=0.5')" \
 	'^application/openmetrics-text'
 like "content type otherwise" "$(type 'text/plain')" '^text/plain'
-is "/stats/prometheus is the same" "$(node_exec a curl -s http://127.0.0.1:15020/stats/prometheus | tail -n 1)" "# EOF"
+is "/stats/prometheus is the same" \
+	"$(node_exec a curl -s http://127.0.0.1:15020/stats/prometheus | tail -n 1)" "# EOF"
 like "istio_build" "$text" '^istio_build\{component="ztunnel",tag="[^"]+"\} 1'
 for l in 'reporter="source"' 'source_workload="client"' 'source_canonical_service="client"' \
 	'source_workload_namespace="demo"' "source_principal=\"$SPIFFE/client\"" \
@@ -36,9 +39,11 @@ traffic_server server 9000 4
 before=$(metric b istio_tcp_received_bytes_total reporter=destination)
 pod_exec client "$TRAFFIC" bulk -s 0.3 -b 65536 "${P4[server]}" >"$TMP/bulk"
 sent=$(jq .bytes "$TMP/bulk")
-exactly() { [ "$(metric b istio_tcp_received_bytes_total reporter=destination)" = $((before + sent)) ]; }
+exactly() { [ "$(metric b istio_tcp_received_bytes_total reporter=destination)" = \
+	$((before + sent)) ]; }
 check "bytes to the server are counted exactly ($sent)" busywait exactly
-check "on the other side too" busywait metric_at_least "$sent" a istio_tcp_received_bytes_total reporter=source
+check "on the other side too" busywait metric_at_least "$sent" a istio_tcp_received_bytes_total \
+	reporter=source
 fetch stranger "http://${P4[server]}/" >/dev/null
 check "plain is of unknown security and identity" busywait metric_at_least 1 b \
 	istio_tcp_connections_opened_total reporter=destination connection_security_policy=unknown \

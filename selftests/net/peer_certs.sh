@@ -14,7 +14,8 @@ try() { hbone_client stranger --to "$A" --timeout 10 "$@" status; }
 turned_away() {
 	local out
 	out=$(try "$@")
-	jq -e '(has("status") | not) and (.closed or .handshake != "ok")' <<<"$out" || { echo "$out"; false; }
+	jq -e '(has("status") | not) and (.closed or .handshake != "ok")' <<<"$out" || { echo \
+		"$out"; false; }
 }
 is "a good certificate is served" "$(try | jq .status)" 200
 before=$(metric b istio_tcp_connections_opened_total reporter=destination)

@@ -25,7 +25,8 @@ serve() { # OPTIONS: a fresh server
 	hbone_server foreign --id $SPIFFE/foreign "$@"
 	SERVER_PID=$LAST_PID
 }
-ask() { pod_exec client timeout 15 "$TRAFFIC" crr -n 1 "$A" 2>/dev/null | jq -r '.errors // "none"'; }
+ask() { pod_exec client timeout 15 "$TRAFFIC" crr -n 1 "$A" 2>/dev/null | jq -r \
+	'.errors // "none"'; }
 answered() { [ "$(ask)" = 0 ]; }
 serve --backend authority
 check "a good server is understood" answered
@@ -34,13 +35,16 @@ is "it sees the caller's identity" \
 is "the authority is the pod's address" \
 	"$(peer_log foreign | jq -rs 'map(select(.authority))[0].authority')" "$A:9002"
 like "baggage tells the caller's namespace" \
-	"$(peer_log foreign | jq -rs 'map(select(.authority))[0].headers.baggage')" 'k8s\.namespace\.name=demo'
+	"$(peer_log foreign | jq -rs 'map(select(.authority))[0].headers.baggage')" \
+		'k8s\.namespace\.name=demo'
 like "forwarded tells the caller's address" \
-	"$(peer_log foreign | jq -rs 'map(select(.authority))[0].headers.forwarded')" "${P4[client]}"
+	"$(peer_log foreign | jq -rs 'map(select(.authority))[0].headers.forwarded')" \
+		"${P4[client]}"
 like "traceparent is well formed" \
 	"$(peer_log foreign | jq -rs 'map(select(.authority))[0].headers.traceparent')" \
 	'^00-[0-9a-f]{32}-[0-9a-f]{16}-00$'
-for good in "--do padded" "--do continue" "--tickets 4" "--max-streams 1" "--window 1024" "--do no-pong"; do
+for good in "--do padded" "--do continue" "--tickets 4" "--max-streams 1" "--window 1024" \
+	"--do no-pong"; do
 	# shellcheck disable=SC2086
 	serve --backend authority $good
 	check "understood: $good" answered
@@ -50,11 +54,13 @@ pod_spawn client "$TRAFFIC" rr -t 6 -s 2 "$A"
 wait "$LAST_PID"
 is "six connections over a server that takes two streams a tunnel" \
 	"$(tail -n 1 "$TMP/app-client.log" | jq -r .errors)" 0
-for bad in "--status 403" "--status 503" "--do rst" "--do close" "--do goaway-first" "--do bad-frame" \
+for bad in "--status 403" "--status 503" "--do rst" "--do close" "--do goaway-first" \
+	"--do bad-frame" \
 	"--do push-promise" "--do huge-headers" "--do data-before-headers" "--do plain" \
 	"--do ping-flood" "--do settings-flood" "--do window-overrun" "--alpn http/1.1" \
 	"--cert expired" "--cert stranger" "--cert self-signed" "--cert no-uri" \
-	"--id spiffe://cluster.local/ns/demo/sa/other" "--id spiffe://elsewhere/ns/demo/sa/foreign"; do
+	"--id spiffe://cluster.local/ns/demo/sa/other" \
+		"--id spiffe://elsewhere/ns/demo/sa/foreign"; do
 	# shellcheck disable=SC2086
 	serve --backend authority $bad
 	got=$(ask)

@@ -17,16 +17,17 @@ peerauth() {
 }
 two_pods
 http_server server 8080 second
+server="selector: {matchLabels: {app: server}}"
 URL="http://${P4[server]}"
 is "before, a stranger may" "$(fetch stranger "$URL/")" hello
 peerauth demo '{mtls: {mode: STRICT}}'
 check "namespace STRICT refuses the stranger" busywait refused stranger "$URL/"
 is "over v6 too" "$(fetch stranger "http://[${P6[server]}]/")" ""
 is "the client may" "$(fetch client "$URL/")" hello
-peerauth demo '{selector: {matchLabels: {app: server}}, mtls: {mode: STRICT}, portLevelMtls: {8080: {mode: PERMISSIVE}}}'
+peerauth demo "{$server, mtls: {mode: STRICT}, portLevelMtls: {8080: {mode: PERMISSIVE}}}"
 check "a port that is PERMISSIVE again admits the stranger" busywait fetches stranger "$URL:8080/"
 is "the other port does not" "$(fetch stranger "$URL/")" ""
-peerauth demo '{selector: {matchLabels: {app: server}}, portLevelMtls: {8080: {mode: STRICT}}}'
+peerauth demo "{$server, portLevelMtls: {8080: {mode: STRICT}}}"
 check "STRICT for one port only" busywait refused stranger "$URL:8080/"
 check "leaves the other open" busywait fetches stranger "$URL/"
 is "mutual TLS passes everywhere" "$(fetch client "$URL:8080/")" second

@@ -38,6 +38,9 @@ is "validate is content now" "$("$AMBIENTCTL" validate "$MANIFESTS" >/dev/null 2
 for i in $(seq 30); do
 	service_manifest "many-$i" "10.96.1.$i" "app: server" "{port: 80}"
 done
-all() { [ "$(config_dump a | jq '[.services[] | select(.name | startswith("many-"))] | length')" = 30 ]; }
+all() {
+	[ "$(config_dump a |
+		jq '[.services[] | select(.name | startswith("many-"))] | length')" = 30 ]
+}
 check "many files at once" busywait all
 finish

@@ -11,8 +11,8 @@ two_pods --cert-ttl 10s
 traffic_server server 9000 32
 pod_spawn client "$TRAFFIC" rr -t 2 -s 3600 "${P4[server]}"; held=$LAST_PID
 pod_spawn client "$TRAFFIC" crr -t 2 -s 3600 "${P4[server]}"; new=$LAST_PID
-roots() { config_dump "$1" | jq -r "[.certificates[] | select(.identity == \"$SPIFFE/$2\").rootCerts[].serialNumber] | sort | join(\" \")"; }
-chain() { config_dump "$1" | jq -r ".certificates[] | select(.identity == \"$SPIFFE/$2\").certChain[1].serialNumber"; }
+roots() { certificate "$1" "$2" '[.rootCerts[].serialNumber] | sort | join(" ")'; }
+chain() { certificate "$1" "$2" '.certChain[1].serialNumber'; }
 two_roots() { [ "$(roots a client | wc -w)" = 2 ] && [ "$(roots b server | wc -w)" = 2 ]; }
 one_root() { [ "$(roots a client | wc -w)" = 1 ] && [ "$(roots b server | wc -w)" = 1 ]; }
 before=$(roots a client) old_a=$(chain a client) old_b=$(chain b server)

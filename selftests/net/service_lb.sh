@@ -39,7 +39,8 @@ check "they are counted for the service" metric_at_least 100 a \
 	istio_tcp_connections_opened_total destination_service=web.demo.svc.cluster.local \
 	destination_service_name=web destination_service_namespace=demo
 pod_document web-2 demo web "app: other" | manifest pod-web-2
-pod_document web-3 demo web "app: web" | sed 's/status: "True"/status: "False"/' | manifest pod-web-3
+pod_document web-3 demo web "app: web" | sed 's/status: "True"/status: "False"/' | manifest \
+	pod-web-3
 only_one() { [ "$(spread http://10.96.0.1:8000/)" = "web-1 60" ]; }
 check "a pod that is not ready or no longer selected gets nothing" busywait only_one
 finish

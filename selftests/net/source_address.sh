@@ -16,7 +16,8 @@ http_server client 80
 wait_enrolled near
 is "tunnel across nodes" "$(fetch client "http://${P4[server]}/from")" "${P4[client]}"
 is "tunnel on the same node" "$(fetch client "http://${P4[near]}/from")" "${P4[client]}"
-is "plain from outside of the mesh" "$(fetch stranger "http://${P4[server]}/from")" "${P4[stranger]}"
+is "plain from outside of the mesh" "$(fetch stranger "http://${P4[server]}/from")" \
+	"${P4[stranger]}"
 is "plain over v6" "$(fetch stranger "http://[${P6[server]}]/from")" "${P6[stranger]}"
 is "its own service" "$(fetch client http://10.96.0.9/from)" "${P4[client]}"
 finish

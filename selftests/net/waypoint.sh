@@ -51,7 +51,8 @@ is "by the client's identity" "$(asked peer)" $SPIFFE/client
 is "the pod sees the waypoint's address" "$(fetch client http://10.96.0.1/from)" "${P4[waypoint]}"
 check "and the waypoint's identity" metric_at_least 1 b istio_tcp_connections_opened_total \
 	reporter=destination source_principal=$SPIFFE/waypoint
-is "a service without waypoint goes straight" "$(fetch client http://10.96.0.2/from)" "${P4[client]}"
+is "a service without waypoint goes straight" "$(fetch client http://10.96.0.2/from)" \
+	"${P4[client]}"
 policy only-waypoint ALLOW "app: server" "$(from_principal cluster.local/ns/demo/sa/waypoint)"
 check "a policy can demand the waypoint" busywait refused client http://10.96.0.2/
 is "who comes through it may" "$(fetch client http://10.96.0.1/)" hello

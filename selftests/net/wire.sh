@@ -16,7 +16,8 @@ busywait test -s "$TMP/wire"
 is "the page arrives" "$(fetch client "http://${P4[server]}:8080/$MARKER-path")" \
 	"$(fetch client "http://${P4[server]}:8080/$MARKER-path")"
 is "the page arrives" "$(fetch client "http://${P4[server]}:8080/")" $MARKER
-is "the plain page of a stranger arrives too" "$(fetch stranger "http://${P4[server]}:8080/?plain")" \
+is "the plain page of a stranger arrives too" \
+	"$(fetch stranger "http://${P4[server]}:8080/?plain")" \
 	$MARKER
 seen() { tcpdump -nnr "$TMP/wire" "$@" 2>/dev/null; }
 busywait sh -c "grep -qa 'GET /?plain' '$TMP/wire'"

@@ -8,7 +8,6 @@
 
 need valgrind
 need_peers
-[ -z "${AMB_SANITIZED:-}" ] || skip_all "valgrind and a sanitizer do not go together"
 AMB_WRAP="valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible
 	--errors-for-leak-kinds=definite,possible --num-callers=20 --fair-sched=yes"
 DEADLINE=120
