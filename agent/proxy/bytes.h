@@ -53,8 +53,8 @@ void amb_bytes_put_chain(struct amb_bytes *b, struct amb_buf *buf);
 bool amb_bytes_has(const struct amb_bytes *b, uint32_t n, enum amb_bytes_need need);
 
 /*
- * The thread's receive area of AMB_BYTES_SCRATCH bytes: whoever handles an event may use it until it
- * returns to the loop. NULL when memory is out.
+ * The thread's receive area of AMB_BYTES_SCRATCH bytes: whoever handles an event may use it
+ * until it returns to the loop. NULL when memory is out.
  */
 uint8_t *amb_bytes_scratch(struct amb_bytes *b);
 

@@ -210,7 +210,7 @@ static void event_init(const struct amb_h2_parser *p, struct amb_h2_event *ev)
 
 static int data_piece(struct amb_h2_parser *p, uint8_t **in, size_t *n, struct amb_h2_event *ev)
 {
-	uint32_t take = AMB_MIN(*n, p->left), body = p->left - p->pad;
+	uint32_t take = AMB_MIN(*n, p->left), body = p->left - AMB_MIN(p->left, p->pad);
 
 	event_init(p, ev);
 	ev->p = *in;
