@@ -260,7 +260,9 @@ static void send_update(struct amb_hbone *c, uint32_t stream, uint32_t n)
 void amb_send_conn_credit(struct amb_hbone *c, uint32_t n)
 {
 	c->credit += n;
-	if (c->credit < c->bytes->config.conn_window / 2)
+	/* Bytes kept for slow readers may eat the other half: then any credit is worth a word. */
+	if (!c->credit ||
+	    (c->credit < c->bytes->config.conn_window / 2 && c->recv_window > (int64_t)c->credit))
 		return;
 	send_update(c, 0, c->credit);
 	c->recv_window += c->credit;
