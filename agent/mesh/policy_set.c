@@ -357,10 +357,12 @@ static int file_key(struct filing *f, enum kind kind, uint64_t key)
 		l = list_edit(f->txn, f->sp, l, key);
 		if (!l)
 			return -ENOMEM;
-		if (f->remove)
-			*ref_find(l, f) = l->refs[--l->n];
-		else
+		if (f->remove) {
+			ref = ref_find(l, f);
+			*ref = l->refs[--l->n];
+		} else {
 			l->refs[l->n++] = (struct ref){ f->policy, f->rule };
+		}
 	}
 	f->sp->kinds[f->class][kind] += f->remove ? -1 : 1;
 	return 1;
