@@ -142,7 +142,8 @@ TSAN := SAN=thread OPT="-O1 -g" CC=$(CLANG)
 FUZZER := SAN=fuzzer-no-link,address,undefined OPT="-O1 -g" CC=$(CLANG)
 SAN_ENV := --jobs $(JOBS) \
 	--env ASAN_OPTIONS=detect_stack_use_after_return=1 \
-	--env UBSAN_OPTIONS=print_stacktrace=1 --env TSAN_OPTIONS=second_deadlock_stack=1:suppressions=$(abspath selftests/tsan.supp)
+	--env UBSAN_OPTIONS=print_stacktrace=1 \
+	--env TSAN_OPTIONS=second_deadlock_stack=1:suppressions=$(abspath selftests/tsan.supp)
 
 NET := $(wildcard selftests/net/*.sh)
 STATIC := $(wildcard scripts/check-*) $(wildcard selftests/static/*.sh)

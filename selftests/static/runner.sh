@@ -1,0 +1,53 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The test runner itself: that no broken test passes for a good one. Table: what the file does,
+# and the sum that the runner must print for it alone.
+set -uo pipefail
+run=$(cd "$(dirname "$0")/.." && pwd)/run
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+count=0
+failed=0
+
+# row DESCRIPTION SUM STATUS: standard input is the script.
+row() {
+	local file=$dir/t/file sum status
+	mkdir -p "$dir/t"
+	{ echo '#!/bin/bash'; cat; } >"$file"
+	chmod +x "$file"
+	sum=$("$run" -o "$dir/logs" -s "$dir/skips" --group g --timeout 2 "$file" 2>&1)
+	status=$?
+	count=$((count + 1))
+	if [ "$(tail -n 1 <<<"$sum")" = "$2" ] && [ $status -eq "$3" ]; then
+		echo "ok $count - $1"
+	else
+		failed=1
+		echo "not ok $count - $1"
+		printf 'status %s, wanted %s and: %s\n%s\n' $status "$3" "$2" "$sum" | sed 's/^/# /'
+	fi
+}
+
+echo "t/file needs a moon" >"$dir/skips"
+row "two good results" "2 passed, 0 failed" 0 <<<'echo 1..2; echo ok 1 - a; echo ok 2 - b'
+row "plan at the end" "1 passed, 0 failed" 0 <<<'echo ok 1 - a; echo 1..1'
+row "a bad result" "1 passed, 1 failed" 1 <<<'echo 1..2; echo ok 1; echo not ok 2; exit 1'
+row "a bad result and status 0" "0 passed, 1 failed" 1 <<<'echo 1..1; echo not ok 1'
+row "a good result and status 3" "1 passed, 1 failed" 1 <<<'echo 1..1; echo ok 1; exit 3'
+row "fewer results than planned" "1 passed, 1 failed" 1 <<<'echo 1..2; echo ok 1'
+row "more results than planned" "2 passed, 1 failed" 1 <<<'echo 1..1; echo ok 1; echo ok 2'
+row "no plan" "1 passed, 1 failed" 1 <<<'echo ok 1'
+row "nothing at all" "0 passed, 1 failed" 1 <<<':'
+row "killed" "1 passed, 1 failed" 1 <<<'echo 1..2; echo ok 1; kill -SEGV $$'
+row "too slow" "1 passed, 1 failed" 1 <<<'echo 1..1; echo ok 1; sleep 60'
+row "a skip that is allowed" "1 passed, 0 failed, 1 skipped" 0 \
+	<<<'echo 1..2; echo ok 1; echo "ok 2 # SKIP needs a moon base"'
+row "a skip that is not" "1 passed, 1 failed" 1 \
+	<<<'echo 1..2; echo ok 1; echo "ok 2 # SKIP needs a sun"'
+row "a file skipped, allowed" "0 passed, 0 failed, 1 skipped" 0 \
+	<<<'echo "1..0 # SKIP needs a moon"; exit 4'
+row "a file skipped, not allowed" "0 passed, 1 failed" 1 <<<'echo "1..0 # SKIP no"; exit 4'
+row "a sanitizer's finding" "1 passed, 1 failed" 1 \
+	<<<'echo 1..1; echo ok 1; echo "x.c:1:2: runtime error: shift"'
+
+echo "1..$count"
+exit $failed
