@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* ambientctl: the command line. One table of commands; each has its options and its help. */
+#include "ctl.h"
+
+#include <argp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	OPT_SOCKET = 256,
+	OPT_NETNS,
+	OPT_PID,
+	OPT_TRUST_DOMAIN,
+	OPT_P384,
+	OPT_DAYS,
+};
+
+const char *argp_program_version = "ambientctl " AMB_VERSION;
+
+/* Options that every command has; the list of each begins with them. */
+#define OUTPUT                                                                                     \
+	{                                                                                          \
+		"output", 'o', "FORMAT", 0, "table or json (default table)", 2                     \
+	}
+#define SOCKET                                                                                     \
+	{                                                                                          \
+		"socket", OPT_SOCKET, "PATH", 0,                                                   \
+			"The agent's control socket (default " CTL_SOCKET "; AMBIENT_SOCKET)", 2   \
+	}
+
+static const struct argp_option plain_options[] = { OUTPUT, SOCKET, { 0 } };
+
+static const struct argp_option list_options[] = {
+	OUTPUT,
+	SOCKET,
+	{ "namespace", 'n', "NAME", 0, "Only what is in this namespace", 1 },
+	{ 0 },
+};
+
+static const struct argp_option enroll_options[] = {
+	OUTPUT,
+	SOCKET,
+	{ "netns", OPT_NETNS, "PATH", 0, "The pod's network namespace, as /run/netns/NAME", 1 },
+	{ "pid", OPT_PID, "PID", 0, "A process in the pod's network namespace", 1 },
+	{ 0 },
+};
+
+static const struct argp_option ca_options[] = {
+	{ "trust-domain", OPT_TRUST_DOMAIN, "NAME", 0,
+	  "Of a new root (init; default cluster.local)", 1 },
+	{ "p384", OPT_P384, NULL, 0, "Keys on curve P-384 instead of P-256", 1 },
+	{ "days", OPT_DAYS, "N", 0, "Life of what is made (default: root 3650, node 365)", 1 },
+	{ 0 },
+};
+
+struct command {
+	const char *name, *args, *help;
+	int min, max; /* positional arguments */
+	int (*run)(const struct ctl *ctl);
+	const struct argp_option *options;
+	const char *more; /* after the options */
+};
+
+static const struct command commands[] = {
+	{ "status", "", "The agent, its pods and what it counted", 0, 0, ctl_status, plain_options,
+	  NULL },
+	{ "workloads", "", "Workloads that are known", 0, 0, ctl_workloads, list_options, NULL },
+	{ "services", "", "Services that are known", 0, 0, ctl_services, list_options, NULL },
+	{ "policies", "", "Authorization policies that are known", 0, 0, ctl_policies, list_options,
+	  NULL },
+	{ "certs", "", "Certificates of this node's identities", 0, 0, ctl_certs, list_options,
+	  NULL },
+	{ "connections", "", "Live connections: who, to whom, by which way, how many bytes", 0, 0,
+	  ctl_connections, list_options,
+	  "PEER is the identity that the other side proved, or has to prove." },
+	{ "why", "SRC DST PORT", "Which way a connection would take, and which policy decides", 3,
+	  3, ctl_why, plain_options,
+	  "SRC is NAMESPACE/POD or an address. DST is that too, or a service as "
+	  "NAMESPACE/NAME, NAME.NAMESPACE, a hostname or its address." },
+	{ "enroll", "NAMESPACE/POD", "Say where a pod's network namespace is, and serve it", 1, 1,
+	  ctl_enroll, enroll_options, NULL },
+	{ "unenroll", "NAMESPACE/POD", "Let go of a pod until it is enrolled again", 1, 1,
+	  ctl_unenroll, plain_options, NULL },
+	{ "reload", "", "Read the manifests again now", 0, 0, ctl_reload, plain_options, NULL },
+	{ "log", "[FILTER]", "Show or set the log filter, like info,access=off,pool=debug", 0, 1,
+	  ctl_log, plain_options, NULL },
+	{ "probe", "", "What the agent found this machine able to do", 0, 0, ctl_probe,
+	  plain_options, NULL },
+	{ "dump", "", "All of it as JSON, as /config_dump", 0, 0, ctl_dump, plain_options, NULL },
+	{ "ca", "init|node|rotate|retire DIR [NODE]", "Make and rotate the embedded CA", 2, 3,
+	  ctl_ca, ca_options,
+	  "init DIR: a root. node DIR NODE: an intermediate for a node. rotate DIR: a new root "
+	  "beside the present ones. retire DIR: trust in all roots but the newest ends. Needs no "
+	  "agent." },
+};
+
+struct parse {
+	const struct command *command;
+	struct ctl *ctl;
+};
+
+static error_t parse_output(struct argp_state *state, struct ctl *ctl, const char *format)
+{
+	ctl->json = !strcmp(format, "json");
+	if (!ctl->json && strcmp(format, "table"))
+		argp_error(state, "output \"%s\": it is table or json", format);
+	return 0;
+}
+
+static error_t parse_opt(int key, char *arg, struct argp_state *state)
+{
+	struct parse *p = state->input;
+	struct ctl *ctl = p->ctl;
+
+	switch (key) {
+	case 'o':
+		return parse_output(state, ctl, arg);
+	case 'n':
+		ctl->ns = arg;
+		return 0;
+	case OPT_SOCKET:
+		ctl->socket = arg;
+		return 0;
+	case OPT_NETNS:
+		ctl->netns = arg;
+		return 0;
+	case OPT_PID:
+		ctl->pid = arg;
+		return 0;
+	case OPT_TRUST_DOMAIN:
+		ctl->trust_domain = arg;
+		return 0;
+	case OPT_P384:
+		ctl->p384 = true;
+		return 0;
+	case OPT_DAYS:
+		ctl->days = arg;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (ctl->narg == p->command->max)
+			argp_error(state, "\"%s\": one argument too many", arg);
+		ctl->arg[ctl->narg++] = arg;
+		return 0;
+	case ARGP_KEY_END:
+		if (ctl->narg < p->command->min)
+			argp_error(state, "arguments are missing: %s", p->command->args);
+		return 0;
+	}
+	return ARGP_ERR_UNKNOWN;
+}
+
+static void print_commands(FILE *f)
+{
+	size_t i;
+
+	fputs("Usage: ambientctl COMMAND [OPTION...] [ARGUMENT...]\n"
+	      "Ask and steer ambientd, the node data plane of an ambient mesh.\n\n",
+	      f);
+	for (i = 0; i < AMB_ARRAY_SIZE(commands); i++)
+		fprintf(f, "  %-12s %s\n", commands[i].name, commands[i].help);
+	fputs("\n\"ambientctl COMMAND --help\" says more; ambientctl(1) says all.\n"
+	      "Exit status: 0 done, 1 refused, 64 wrong usage, 69 no agent answers, "
+	      "70 other errors.\n",
+	      f);
+}
+
+static int run(const struct command *c, int argc, char **argv)
+{
+	const char *socket = getenv("AMBIENT_SOCKET"), *plain = getenv("NO_COLOR");
+	struct ctl ctl = {
+		.socket = socket && *socket ? socket : CTL_SOCKET,
+		.colour = isatty(STDOUT_FILENO) && !(plain && *plain),
+	};
+	struct parse p = { .command = c, .ctl = &ctl };
+	char doc[1024], name[64];
+	struct argp argp = {
+		.options = c->options,
+		.parser = parse_opt,
+		.args_doc = *c->args ? c->args : NULL,
+		.doc = doc,
+	};
+
+	snprintf(doc, sizeof(doc), "%s.\v%s", c->help, c->more ? c->more : "");
+	snprintf(name, sizeof(name), "ambientctl %s", c->name);
+	argv[0] = name;
+	argp_err_exit_status = CTL_USAGE;
+	if (argp_parse(&argp, argc, argv, 0, NULL, &p))
+		return CTL_USAGE;
+	return c->run(&ctl);
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "";
+	size_t i;
+
+	if (!strcmp(name, "--help") || !strcmp(name, "-?") || !strcmp(name, "help")) {
+		print_commands(stdout);
+		return CTL_OK;
+	}
+	if (!strcmp(name, "--version") || !strcmp(name, "-V")) {
+		printf("%s\n", argp_program_version);
+		return CTL_OK;
+	}
+	for (i = 0; i < AMB_ARRAY_SIZE(commands); i++) {
+		if (!strcmp(commands[i].name, name))
+			return run(&commands[i], argc - 1, argv + 1);
+	}
+	if (*name)
+		ctl_error("\"%s\" is no command", name);
+	print_commands(stderr);
+	return CTL_USAGE;
+}
