@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* ambientd: the order in which its parts start and stop. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sysexits.h>
+#include <time.h>
+
+#include "admin/control.h"
+#include "admin/http.h"
+#include "admin/metrics.h"
+#include "agent.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/priv.h"
+#include "base/rcu.h"
+#include "control/certs.h"
+#include "control/issuer.h"
+#include "control/manifest.h"
+#include "mesh/state.h"
+#include "proxy/creds.h"
+#include "proxy/tls.h"
+
+/* The identities of this node's workloads are looked for again this long after a change. */
+#define PREFETCH_NS 100000000ull
+
+static struct amb_agent agent;
+static struct amb_io signals;
+static struct amb_timer prefetch;
+static struct amb_issuer *issuer;
+
+static int __attribute__((format(printf, 1, 2))) die(const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	amb_err(MAIN, "%s", text);
+	return -1;
+}
+
+/* Stop */
+
+static void drained(void *ctx, int err)
+{
+	struct amb_agent *a = ctx;
+
+	if (err)
+		amb_warn(MAIN, "connections failed to drain within the timeout");
+	amb_loop_stop(a->loop);
+}
+
+void amb_agent_stop(struct amb_agent *a)
+{
+	if (a->stopping)
+		return;
+	a->stopping = true;
+	amb_info(MAIN, "stopping; connections have %.0f s to end", a->opt.drain / 1e9);
+	amb_http_pending(a->http, "proxy", true);
+	/*
+	 * The rules stay until the last connection is done: without them the kernel would no
+	 * longer translate the redirected ones. New connections are refused meanwhile.
+	 */
+	amb_proxy_drain(a->proxy, a->opt.drain, drained, a);
+}
+
+static void on_signal(struct amb_io *io, uint32_t events)
+{
+	struct signalfd_siginfo si;
+
+	(void)events;
+	if (read(io->fd, &si, sizeof(si)) != sizeof(si))
+		return;
+	if (si.ssi_signo == SIGHUP) {
+		amb_manifest_reload(agent.manifest);
+		return;
+	}
+	if (agent.stopping)
+		amb_loop_stop(agent.loop);
+	else
+		amb_agent_stop(&agent);
+}
+
+/* State changes */
+
+struct idents {
+	struct amb_identity **v;
+	size_t n, cap;
+};
+
+static bool add_local(void *ctx, const struct amb_workload *w)
+{
+	struct idents *ids = ctx;
+
+	if (strcmp(w->node, agent.opt.node) || (w->tunnel != AMB_TUNNEL_HBONE && !w->native_tunnel))
+		return true;
+	if (ids->n == ids->cap) {
+		size_t cap = ids->cap ? ids->cap * 2 : 64;
+		struct amb_identity **v = reallocarray(ids->v, cap, sizeof(*v));
+
+		if (!v)
+			return false;
+		ids->v = v;
+		ids->cap = cap;
+	}
+	ids->v[ids->n++] = amb_identity_get(w->identity);
+	return true;
+}
+
+static void prefetch_due(struct amb_timer *t)
+{
+	struct idents ids = { 0 };
+
+	(void)t;
+	amb_state_read_begin(agent.state);
+	amb_state_each_workload(agent.state, add_local, &ids);
+	amb_state_read_end(agent.state);
+	if (amb_certs_local(agent.certs, ids.v, ids.n))
+		amb_warn(CA, "out of memory while fetching certificates ahead, continuing");
+	while (ids.n)
+		amb_identity_put(ids.v[--ids.n]);
+	free(ids.v);
+}
+
+static void state_changed(void *ctx, const struct amb_state_change *change)
+{
+	(void)ctx;
+	if (change->workloads && !prefetch.index)
+		amb_loop_timer_set(agent.loop, &prefetch, amb_util_now_ns() + PREFETCH_NS);
+	if (change->policies && agent.proxy)
+		amb_proxy_rejudge(agent.proxy);
+}
+
+/* Joints between folders that do not know each other */
+
+static void request_cert(void *ctx, struct amb_identity *id, enum amb_creds_priority priority)
+{
+	amb_certs_request(*(struct amb_certs **)ctx, id, (enum amb_certs_priority)priority);
+}
+
+_Static_assert((int)AMB_CREDS_BACKGROUND == (int)AMB_CERTS_BACKGROUND, "same order");
+
+static int install_cert(void *ctx, struct amb_identity *id, const uint8_t *key, size_t keylen,
+			const char *chain, const char *roots, char *err, size_t errlen)
+{
+	return amb_creds_install(ctx, id, key, keylen, chain, roots, err, errlen);
+}
+
+static void fail_cert(void *ctx, struct amb_identity *id, const char *error)
+{
+	amb_creds_fail(ctx, id, error);
+}
+
+static void forget_cert(void *ctx, struct amb_identity *id)
+{
+	amb_creds_forget(ctx, id);
+}
+
+static int set_roots(void *ctx, const char *roots)
+{
+	return amb_creds_set_roots(ctx, roots);
+}
+
+static bool proxy_stats(void *ctx, struct amb_proxy_stats *out)
+{
+	const struct amb_agent *a = ctx;
+
+	if (!a->proxy)
+		return false;
+	amb_proxy_stats(a->proxy, out);
+	return true;
+}
+
+static bool gauges(void *ctx, struct amb_metrics_gauges *out)
+{
+	const struct amb_agent *a = ctx;
+	struct amb_pods_counts pods = { 0 };
+
+	if (a->pods)
+		amb_pods_count(a->pods, &pods);
+	*out = (struct amb_metrics_gauges){
+		.active = pods.up,
+		.pending = pods.pending,
+		.started = pods.started,
+		.stopped = pods.stopped,
+		.workloads = amb_state_count_workloads(a->state),
+		.services = amb_state_count_services(a->state),
+		.policies = amb_state_count_policies(a->state),
+	};
+	return true;
+}
+
+/* Start */
+
+static int start_signals(struct amb_agent *a)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	/* Before any thread is made, so that all of them have these blocked. */
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	signals.fn = on_signal;
+	if (signals.fd < 0)
+		return -errno;
+	return amb_loop_add(a->loop, &signals, EPOLLIN);
+}
+
+static int start_base(struct amb_agent *a)
+{
+	int err;
+
+	if (amb_log_set_filter(a->opt.log_filter))
+		return die("log filter '%s' cannot be read", a->opt.log_filter);
+	a->started_at = time(NULL);
+	urcu_memb_register_thread();
+	err = amb_priv_prepare();
+	if (err)
+		return die("preparing the process: %s", strerror(-err));
+	a->loop = amb_loop_create();
+	err = a->loop ? start_signals(a) : -errno;
+	if (err)
+		return die("event loop: %s", strerror(-err));
+	a->nprobes = amb_probe_run(a->probes);
+	err = amb_log_init(STDERR_FILENO, a->opt.log_json);
+	if (err)
+		return die("log: %s", strerror(-err));
+	return 0;
+}
+
+static int say_probes(const struct amb_agent *a)
+{
+	int bad = 0;
+	size_t i;
+
+	for (i = 0; i < a->nprobes; i++) {
+		const struct amb_probe *p = &a->probes[i];
+
+		if (!p->err || !p->used)
+			continue;
+		amb_log(AMB_LOG_KERNEL, p->needed ? AMB_LOG_ERROR : AMB_LOG_WARN,
+			"%s: %s: %s%s (%s)", p->name, p->detail, strerror(-p->err),
+			p->needed ? "" : ", continuing without", p->purpose);
+		bad |= p->needed;
+	}
+	return bad ? die("this kernel or these rights are not enough; see ambientctl probe") : 0;
+}
+
+static int start_issuer(struct amb_agent *a)
+{
+	uint64_t ttl = AMB_MAX(a->opt.cert_ttl / 1000000000ull, 1ull);
+	const char *td;
+
+	if (amb_tls_init())
+		return die("wolfSSL does not start");
+	issuer = amb_issuer_create(a->loop, a->opt.ca_dir, a->opt.node, ttl);
+	if (!issuer)
+		return die("CA: %s", strerror(errno));
+	td = amb_issuer_trust_domain(issuer);
+	if (!td)
+		amb_err(CA, "%s; no certificate can be issued until then",
+			amb_issuer_error(issuer));
+	if (!a->opt.trust_domain)
+		a->opt.trust_domain = td ? td : "cluster.local";
+	return 0;
+}
+
+static int start_knowledge(struct amb_agent *a)
+{
+	const struct amb_manifest_config mc = {
+		.dir = a->opt.manifests,
+		.node = a->opt.node,
+		.cluster = a->opt.cluster,
+		.domain = a->opt.domain,
+		.trust_domain = a->opt.trust_domain,
+		.root_ns = a->opt.root_ns,
+		.network = a->opt.network,
+	};
+	struct amb_state_config sc = {
+		.node = a->opt.node,
+		.domain = a->opt.domain,
+		.prefer_ns = a->opt.prefer_ns,
+	};
+
+	a->manifest = amb_manifest_create(a->loop, &mc);
+	if (!a->manifest)
+		return die("manifests: %s", strerror(errno));
+	sc.network = amb_manifest_mesh(a->manifest)->network;
+	a->opt.network = sc.network;
+	a->opt.trust_domain = amb_manifest_mesh(a->manifest)->trust_domain;
+	a->state = amb_state_create(&sc);
+	if (!a->state)
+		return die("state: out of memory");
+	prefetch.fn = prefetch_due;
+	return amb_state_listen(a->state, state_changed, NULL) ? die("state: no listener") : 0;
+}
+
+static int start_certs(struct amb_agent *a)
+{
+	struct amb_certs_sink sink = {
+		.install = install_cert,
+		.fail = fail_cert,
+		.forget = forget_cert,
+		.set_roots = set_roots,
+	};
+	struct amb_certs_issuer from = amb_issuer_interface(issuer);
+
+	a->creds = amb_creds_create(request_cert, &a->certs);
+	if (!a->creds)
+		return die("credentials: out of memory");
+	sink.ctx = a->creds;
+	a->certs = amb_certs_create(a->loop, &sink, &from);
+	if (!a->certs)
+		return die("certificates: %s", strerror(errno));
+	amb_issuer_set_certs(issuer, a->certs);
+	return 0;
+}
+
+static int start_proxy(struct amb_agent *a)
+{
+	const struct amb_metrics_config mc = {
+		.workers = a->opt.proxy.workers,
+		.version = AMB_VERSION,
+		.proxy = proxy_stats,
+		.gauges = gauges,
+		.ctx = a,
+	};
+	const struct amb_pods_config pc = {
+		.intercept = a->opt.intercept,
+		.keep = a->opt.keep,
+		.ipv6 = a->opt.proxy.ipv6,
+	};
+
+	a->metrics = amb_metrics_create(&mc);
+	if (!a->metrics)
+		return die("metrics: out of memory");
+	a->proxy = amb_proxy_create(a->loop, &a->opt.proxy, a->state, a->creds,
+				    amb_metrics_hooks(a->metrics));
+	if (!a->proxy)
+		return die("proxy: %s", strerror(errno));
+	a->pods = amb_pods_create(a->loop, a->proxy, &pc);
+	if (!a->pods)
+		return die("pods: out of memory");
+	return 0;
+}
+
+static int start_admin(struct amb_agent *a)
+{
+	const struct amb_http_config ports = {
+		.admin = a->opt.admin_port,
+		.metrics = a->opt.metrics_port,
+		.ready = a->opt.ready_port,
+	};
+
+	amb_agent_set_ops(a);
+	a->http = amb_http_create(&a->ops, &ports);
+	if (!a->http)
+		return die("HTTP: %s", strerror(errno));
+	amb_http_pending(a->http, "state manager", true);
+	a->control = amb_control_create(&a->ops, a->opt.socket);
+	if (!a->control)
+		return die("control socket %s: %s", a->opt.socket, strerror(errno));
+	return 0;
+}
+
+static int serve(struct amb_agent *a)
+{
+	amb_manifest_on_pods(a->manifest, amb_agent_sync_pods, a);
+	if (amb_manifest_start(a->manifest, a->state))
+		return die("manifests: out of memory");
+	amb_agent_sync_pods(a);
+	amb_http_pending(a->http, "state manager", false);
+	amb_info(MAIN, "ambientd %s serves node %s from %s", AMB_VERSION, a->opt.node,
+		 a->opt.manifests);
+	return amb_loop_run(a->loop);
+}
+
+static void stop_all(struct amb_agent *a)
+{
+	amb_control_destroy(a->control);
+	amb_http_destroy(a->http);
+	amb_pods_destroy(a->pods);
+	amb_manifest_destroy(a->manifest);
+	amb_proxy_destroy(a->proxy);
+	amb_metrics_destroy(a->metrics);
+	amb_certs_destroy(a->certs);
+	amb_issuer_destroy(issuer);
+	amb_creds_destroy(a->creds);
+	amb_state_destroy(a->state);
+	amb_tls_uninit();
+	amb_loop_destroy(a->loop);
+	amb_log_uninit();
+}
+
+int main(int argc, char **argv)
+{
+	struct amb_agent *a = &agent;
+	int err;
+
+	amb_options_parse(&a->opt, argc, argv);
+	err = start_base(a) ?: say_probes(a);
+	if (!err)
+		err = start_issuer(a) ?: start_knowledge(a) ?: start_certs(a);
+	if (!err && !a->opt.privileged) {
+		err = amb_priv_drop();
+		if (err)
+			die("dropping rights: %s", strerror(-err));
+	}
+	if (!err)
+		err = start_proxy(a) ?: start_admin(a) ?: serve(a);
+	stop_all(a);
+	return err ? EX_SOFTWARE : 0;
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the admin side may ask of the agent: answered from its parts. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "control/manifest.h"
+
+struct pod_walk {
+	amb_admin_pod_fn *fn;
+	void *arg;
+};
+
+static void show_pod(void *ctx, const struct amb_pods_info *info)
+{
+	const struct pod_walk *walk = ctx;
+	const struct amb_admin_pod pod = {
+		.uid = info->uid,
+		.ns = info->ns,
+		.name = info->name,
+		.sa = info->sa,
+		.netns = info->netns ? info->netns : "",
+		.up = info->state == AMB_PODS_UP,
+		.state = amb_pods_state_text(info->state),
+		.error = info->error,
+	};
+
+	walk->fn(walk->arg, &pod);
+}
+
+static void each_pod(void *ctx, amb_admin_pod_fn *fn, void *arg)
+{
+	struct amb_agent *a = ctx;
+	struct pod_walk walk = { fn, arg };
+
+	amb_pods_each(a->pods, show_pod, &walk);
+}
+
+static void add_problem(void *ctx, bool error, const char *text)
+{
+	json_array_append_new(ctx, json_pack("{s:s, s:s}", "level", error ? "error" : "warning",
+					     "text", text));
+}
+
+static json_t *manifest_status(const struct amb_agent *a)
+{
+	struct amb_manifest_status s;
+	json_t *problems = json_array();
+
+	amb_manifest_status(a->manifest, &s);
+	amb_manifest_each_problem(a->manifest, add_problem, problems);
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "directory", s.dir,
+			 "files", (json_int_t)s.counts.files, "objects",
+			 (json_int_t)s.counts.objects, "errors", (json_int_t)s.counts.errors,
+			 "warnings", (json_int_t)s.counts.warnings, "loads", (json_int_t)s.loads,
+			 "loadedAt", (json_int_t)s.loaded_at, "watching", s.watching, "problems",
+			 problems);
+}
+
+static json_t *status(void *ctx)
+{
+	const struct amb_agent *a = ctx;
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:o}", "node", a->opt.node, "mode",
+			 "standalone", "ca", a->opt.ca_dir, "trustDomain", a->opt.trust_domain,
+			 "capture", a->opt.intercept ? "nft" : "cni", "uptimeSeconds",
+			 (json_int_t)(time(NULL) - a->started_at), "stopping", a->stopping,
+			 "manifests", manifest_status(a));
+}
+
+static json_t *seconds(uint64_t ns)
+{
+	return json_real(ns / 1e9);
+}
+
+static json_t *config(void *ctx)
+{
+	const struct amb_agent *a = ctx;
+	const struct amb_options *o = &a->opt;
+	const struct amb_proxy_config *p = &o->proxy;
+	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "localNode", o->node,
+			      "network", o->network, "clusterId", o->cluster, "clusterDomain",
+			      o->domain, "trustDomain", o->trust_domain, "rootNamespace",
+			      o->root_ns, "manifests", o->manifests, "caDirectory", o->ca_dir,
+			      "controlSocket", o->socket);
+
+	json_object_set_new(j, "numWorkerThreads", json_integer(p->workers));
+	json_object_set_new(j, "adminPort", json_integer(o->admin_port));
+	json_object_set_new(j, "statsPort", json_integer(o->metrics_port));
+	json_object_set_new(j, "readinessPort", json_integer(o->ready_port));
+	json_object_set_new(j, "windowSize", json_integer(p->hbone.stream_window));
+	json_object_set_new(j, "connectionWindowSize", json_integer(p->hbone.conn_window));
+	json_object_set_new(j, "frameSize", json_integer(p->hbone.frame_size));
+	json_object_set_new(j, "maxStreamsPerConnection", json_integer(p->pool_streams));
+	json_object_set_new(j, "poolUnusedReleaseTimeoutSeconds", seconds(p->pool_idle_ns));
+	json_object_set_new(j, "terminationDeadlineSeconds", seconds(o->drain));
+	json_object_set_new(j, "secretTtlSeconds", seconds(o->cert_ttl));
+	json_object_set_new(j, "ipv6Enabled", json_boolean(p->ipv6));
+	json_object_set_new(j, "enableOrigSrc",
+			    p->orig_src < 0 ? json_null() : json_boolean(p->orig_src));
+	json_object_set_new(j, "localhostAppTunnel", json_boolean(p->localhost_app_tunnel));
+	json_object_set_new(j, "enableResponseBaggage", json_boolean(p->response_baggage));
+	json_object_set_new(j, "authzPolicyInfoLogging", json_boolean(p->policy_log));
+	json_object_set_new(j, "intercept", json_boolean(o->intercept));
+	json_object_set_new(j, "keep", json_boolean(o->keep));
+	return j;
+}
+
+static json_t *probe(void *ctx)
+{
+	const struct amb_agent *a = ctx;
+	json_t *j = json_object();
+	size_t i;
+
+	for (i = 0; i < a->nprobes; i++) {
+		const struct amb_probe *p = &a->probes[i];
+		char detail[160];
+
+		if (p->err)
+			snprintf(detail, sizeof(detail), "%s: %s: %s", p->purpose, p->detail,
+				 strerror(-p->err));
+		else
+			snprintf(detail, sizeof(detail), "%s%s", p->purpose,
+				 p->used ? "" : " (there, but not used by this release)");
+		json_object_set_new(j, p->name,
+				    json_pack("{s:b, s:b, s:b, s:s}", "ok", !p->err, "needed",
+					      p->needed, "used", p->used, "detail", detail));
+	}
+	return j;
+}
+
+static int enroll(void *ctx, const char *pod, const char *netns, char *err, size_t errlen)
+{
+	struct amb_agent *a = ctx;
+	int e = amb_pods_enroll(a->pods, pod, netns);
+
+	if (e == -ENOENT)
+		snprintf(err, errlen,
+			 "pod %s: no enrolled pod of node %s has that name (or %s does not exist)",
+			 pod, a->opt.node, netns);
+	else if (e)
+		snprintf(err, errlen, "pod %s: %s: %s", pod, netns, strerror(-e));
+	return e;
+}
+
+static int unenroll(void *ctx, const char *pod, char *err, size_t errlen)
+{
+	struct amb_agent *a = ctx;
+	int e = amb_pods_unenroll(a->pods, pod);
+
+	if (e)
+		snprintf(err, errlen, "pod %s: no enrolled pod of node %s has that name", pod,
+			 a->opt.node);
+	return e;
+}
+
+static int reload(void *ctx, char *err, size_t errlen)
+{
+	struct amb_agent *a = ctx;
+	int n = amb_manifest_reload(a->manifest);
+
+	if (n < 0)
+		snprintf(err, errlen, "%s: %s", a->opt.manifests, strerror(-n));
+	else if (n)
+		snprintf(err, errlen, "%s: %d errors; what was good before stays in force",
+			 a->opt.manifests, n);
+	return n > 0 ? -EINVAL : n;
+}
+
+static void quit(void *ctx)
+{
+	amb_agent_stop(ctx);
+}
+
+void amb_agent_set_ops(struct amb_agent *a)
+{
+	a->ops = (struct amb_admin_ops){
+		.ctx = a,
+		.loop = a->loop,
+		.state = a->state,
+		.creds = a->creds,
+		.proxy = a->proxy,
+		.metrics = a->metrics,
+		.version = AMB_VERSION,
+		.each_pod = each_pod,
+		.status = status,
+		.config = config,
+		.probe = probe,
+		.enroll = enroll,
+		.unenroll = unenroll,
+		.reload = reload,
+		.quit = quit,
+	};
+}
+
+/* Pods */
+
+struct want {
+	struct amb_pods_want *v;
+	size_t n, cap;
+	bool failed;
+};
+
+static bool want_pod(void *ctx, const struct amb_manifest_pod *pod)
+{
+	struct want *w = ctx;
+
+	if (!pod->enrolled)
+		return true;
+	if (w->n == w->cap) {
+		size_t cap = w->cap ? w->cap * 2 : 64;
+		struct amb_pods_want *v = reallocarray(w->v, cap, sizeof(*v));
+
+		w->failed = !v;
+		if (!v)
+			return false;
+		w->v = v;
+		w->cap = cap;
+	}
+	w->v[w->n++] = (struct amb_pods_want){
+		.uid = pod->uid,
+		.ns = pod->ns,
+		.name = pod->name,
+		.sa = pod->sa,
+		.netns = pod->netns,
+		.ingress_mode = pod->ingress_mode,
+	};
+	return true;
+}
+
+void amb_agent_sync_pods(void *agent)
+{
+	struct amb_agent *a = agent;
+	struct want w = { 0 };
+
+	if (a->stopping)
+		return;
+	amb_manifest_each_pod(a->manifest, want_pod, &w);
+	if (w.failed)
+		amb_err(MAIN, "pods: out of memory, keeping the present ones");
+	else
+		amb_pods_sync(a->pods, w.v, w.n);
+	free(w.v);
+}
