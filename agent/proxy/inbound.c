@@ -108,30 +108,10 @@ static void request_free(struct request *r)
 	free(r);
 }
 
-static void orphan_response(struct amb_stream *s, void *owner, int status,
-			    const struct amb_baggage *baggage)
-{
-	(void)s;
-	(void)owner;
-	(void)status;
-	(void)baggage;
-}
-
-static void orphan_closed(struct amb_stream *s, void *owner, enum amb_reason reason,
-			  const char *text)
-{
-	(void)s;
-	(void)owner;
-	(void)reason;
-	(void)text;
-}
-
-/* Streams that were answered with an error: nobody waits for their end. */
-static const struct amb_stream_ops orphan_ops = { orphan_response, orphan_closed };
-
+/* Nobody waits for the end of a stream that was answered with an error. */
 static void reject(struct amb_stream *s, int status, enum amb_reason reason)
 {
-	amb_stream_set_owner(s, &orphan_ops, NULL);
+	amb_stream_set_owner(s, NULL, NULL);
 	amb_stream_reject(s, status, reason);
 }
 
@@ -163,7 +143,7 @@ static void request_closed(struct amb_stream *s, void *owner, enum amb_reason re
 	refuse(r, 0, reason == AMB_REASON_NONE ? AMB_REASON_RESET : reason, AMB_FLAG_NONE, text);
 }
 
-static const struct amb_stream_ops request_ops = { orphan_response, request_closed };
+static const struct amb_stream_ops request_ops = { .closed = request_closed };
 
 static bool judge(struct request *r, const struct amb_endpoint *dst, struct amb_verdict *verdict,
 		  uint64_t *stamp)
@@ -347,7 +327,7 @@ static void judge_and_dial(struct request *r, const struct amb_hbone_request *re
 	f.dst_workload = r->local;
 	f.dst_service = r->in.service;
 	f.dst_identity = r->local->identity;
-	f.policy = verdict.policy;
+	f.policy = *verdict.policy ? verdict.policy : NULL;
 	r->live = amb_live_open(t->pod, &f, stamp, false);
 	amb_workload_put(peer);
 	if (!r->live) {
@@ -465,12 +445,6 @@ static void tunnel_up(struct amb_hbone *c, void *owner)
 	amb_worker_count(&worker_of(t)->stats.handshakes, 1);
 }
 
-static void tunnel_room(struct amb_hbone *c, void *owner)
-{
-	(void)c;
-	(void)owner;
-}
-
 static void tunnel_closed(struct amb_hbone *c, void *owner, enum amb_reason reason,
 			  const char *text)
 {
@@ -487,7 +461,6 @@ static void tunnel_closed(struct amb_hbone *c, void *owner, enum amb_reason reas
 static const struct amb_hbone_ops tunnel_ops = {
 	.up = tunnel_up,
 	.request = tunnel_request,
-	.room = tunnel_room,
 	.closed = tunnel_closed,
 };
 

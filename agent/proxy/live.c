@@ -61,9 +61,43 @@ static struct amb_live_policy *policy_get(struct amb_pod *pod, const char *name)
 	return p;
 }
 
+/* Baggage is kept packed: its strings one after the other, a tenth of the struct's size */
+
+#define FIELD(name)                                                                                \
+	{                                                                                          \
+		offsetof(struct amb_baggage, name), sizeof(((struct amb_baggage *)0)->name)        \
+	}
+static const struct {
+	size_t at, size;
+} baggage_fields[] = { FIELD(cluster), FIELD(ns),     FIELD(workload), FIELD(service),
+		       FIELD(version), FIELD(region), FIELD(zone) };
+
+static char *baggage_pack(const struct amb_baggage *b)
+{
+	char text[sizeof(*b)], *p = text, *copy;
+	size_t i;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(baggage_fields); i++)
+		p = stpcpy(p, (const char *)b + baggage_fields[i].at) + 1;
+	copy = malloc(p - text);
+	return copy ? memcpy(copy, text, p - text) : NULL;
+}
+
+static void baggage_unpack(const char *packed, struct amb_baggage *b)
+{
+	size_t i, n;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(baggage_fields); i++) {
+		n = strlen(packed) + 1;
+		memcpy((char *)b + baggage_fields[i].at, packed, n);
+		packed += n;
+	}
+}
+
 /* Entries and flows */
 
-static void fill_flow(const struct amb_live *l, struct amb_flow *f)
+/* @baggage: room for what the flow then points to. */
+static void fill_flow(const struct amb_live *l, struct amb_flow *f, struct amb_baggage *baggage)
 {
 	memset(f, 0, sizeof(*f));
 	f->direction = l->direction;
@@ -75,8 +109,10 @@ static void fill_flow(const struct amb_live *l, struct amb_flow *f)
 	f->authority = l->authority;
 	f->src_workload = l->src_workload;
 	f->dst_workload = l->dst_workload;
-	f->src_baggage = l->direction == AMB_INBOUND ? l->baggage : NULL;
-	f->dst_baggage = l->direction == AMB_OUTBOUND ? l->baggage : NULL;
+	if (l->baggage) {
+		baggage_unpack(l->baggage, baggage);
+		*(l->direction == AMB_INBOUND ? &f->src_baggage : &f->dst_baggage) = baggage;
+	}
 	f->dst_service = l->service;
 	f->src_identity = l->src_id;
 	f->dst_identity = l->dst_id;
@@ -97,16 +133,14 @@ static void announce(struct amb_live *l, const struct amb_flow *f)
 
 void amb_live_announce(struct amb_live *l, const struct amb_baggage *baggage)
 {
+	struct amb_baggage room;
 	struct amb_flow f;
 
 	if (l->opened)
 		return;
-	if (baggage && !l->baggage) {
-		l->baggage = malloc(sizeof(*baggage));
-		if (l->baggage)
-			*l->baggage = *baggage;
-	}
-	fill_flow(l, &f);
+	if (baggage && !l->baggage)
+		l->baggage = baggage_pack(baggage);
+	fill_flow(l, &f, &room);
 	announce(l, &f);
 }
 
@@ -138,11 +172,8 @@ static int keep_baggage(struct amb_live *l, const struct amb_baggage *baggage)
 {
 	if (!baggage || l->src_workload)
 		return 0;
-	l->baggage = malloc(sizeof(*baggage));
-	if (!l->baggage)
-		return -ENOMEM;
-	*l->baggage = *baggage;
-	return 0;
+	l->baggage = baggage_pack(baggage);
+	return l->baggage ? 0 : -ENOMEM;
 }
 
 struct amb_live *amb_live_open(struct amb_pod *pod, const struct amb_flow *f, uint64_t stamp,
@@ -217,9 +248,10 @@ void amb_live_close(struct amb_live *l, enum amb_flag flag, enum amb_reason reas
 {
 	struct amb_worker *w = worker_of(l);
 	char authority[AMB_ENDPOINT_STRLEN];
+	struct amb_baggage baggage;
 	struct amb_flow f;
 
-	fill_flow(l, &f);
+	fill_flow(l, &f, &baggage);
 	if (!l->opened)
 		announce(l, &f);
 	if (l->direction == AMB_INBOUND && l->protocol == AMB_PROTO_HBONE && !f.authority)

@@ -305,7 +305,7 @@ static void resolved(struct amb_resolve_waiter *w, int err, const struct amb_add
 		     text);
 		return;
 	}
-	o->decision.dial.addr = *addr;
+	amb_decision_resolved(&o->decision, addr);
 	go(o);
 }
 

@@ -189,7 +189,7 @@ static void classify(struct plain *p)
 	look_up(p);
 	allow = judge(p, &verdict, &stamp);
 	fill_flow(p, &f);
-	f.policy = verdict.policy;
+	f.policy = *verdict.policy ? verdict.policy : NULL;
 	p->live = amb_live_open(p->pod, &f, stamp, false);
 	if (!p->live)
 		fail(p, AMB_REASON_MEMORY, AMB_FLAG_NONE, NULL);

@@ -325,19 +325,24 @@ static int wait_for(struct wait *w)
 	return w->err;
 }
 
-static int pod_add(int which, const struct spec *spec)
+static int pod_add_to(int which, int where, const struct spec *spec)
 {
 	struct amb_proxy_pod pod = {
 		.uid = spec->name,
 		.ns = "default",
 		.name = spec->name,
 		.sa = spec->sa,
-		.netns = netns[which],
+		.netns = netns[where],
 	};
 	struct wait w = { 0 };
 	int err = amb_proxy_pod_add(proxy[which], &pod, wait_done, &w);
 
 	return err ? err : wait_for(&w);
+}
+
+static int pod_add(int which, const struct spec *spec)
+{
+	return pod_add_to(which, which, spec);
 }
 
 static int pod_del(int which, const struct spec *spec)
@@ -1095,6 +1100,153 @@ PTEST(rotation_renews_pooled_tunnels)
 	close(l);
 }
 
+/*
+ * Double HBONE: the gateway is a pod of node A in netns C, whose application passes bytes on to
+ * the server's 15008, as an east-west gateway does.
+ */
+#define ECHO "echo.default.svc.cluster.local"
+
+static void apply_service(int which, uint32_t target)
+{
+	Istio__Workload__Service svc = ISTIO__WORKLOAD__SERVICE__INIT;
+	Istio__Workload__Address a = ISTIO__WORKLOAD__ADDRESS__INIT;
+	Istio__Workload__NetworkAddress vip = ISTIO__WORKLOAD__NETWORK_ADDRESS__INIT, *vips = &vip;
+	Istio__Workload__Port port = ISTIO__WORKLOAD__PORT__INIT, *ports = &port;
+	char *san = SERVER_ID;
+	struct amb_resource r = { .name = "default/" ECHO, .address = &a };
+
+	svc.name = "echo";
+	svc.namespace_ = "default";
+	svc.hostname = ECHO;
+	vip.network = "";
+	bytes_of("10.99.1.1", &vip.address);
+	svc.addresses = &vips;
+	port.service_port = 80;
+	port.target_port = target;
+	svc.ports = &ports;
+	svc.subject_alt_names = &san;
+	svc.n_addresses = svc.n_ports = svc.n_subject_alt_names = 1;
+	a.type_case = ISTIO__WORKLOAD__ADDRESS__TYPE_SERVICE;
+	a.service = &svc;
+	CHECK_EQ(amb_state_apply(state[which], &r, 1, NULL, NULL), 0);
+	free(vip.address.data);
+}
+
+static void apply_remote(void)
+{
+	Istio__Workload__Workload w = ISTIO__WORKLOAD__WORKLOAD__INIT;
+	Istio__Workload__Address a = ISTIO__WORKLOAD__ADDRESS__INIT;
+	Istio__Workload__GatewayAddress gw = ISTIO__WORKLOAD__GATEWAY_ADDRESS__INIT;
+	Istio__Workload__NetworkAddress at = ISTIO__WORKLOAD__NETWORK_ADDRESS__INIT;
+	Istio__Workload__Port port = ISTIO__WORKLOAD__PORT__INIT, *ports = &port;
+	Istio__Workload__PortList list = ISTIO__WORKLOAD__PORT_LIST__INIT;
+	Istio__Workload__Workload__ServicesEntry
+		entry = ISTIO__WORKLOAD__WORKLOAD__SERVICES_ENTRY__INIT,
+		*entries = &entry;
+	struct amb_resource r = { .name = "far/remote", .address = &a };
+
+	w.uid = "far/remote";
+	w.name = w.workload_name = "remote";
+	w.namespace_ = "default";
+	w.service_account = "server";
+	w.network = "far";
+	w.tunnel_protocol = ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
+	bytes_of("10.99.0.3", &at.address);
+	gw.destination_case = ISTIO__WORKLOAD__GATEWAY_ADDRESS__DESTINATION_ADDRESS;
+	gw.address = &at;
+	gw.hbone_mtls_port = 15008;
+	w.network_gateway = &gw;
+	port.service_port = 80;
+	port.target_port = 8080;
+	list.ports = &ports;
+	list.n_ports = 1;
+	entry.key = "default/" ECHO;
+	entry.value = &list;
+	w.services = &entries;
+	w.n_services = 1;
+	a.type_case = ISTIO__WORKLOAD__ADDRESS__TYPE_WORKLOAD;
+	a.workload = &w;
+	CHECK_EQ(amb_state_apply(state[A], &r, 1, NULL, NULL), 0);
+	free(at.address.data);
+}
+
+static bool pump(int from, int to)
+{
+	char buf[4096];
+	ssize_t n = recv(from, buf, sizeof(buf), MSG_DONTWAIT);
+
+	if (n > 0)
+		return send(to, buf, n, MSG_NOSIGNAL) == n;
+	return n < 0 && errno == EAGAIN;
+}
+
+/* The gateway's application: one connection, until either side ends. */
+static void *gateway_app(void *arg)
+{
+	struct pollfd p[2] = { { .events = POLLIN }, { .events = POLLIN } };
+	int *listener = arg;
+
+	p[0].fd = accept(*listener, NULL, NULL);
+	amb_netns_enter(netns[C]);
+	p[1].fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (!dial_on(p[1].fd, "10.99.0.2:15008"))
+		while (poll(p, 2, -1) > 0 && (!p[0].revents || pump(p[0].fd, p[1].fd)) &&
+		       (!p[1].revents || pump(p[1].fd, p[0].fd)))
+			;
+	close(p[0].fd);
+	close(p[1].fd);
+	return NULL;
+}
+
+PTEST(another_network_is_reached_by_a_tunnel_in_a_tunnel)
+{
+	static const struct spec gateway = {
+		.name = "gateway",
+		.sa = "gateway",
+		.node = "node-a",
+		.v4 = "10.99.0.3",
+		.v6 = "fd99::3",
+		.hbone = true,
+	};
+	struct amb_resource gone[] = { { .name = "default/" ECHO },
+				       { .name = "far/remote" },
+				       { .name = "Kubernetes//Pod/default/gateway" } };
+	int l = serve_at(B, SERVER), gl = serve_at(C, "10.99.0.3:16008"), c, s;
+	struct seen out, in;
+	pthread_t app;
+
+	config.orig_src = 0;
+	apply_workload_at(&gateway, A, A);
+	apply_remote();
+	apply_service(A, 16008);
+	apply_service(B, 8080);
+	proxies_start();
+	CHECK_EQ(pod_add_to(A, C, &gateway), 0);
+	pthread_create(&app, NULL, gateway_app, &gl);
+	talk(l, "10.99.1.1:80", &c, &s, NULL);
+	CHECK_EQ(look(AMB_OUTBOUND).opened, 1);
+	shutdown(c, SHUT_WR);
+	hear_end(s);
+	say(s, "and the end");
+	hear(c, "and the end");
+	close(s);
+	hear_end(c);
+	close(c);
+	CHECK(EVENTUALLY(look(AMB_OUTBOUND).closed == 1 && look(AMB_INBOUND).closed == 2));
+	pthread_join(app, NULL);
+	out = look(AMB_OUTBOUND);
+	in = look(AMB_INBOUND);
+	CHECK_STR(out.error, "");
+	CHECK_STR(out.service, ECHO);
+	CHECK_EQ(out.to_dst, 4);
+	CHECK_EQ(out.to_src, 16);
+	CHECK_STR(in.error, "");
+	CHECK_EQ(amb_state_apply(state[A], gone, 3, NULL, NULL), 0);
+	CHECK_EQ(amb_state_apply(state[B], gone, 1, NULL, NULL), 0);
+	close(l);
+	close(gl);
+}
+
 /* The machine */
 
 static int sh(const char *fmt, ...) AMB_PRINTF(1, 2);
@@ -1143,6 +1295,7 @@ static int make_netns(void)
 		err |= sh("ip -n %s%s addr add fd99::%d/64 dev eth0 nodad", prefix, netns_letter[i],
 			  i + 1);
 		err |= sh("ip -n %s%s link set eth0 up", prefix, netns_letter[i]);
+		err |= sh("ip -n %s%s route add default dev eth0", prefix, netns_letter[i]);
 	}
 	for (i = 0; i < NETNS && !err; i++) {
 		snprintf(path, sizeof(path), "/run/netns/%s%s", prefix, netns_letter[i]);
