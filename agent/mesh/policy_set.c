@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The index of the policies. Keys are 64-bit hashes under the process's secret seed; two
- * things with one hash only share a list, since what is found is evaluated in full.
+ * things with one hash only share a list, since what is found there is looked at in full,
+ * its class too.
  */
 #include "policy_set.h"
 
@@ -117,7 +118,8 @@ enum amb_policy_class amb_policy_class(const struct amb_policy *p)
 static uint64_t hash64(enum kind kind, enum amb_policy_class class, uint32_t more, const void *data,
 		       size_t len)
 {
-	uint32_t seed = amb_util_seed() + kind * CLASSES + class;
+	/* Spread: the hash takes in the first word as it takes in the seed. */
+	uint32_t seed = (amb_util_seed() + kind * CLASSES + class) * 0x9e3779b1u;
 	uint64_t lo = amb_util_hash(data, len, seed ^ more * 0x9e3779b9u);
 
 	return lo | (uint64_t)amb_util_hash(data, len, ~seed ^ more) << 32;
@@ -790,6 +792,7 @@ size_t amb_space_candidates(const struct amb_space *sp, enum amb_policy_class cl
 }
 
 struct walk {
+	enum amb_policy_class class;
 	const struct amb_rule_conn *rc;
 	bool (*want)(const void *ctx, const struct amb_policy *p);
 	const void *wctx;
@@ -805,7 +808,7 @@ static bool walk_list(void *ctx, const struct list *l)
 	for (i = 0; i < l->n; i++) {
 		const struct amb_policy *p = l->refs[i].policy;
 
-		if ((w->want && !w->want(w->wctx, p)) ||
+		if (amb_policy_class(p) != w->class || (w->want && !w->want(w->wctx, p)) ||
 		    !amb_rule_holds(&p->rules[l->refs[i].rule], w->rc))
 			continue;
 		if (!w->fn(w->ctx, p))
@@ -819,7 +822,7 @@ bool amb_space_each(const struct amb_space *sp, enum amb_policy_class class,
 		    bool (*want)(const void *ctx, const struct amb_policy *p), const void *wctx,
 		    bool (*fn)(void *ctx, const struct amb_policy *p), void *ctx)
 {
-	struct walk w = { rc, want, wctx, fn, ctx };
+	struct walk w = { class, rc, want, wctx, fn, ctx };
 
 	return !sp || each_list(sp, class, rc, walk_list, &w);
 }
