@@ -485,17 +485,13 @@ static int take_lb(struct amb_service *s, const Istio__Workload__LoadBalancing *
 		return err;
 	for (i = 0; i < m->n_routing_preference; i++) {
 		unsigned int scope = m->routing_preference[i];
-		uint32_t j;
 
 		/* Unspecified is no scope at all: ztunnel refuses it too. */
 		if (scope == AMB_SCOPE_NONE || scope > AMB_SCOPE_NETWORK)
 			return refuse(reason, "load_balancing.routing_preference: unknown value %u",
 				      scope);
-		for (j = 0; j < s->nscopes && s->scopes[j] != scope; j++)
-			;
-		if (j < s->nscopes)
-			return refuse(reason, "load_balancing.routing_preference: %u comes twice",
-				      scope);
+		if (s->nscopes == AMB_ARRAY_SIZE(s->scopes))
+			return refuse(reason, "load_balancing.routing_preference: too many");
 		s->scopes[s->nscopes++] = (enum amb_scope)scope;
 	}
 	s->mode = (enum amb_lb_mode)m->mode;
