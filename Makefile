@@ -149,7 +149,7 @@ NET := $(wildcard selftests/net/*.sh)
 STATIC := $(wildcard scripts/check-*) $(wildcard selftests/static/*.sh)
 SLOW := $(wildcard selftests/slow/*.sh)
 # Of a list of files those that TESTS names, or all.
-pick = $(if $(TESTS),$(filter $(addprefix %/,$(TESTS)),$(1)),$(1))
+pick = $(if $(TESTS),$(filter $(TESTS) $(addprefix %/,$(TESTS)),$(1)),$(1))
 SUB = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 RUN := selftests/run -o $(O)/test-logs
 
