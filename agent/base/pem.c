@@ -151,11 +151,10 @@ int amb_pem_info(const struct amb_der *cert, struct amb_pem_info *out)
 	out->not_before = amb_pem_time(dc->beforeDate, dc->beforeDateLen);
 	out->not_after = amb_pem_time(dc->afterDate, dc->afterDateLen);
 	out->is_ca = dc->isCA;
+	/* The library lists names last first. */
 	for (e = dc->altNames; e; e = e->next) {
-		if (e->type != ASN_URI_TYPE)
-			continue;
-		printable(out->uri, sizeof(out->uri), e->name, e->len);
-		break;
+		if (e->type == ASN_URI_TYPE)
+			printable(out->uri, sizeof(out->uri), e->name, e->len);
 	}
 	FreeDecodedCert(dc);
 	return 0;

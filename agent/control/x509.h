@@ -59,7 +59,7 @@ int amb_x509_sign(const struct amb_x509_template *tmpl, const struct amb_x509_ke
 /* The host that a CA certificate's URI name constraint permits. 0, -ENOENT, -errno. */
 int amb_x509_permitted_host(const struct amb_der *cert, char *out, size_t room);
 
-/* 0 when @cert is signed by a CA of @roots, -EKEYREJECTED when not, -errno. Dates are not judged. */
+/* 0 when a CA of @roots signed @cert, -EKEYREJECTED when not, -errno. Dates are not judged. */
 int amb_x509_signed_by(const struct amb_der *cert, const struct amb_pem *roots);
 
 #endif

@@ -225,13 +225,15 @@ static int verify_peer(int preverify, WOLFSSL_X509_STORE_CTX *x)
 		judge_peer(t, x);
 		return 0;
 	default:
-		fail(t, -EKEYREJECTED, AMB_REASON_TLS, "certificate of the peer: %s",
+		fail(t, -EKEYREJECTED, AMB_REASON_TLS, "%s of the peer: %s",
+		     x->error_depth > 0 ? "an intermediate certificate" : "certificate",
 		     wc_GetErrorString(x->error));
 		return 0;
 	}
 	/* Intermediates have no say of their own: the leaf's judgement covers them. */
 	if (x->error_depth > 0) {
-		fail(t, -EKEYREJECTED, AMB_REASON_TLS, "an intermediate of the peer is not a CA");
+		fail(t, -EKEYREJECTED, AMB_REASON_TLS,
+		     "an intermediate certificate of the peer is not a CA's");
 		return 0;
 	}
 	return t->peer || judge_peer(t, x) == 0;

@@ -396,18 +396,28 @@ static int load_roots(const struct amb_trust *t, WOLFSSL_CERT_MANAGER *cm, struc
 	return 0;
 }
 
+/* The library lists names last first: each goes before those that are there already. */
+static void put_first(struct amb_leaf *leaf, struct amb_identity *id)
+{
+	if (leaf->n == AMB_TRUST_IDS)
+		amb_identity_put(leaf->id[--leaf->n]);
+	memmove(leaf->id + 1, leaf->id, leaf->n * sizeof(leaf->id[0]));
+	leaf->id[0] = id;
+	leaf->n++;
+}
+
 static int take_names(const DecodedCert *dc, struct amb_leaf *leaf)
 {
 	const DNS_entry *e;
 
-	for (e = dc->altNames; e && leaf->n < AMB_TRUST_IDS; e = e->next) {
+	for (e = dc->altNames; e; e = e->next) {
 		struct amb_identity *id;
 
 		if (e->type != ASN_URI_TYPE)
 			continue;
 		id = amb_identity_parse(e->name, e->len);
 		if (id)
-			leaf->id[leaf->n++] = id;
+			put_first(leaf, id);
 		else if (errno == ENOMEM)
 			return -ENOMEM;
 	}
@@ -490,8 +500,10 @@ static int judge_leaf(struct verdict *v, const struct amb_der *der, const struct
 		return refuse(v, -EKEYREJECTED, AMB_REASON_TLS,
 			      "signature of the peer's certificate is wrong");
 	default:
-		return refuse(v, -EBADMSG, AMB_REASON_TLS,
-			      "certificate of the peer cannot be read");
+		*v->reason = AMB_REASON_TLS;
+		snprintf(v->err, v->errlen, "certificate of the peer cannot be read: %s",
+			 wc_GetErrorString(ret));
+		return -EBADMSG;
 	}
 	if (dc->isCA)
 		return refuse(v, -EKEYREJECTED, AMB_REASON_TLS,

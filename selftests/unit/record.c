@@ -217,6 +217,12 @@ TEST(lengths)
 	}
 }
 
+static int expand(uint8_t *out, size_t n, const char *label)
+{
+	return wc_Tls13_HKDF_Expand_Label(out, n, secret32, 32, (uint8_t *)"tls13 ", 6,
+					  (uint8_t *)label, strlen(label), NULL, 0, WC_SHA256);
+}
+
 /* Seals any inner plaintext, also such as amb_record_seal() would never make. */
 static int seal_raw(const uint8_t *inner, size_t n, uint8_t *rec)
 {
@@ -224,9 +230,7 @@ static int seal_raw(const uint8_t *inner, size_t n, uint8_t *rec)
 	Aes aes;
 	int err;
 
-	err = wc_Tls13_HKDF_Expand_Label(key, 16, secret32, 32, (uint8_t *)"tls13 ", 6, (uint8_t *)"key", 3, NULL, 0, WC_SHA256) ?:
-		      wc_Tls13_HKDF_Expand_Label(iv, 12, secret32, 32, (uint8_t *)"tls13 ", 6,
-						 (uint8_t *)"iv", 2, NULL, 0, WC_SHA256);
+	err = expand(key, 16, "key") ?: expand(iv, 12, "iv");
 	rec[0] = 23;
 	rec[1] = rec[2] = 3;
 	rec[3] = (n + 16) >> 8;

@@ -1,0 +1,118 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Makes certificates with openssl, such as our own CA never would or another CA does:
+#   pki.sh DIR
+# Each NAME.pem is a chain (leaf first), NAME.der its key (PKCS#8); ROOT.crt a bundle.
+set -euo pipefail
+cd "$1"
+td=spiffe://cluster.local
+
+# key NAME ALGORITHM
+key() {
+	case $2 in
+	p256 | p384) openssl genpkey -algorithm EC -pkeyopt "ec_paramgen_curve:${2/p/P-}" -out "$1.key" ;;
+	rsa) openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out "$1.key" ;;
+	rsa1024) openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out "$1.key" ;;
+	esac 2>/dev/null
+	openssl pkcs8 -topk8 -nocrypt -in "$1.key" -outform DER -out "$1.der"
+}
+
+# root NAME ALGORITHM
+root() {
+	key "$1" "$2"
+	openssl req -x509 -new -key "$1.key" -subj "/O=test/CN=$1" -days 100 -out "$1.crt" -sha256 \
+		-addext basicConstraints=critical,CA:true -addext keyUsage=critical,keyCertSign
+}
+
+# cert NAME ISSUER SUBJECT EXTENSION...
+cert() {
+	local name=$1 issuer=$2 subject=$3
+	shift 3
+	openssl req -new -key "$name.key" -subj "$subject" -out "$name.csr"
+	openssl x509 -req -in "$name.csr" -CA "$issuer.crt" -CAkey "$issuer.key" -sha256 -days 50 \
+		-set_serial "0x$(openssl rand -hex 8)" -out "$name.crt" \
+		-extfile <(printf '%s\n' "$@") 2>/dev/null
+}
+
+# ca NAME ISSUER ALGORITHM EXTENSION...
+ca() {
+	local name=$1 issuer=$2
+	key "$name" "$3"
+	shift 3
+	cert "$name" "$issuer" "/O=test/CN=$name" keyUsage=critical,keyCertSign "$@"
+}
+
+# leaf NAME ISSUER ALGORITHM "INTERMEDIATES" EXTENSION...
+leaf() {
+	local name=$1 issuer=$2 chain=$4
+	key "$name" "$3"
+	shift 4
+	cert "$name" "$issuer" "${SUBJECT:-/}" "$@"
+	cat "$name.crt" $chain >"$name.pem"
+}
+
+usage="keyUsage=critical,digitalSignature"
+both="extendedKeyUsage=serverAuth,clientAuth"
+a="subjectAltName=critical,URI:$td/ns/n/sa/a"
+b="subjectAltName=critical,URI:$td/ns/n/sa/b"
+
+root root p256
+root root384 p384
+root rootrsa rsa
+root other p256
+cat other.crt root.crt >bundle.crt
+
+ca mid root p256 basicConstraints=critical,CA:true
+ca mid0 root p256 basicConstraints=critical,CA:true,pathlen:0
+ca below0 mid0 p256 basicConstraints=critical,CA:true
+ca mid2 mid p256 basicConstraints=critical,CA:true
+ca mid3 mid2 p384 basicConstraints=critical,CA:true
+ca notca root p256 basicConstraints=critical,CA:false
+ca named root p256 basicConstraints=critical,CA:true \
+	"nameConstraints=critical,permitted;URI:cluster.local"
+ca named-other root p256 basicConstraints=critical,CA:true \
+	"nameConstraints=critical,permitted;URI:other.local"
+ca midrsa rootrsa rsa basicConstraints=critical,CA:true
+ca mid384 root384 p384 basicConstraints=critical,CA:true
+
+leaf a root p256 "" "$usage" "$both" "$a"
+leaf b root p256 "" "$usage" "$both" "$b"
+leaf b384 mid384 p384 mid384.crt "$usage" "$both" "$b"
+leaf brsa midrsa rsa midrsa.crt "$usage" "$both" "$b"
+leaf brsa1024 root rsa1024 "" "$usage" "$both" "$b"
+leaf bmid mid p256 mid.crt "$usage" "$both" "$b"
+leaf bdeep mid3 p256 "mid3.crt mid2.crt mid.crt" "$usage" "$both" "$b"
+cat bdeep.crt mid.crt mid3.crt root.crt mid2.crt >bmixed.pem
+cp bdeep.der bmixed.der
+cat bdeep.crt mid3.crt mid.crt >bgap.pem
+cp bdeep.der bgap.der
+# Eleven certificates: more than anybody needs.
+cat bdeep.crt mid3.crt mid2.crt mid.crt mid.crt mid.crt mid.crt mid.crt mid.crt mid.crt \
+	mid.crt >btoolong.pem
+cp bdeep.der btoolong.der
+leaf bnomid mid p256 "" "$usage" "$both" "$b"
+leaf bpathlen below0 p256 "below0.crt mid0.crt" "$usage" "$both" "$b"
+leaf bnotca notca p256 notca.crt "$usage" "$both" "$b"
+leaf bnamed named p256 named.crt "$usage" "$both" "$b"
+leaf bnamed-other named-other p256 named-other.crt "$usage" "$both" "$b"
+leaf bclientonly root p256 "" "$usage" extendedKeyUsage=clientAuth "$b"
+leaf bserveronly root p256 "" "$usage" extendedKeyUsage=serverAuth "$b"
+leaf bnoeku root p256 "" "$usage" "$b"
+leaf bnosign root p256 "" keyUsage=critical,keyEncipherment "$both" "$b"
+leaf bca root p256 "" basicConstraints=critical,CA:true keyUsage=critical,digitalSignature,keyCertSign \
+	"$both" "$b"
+SUBJECT=/CN=b leaf bdns root p256 "" "$usage" "$both" subjectAltName=DNS:b.cluster.local
+SUBJECT=/CN=b leaf bnone root p256 "" "$usage" "$both"
+leaf bothertd root p256 "" "$usage" "$both" subjectAltName=critical,URI:spiffe://other.local/ns/n/sa/b
+leaf bshape root p256 "" "$usage" "$both" subjectAltName=critical,URI:$td/ns/n/b
+leaf bsecond root p256 "" "$usage" "$both" \
+	"subjectAltName=critical,DNS:b,URI:https://b/,URI:spiffe://other.local/ns/n/sa/b,URI:$td/ns/n/sa/b"
+leaf bcritical root p256 "" "$usage" "$both" "$b" 1.2.3.4=critical,DER:0500
+# Another key under the same name as the root: must not pass for it.
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out fake.key 2>/dev/null
+openssl req -x509 -new -key fake.key -subj "/O=test/CN=root" -days 100 -out fake.crt \
+	-addext basicConstraints=critical,CA:true -addext keyUsage=critical,keyCertSign
+leaf bfake fake p256 fake.crt "$usage" "$both" "$b"
+leaf bself root p256 "" "$usage" "$both" "$b"
+openssl req -x509 -new -key bself.key -subj "/CN=b" -days 100 -out bself.pem -addext "$b"
+leaf bothroot other p256 "" "$usage" "$both" "$b"
