@@ -68,6 +68,7 @@ int ctl_policies(const struct ctl *ctl);
 int ctl_certs(const struct ctl *ctl);
 int ctl_connections(const struct ctl *ctl);
 int ctl_why(const struct ctl *ctl);
+int ctl_validate(const struct ctl *ctl);
 int ctl_enroll(const struct ctl *ctl);
 int ctl_unenroll(const struct ctl *ctl);
 int ctl_reload(const struct ctl *ctl);

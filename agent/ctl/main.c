@@ -32,6 +32,8 @@ const char *argp_program_version = "ambientctl " AMB_VERSION;
 
 static const struct argp_option plain_options[] = { OUTPUT, SOCKET, { 0 } };
 
+static const struct argp_option output_options[] = { OUTPUT, { 0 } };
+
 static const struct argp_option list_options[] = {
 	OUTPUT,
 	SOCKET,
@@ -79,6 +81,8 @@ static const struct command commands[] = {
 	  3, ctl_why, plain_options,
 	  "SRC is NAMESPACE/POD or an address. DST is that too, or a service as "
 	  "NAMESPACE/NAME, NAME.NAMESPACE, a hostname or its address." },
+	{ "validate", "DIR", "Check manifests as the agent would, without an agent", 1, 1,
+	  ctl_validate, output_options, "The exit status is 1 when there is an error." },
 	{ "enroll", "NAMESPACE/POD", "Say where a pod's network namespace is, and serve it", 1, 1,
 	  ctl_enroll, enroll_options, NULL },
 	{ "unenroll", "NAMESPACE/POD", "Let go of a pod until it is enrolled again", 1, 1,
