@@ -258,7 +258,9 @@ json_t *amb_why(const struct amb_state *st, const char *src, const char *dst, co
 		json_object_set_new(o, "source", workload(from.workload));
 		json_object_set_new(o, "destination", endpoint(&target));
 		set_decision(o, &d);
-		if (d.way != AMB_WAY_DENY && d.workload && !d.via_waypoint)
+		/* A workload that does not speak HBONE has no agent that would enforce anything. */
+		if (d.way != AMB_WAY_DENY && d.workload && !d.via_waypoint &&
+		    d.workload->tunnel == AMB_TUNNEL_HBONE)
 			set_policy(st, o, &from, &d);
 		amb_decision_release(&d);
 	}

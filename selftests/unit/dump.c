@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* config_dump: the keys and spellings that istioctl reads; pieces; ten thousand workloads. */
+#include "admin/dump.h"
+#include "admin/shape.h"
+#include "base/loop.h"
+#include "policies.h"
+#include "proxy/creds.h"
+#include "proxy/proxy.h"
+
+#include <jansson.h>
+#include <pthread.h>
+
+static struct amb_admin_ops ops;
+
+static void each_pod(void *ctx, amb_admin_pod_fn *fn, void *arg)
+{
+	const struct amb_admin_pod p = { "c//Pod/ns/a", "ns", "a", "sa-a", "", true, "up", "" };
+
+	(void)ctx;
+	fn(arg, &p);
+}
+
+static json_t *config(void *ctx)
+{
+	(void)ctx;
+	return json_pack("{s:i}", "numWorkerThreads", 2);
+}
+
+static void start(void)
+{
+	ops = (struct amb_admin_ops){
+		.state = mesh_state("net1"),
+		.version = "1.2.3",
+		.each_pod = each_pod,
+		.config = config,
+	};
+	CHECK(ops.state);
+}
+
+static void stop(void)
+{
+	amb_state_destroy((struct amb_state *)ops.state);
+	mesh_free();
+}
+
+/* Reads a dump in pieces of @piece bytes; a new reference. */
+static json_t *dump(unsigned int sections, size_t piece)
+{
+	struct amb_dump *d = amb_dump_create(&ops, sections, NULL, NULL);
+	size_t len = 0, cap = 1 << 20;
+	char *text = malloc(cap);
+	json_t *o;
+	ssize_t n;
+
+	CHECK(d && text);
+	CHECK(amb_dump_is_ready(d));
+	while ((n = amb_dump_read(d, text + len, piece)) > 0) {
+		len += n;
+		if (cap - len < piece)
+			text = realloc(text, cap *= 2);
+	}
+	CHECK_EQ(n, 0);
+	amb_dump_destroy(d);
+	o = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	free(text);
+	CHECK(o);
+	return o;
+}
+
+/* Compares with expected JSON, in which ' stands for ". Takes over @got. */
+static void expect(json_t *got, const char *want)
+{
+	char *text = strdup(want), *p, *have;
+	json_t *w;
+	bool same;
+
+	for (p = text; *p; p++) {
+		if (*p == '\'')
+			*p = '"';
+	}
+	w = json_loads(text, 0, NULL);
+	CHECK(w);
+	same = json_equal(got, w);
+	if (!same) {
+		have = json_dumps(got, JSON_COMPACT);
+		printf("# got %s\n", have);
+		free(have);
+	}
+	json_decref(w);
+	json_decref(got);
+	free(text);
+	CHECK(same);
+}
+
+static json_t *first(json_t *dumped, const char *key)
+{
+	json_t *o = json_incref(json_array_get(json_object_get(dumped, key), 0));
+
+	json_decref(dumped);
+	return o;
+}
+
+TEST(workload)
+{
+	start();
+	mesh_put_workload((struct amb_state *)ops.state,
+			  (struct wl){ .uid = "c//Pod/ns/a",
+				       .name = "a",
+				       .sa = "sa-a",
+				       .addrs = "10.0.0.1 fd00::1",
+				       .network = "net1",
+				       .node = "n1",
+				       .cluster = "c",
+				       .region = "r",
+				       .zone = "z",
+				       .waypoint = "ns/wp.ns:15008",
+				       .gateway = "net2|10.9.9.9:15009",
+				       .services = "ns/svc=80:8080",
+				       .policies = "ns/p1 ns/p2",
+				       .canonical = "app",
+				       .revision = "v2",
+				       .owner = "a-owner",
+				       .hbone = 1,
+				       .native = 1,
+				       .unhealthy = 1,
+				       .host_network = 1,
+				       .app_port = 9000,
+				       .app_proxy = 1,
+				       .type = 2,
+				       .capacity = 3 });
+	expect(first(dump(AMB_DUMP_WORKLOADS, 7), "workloads"),
+	       "{'workloadIps':['10.0.0.1','fd00::1'],"
+	       "'waypoint':{'destination':'ns/wp.ns','hboneMtlsPort':15008},"
+	       "'networkGateway':{'destination':'net2/10.9.9.9','hboneMtlsPort':15009},"
+	       "'protocol':'HBONE','networkMode':'HostNetwork',"
+	       "'applicationTunnel':{'protocol':'PROXY','port':9000},"
+	       "'uid':'c//Pod/ns/a','name':'a','namespace':'ns','trustDomain':'cluster.local',"
+	       "'serviceAccount':'sa-a','network':'net1','workloadName':'a-owner',"
+	       "'workloadType':'pod','canonicalName':'app','canonicalRevision':'v2',"
+	       "'hostname':'','node':'n1','nativeTunnel':true,"
+	       "'authorizationPolicies':['ns/p1','ns/p2'],'services':['ns/svc'],"
+	       "'status':'Unhealthy','clusterId':'c','locality':{'region':'r','zone':'z'},"
+	       "'capacity':3}");
+	stop();
+}
+
+TEST(plain_workload_says_little)
+{
+	json_t *o;
+
+	start();
+	mesh_put_workload((struct amb_state *)ops.state,
+			  (struct wl){ .uid = "u", .addrs = "10.0.0.1" });
+	o = first(dump(AMB_DUMP_WORKLOADS, 4096), "workloads");
+	CHECK_STR(json_string_value(json_object_get(o, "protocol")), "TCP");
+	CHECK_STR(json_string_value(json_object_get(o, "status")), "Healthy");
+	CHECK(!json_object_get(o, "waypoint"));
+	CHECK(!json_object_get(o, "networkGateway"));
+	CHECK(!json_object_get(o, "applicationTunnel"));
+	CHECK(!json_object_get(o, "authorizationPolicies"));
+	CHECK(!json_object_get(o, "locality"));
+	json_decref(o);
+	stop();
+}
+
+TEST(service)
+{
+	start();
+	mesh_put_service((struct amb_state *)ops.state,
+			 (struct sv){ .host = "svc.ns",
+				      .name = "svc",
+				      .vips = "net1|10.96.0.1 net1|fd00:96::1 net1|10.97.0.0/16",
+				      .ports = "80:8080,443:0",
+				      .waypoint = "net1|10.0.0.9:15008",
+				      .sans = "spiffe://x",
+				      .scopes = "network region",
+				      .mode = 1,
+				      .families = 3,
+				      .canonical = 1 });
+	mesh_put_workload((struct amb_state *)ops.state,
+			  (struct wl){ .uid = "u",
+				       .addrs = "10.0.0.1",
+				       .network = "net1",
+				       .services = "ns/svc.ns=80:8081" });
+	expect(first(dump(AMB_DUMP_SERVICES, 100), "services"),
+	       "{'name':'svc','namespace':'ns','hostname':'svc.ns',"
+	       "'vips':['net1/10.96.0.1','net1/fd00:96::1'],"
+	       "'cidrVips':[{'network':'net1','cidr':'10.97.0.0/16'}],"
+	       "'ports':{'80':8080,'443':0},'subjectAltNames':['spiffe://x'],"
+	       "'waypoint':{'destination':'net1/10.0.0.9','hboneMtlsPort':15008},"
+	       "'loadBalancer':{'routingPreferences':['Network','Region'],'mode':'Strict',"
+	       "'healthPolicy':'OnlyHealthy'},'ipFamilies':'Dual','canonical':true,"
+	       "'visibility':'Public',"
+	       "'endpoints':{'u':{'workloadUid':'u','port':{'80':8081},'status':'Healthy'}}}");
+	stop();
+}
+
+TEST(staged_endpoints_wait_for_their_service)
+{
+	start();
+	mesh_put_workload(
+		(struct amb_state *)ops.state,
+		(struct wl){ .uid = "u", .addrs = "10.0.0.1", .services = "ns/later=80:8081" });
+	expect(dump(AMB_DUMP_STAGED, 100),
+	       "{'stagedServices':{'ns/later':"
+	       "{'u':{'workloadUid':'u','port':{'80':8081},'status':'Healthy'}}}}");
+	stop();
+}
+
+TEST(policy)
+{
+	start();
+	mesh_put_policy((struct amb_state *)ops.state,
+			mesh_policy("ns", "p", 2, 1, false,
+				    "ns=a+b*;!port=80,sa=x/y & src=10.0.0.0/8 | id=*"));
+	expect(first(dump(AMB_DUMP_POLICIES, 100), "policies"),
+	       "{'name':'p','namespace':'ns','scope':'WorkloadSelector','action':'Deny',"
+	       "'rules':[[[{'namespaces':[{'Exact':'a'},{'Prefix':'b'}],"
+	       "'notDestinationPorts':[80]},"
+	       "{'serviceAccounts':[{'namespace':'x','serviceAccount':'y'}]}],"
+	       "[{'sourceIps':['10.0.0.0/8']}]],"
+	       "[[{'principals':[{'Presence':[]}]}]]],'dryRun':false}");
+	stop();
+}
+
+TEST(whole)
+{
+	start();
+	expect(dump(AMB_DUMP_ALL, 1000),
+	       "{'workloads':[],'services':[],'policies':[],'stagedServices':{},"
+	       "'staticConfig':{},'version':{'version':'1.2.3','istioVersion':'1.2.3',"
+	       "'cryptoProvider':'wolfssl'},'config':{'numWorkerThreads':2},'certificates':[],"
+	       "'workloadState':{'c//Pod/ns/a':{'state':'Up',"
+	       "'connections':{'inbound':[],'outbound':[]},"
+	       "'info':{'name':'a','namespace':'ns','trustDomain':'','serviceAccount':'sa-a'}}}}");
+	stop();
+}
+
+TEST(connections)
+{
+	struct amb_proxy_conn c = {
+		.pod_uid = "c//Pod/ns/a",
+		.direction = AMB_INBOUND,
+		.way = AMB_WAY_TUNNEL,
+		.protocol = AMB_PROTO_DOUBLE_HBONE,
+		.src_identity = "spiffe://cluster.local/ns/ns/sa/b",
+		.dst_identity = "",
+		.src_name = "ns/b\xff",
+		.dst_name = "ns/a",
+		.policy = "ns/p",
+		.bytes_to_dst = 5,
+		.bytes_to_src = 6,
+		.age_ns = 7900000,
+	};
+
+	CHECK(!amb_endpoint_parse("10.0.0.2:1000", &c.src));
+	CHECK(!amb_endpoint_parse("[fd00::1]:80", &c.original_dst));
+	CHECK(!amb_endpoint_parse("10.0.0.1:8080", &c.actual_dst));
+	expect(amb_shape_connection(&c), "{'src':'10.0.0.2:1000','originalDst':'[fd00::1]:80',"
+					 "'actualDst':'10.0.0.1:8080','protocol':'DOUBLEHBONE'}");
+	expect(amb_shape_connection_full(&c),
+	       "{'src':'10.0.0.2:1000','originalDst':'[fd00::1]:80',"
+	       "'actualDst':'10.0.0.1:8080','protocol':'DOUBLEHBONE','pod':'c//Pod/ns/a',"
+	       "'direction':'inbound','way':'tunnel',"
+	       "'srcIdentity':'spiffe://cluster.local/ns/ns/sa/b','dstIdentity':'',"
+	       "'srcName':'ns/b?','dstName':'ns/a','policy':'ns/p','bytesToDst':5,"
+	       "'bytesToSrc':6,'ageMs':7}");
+}
+
+#define MANY 10000
+
+TEST(many_in_bounded_pieces)
+{
+	struct amb_state *st;
+	struct wl *w;
+	char name[32];
+	json_t *o;
+	int i;
+
+	start();
+	st = (struct amb_state *)ops.state;
+	for (i = 0; i < MANY; i++) {
+		char addr[32];
+
+		snprintf(name, sizeof(name), "w%d", i);
+		snprintf(addr, sizeof(addr), "10.1.%d.%d", i / 250, i % 250);
+		w = mesh_alloc(sizeof(*w));
+		*w = (struct wl){ .uid = name, .addrs = addr };
+		CHECK_EQ(mesh_put_workload(st, *w), 0);
+		mesh_free();
+	}
+	for (i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "p%d", i);
+		CHECK_EQ(mesh_put_policy(st, mesh_policy("ns", name, 1, 0, false, "port=80")), 0);
+		mesh_free();
+	}
+	o = dump(AMB_DUMP_WORKLOADS | AMB_DUMP_POLICIES, 16384);
+	CHECK_EQ(json_array_size(json_object_get(o, "workloads")), MANY);
+	CHECK_EQ(json_array_size(json_object_get(o, "policies")), 1000);
+	json_decref(o);
+	stop();
+}
+
+int main(void)
+{
+	int err;
+
+	urcu_memb_register_thread();
+	err = harness_run();
+	urcu_memb_unregister_thread();
+	return err;
+}
