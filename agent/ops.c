@@ -209,6 +209,7 @@ struct want {
 static bool want_pod(void *ctx, const struct amb_manifest_pod *pod)
 {
 	struct want *w = ctx;
+	char *uid;
 
 	if (!pod->enrolled)
 		return true;
@@ -222,8 +223,13 @@ static bool want_pod(void *ctx, const struct amb_manifest_pod *pod)
 		w->v = v;
 		w->cap = cap;
 	}
+	/* The only string that does not outlive this call. */
+	uid = strdup(pod->uid);
+	w->failed = !uid;
+	if (!uid)
+		return false;
 	w->v[w->n++] = (struct amb_pods_want){
-		.uid = pod->uid,
+		.uid = uid,
 		.ns = pod->ns,
 		.name = pod->name,
 		.sa = pod->sa,
@@ -245,5 +251,7 @@ void amb_agent_sync_pods(void *agent)
 		amb_err(MAIN, "pods: out of memory, keeping the present ones");
 	else
 		amb_pods_sync(a->pods, w.v, w.n);
+	while (w.n)
+		free((char *)w.v[--w.n].uid);
 	free(w.v);
 }
