@@ -238,7 +238,7 @@ static int apply(struct amb_manifest *m, const struct amb_mcompiled *c,
 		return (int)sent;
 	m->status.changed += (uint64_t)sent;
 	if (sent)
-		amb_info(MANIFEST, "%ld of %u resources changed", sent, c->n);
+		amb_info(MANIFEST, "%ld resources changed, %u in all", sent, c->n);
 	print = pods_print(m);
 	if (print != m->pods_print) {
 		m->pods_print = print;

@@ -482,8 +482,8 @@ const void *amb_mobj_decode_authz(struct amb_decode *d, const struct amb_yaml *d
 		return pol;
 	amb_decode_enum(d, spec, "action", actions, &action);
 	if (action > 1) {
-		amb_decode_warn(d, amb_yaml_get(spec, "action"),
-				"action %s is not enforced at layer 4", actions[action]);
+		amb_decode_warn_in(d, spec, "action", -1, "%s is not enforced at layer 4",
+				   actions[action]);
 		return pol;
 	}
 	p.allow = action == 0;
@@ -576,8 +576,8 @@ const void *amb_mobj_decode_peerauth(struct amb_decode *d, const struct amb_yaml
 	pa->mode = (enum amb_mtls)mode;
 	port_level(d, spec, pa);
 	if (!d->failed && pa->nports && !pa->selector.n)
-		amb_decode_warn(d, amb_yaml_get(spec, "portLevelMtls"),
-				"needs a selector, without one it has no effect");
+		amb_decode_warn_in(d, spec, "portLevelMtls", -1,
+				   "needs a selector, without one it has no effect");
 	amb_decode_leave(d);
 	return pa;
 }

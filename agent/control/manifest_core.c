@@ -36,7 +36,7 @@ static void address_of(struct amb_decode *d, const struct amb_yaml *map, const c
 	if (!text)
 		amb_decode_error(d, map, "has no %s", key);
 	else if (amb_addr_parse(text, out))
-		amb_decode_error(d, amb_yaml_get(map, key), "\"%.64s\" is not an IP address", text);
+		amb_decode_error_in(d, map, key, -1, "\"%.64s\" is not an IP address", text);
 }
 
 static bool all_digits(const char *s)
@@ -206,8 +206,8 @@ static void pod_spec(struct amb_decode *d, const struct amb_yaml *doc, struct am
 	amb_decode_string(d, spec, "nodeName", &pod->node);
 	amb_decode_string(d, spec, "serviceAccountName", &pod->sa);
 	if (!d->failed && !amb_decode_is_subdomain(pod->sa))
-		amb_decode_error(d, amb_yaml_get(spec, "serviceAccountName"),
-				 "\"%.260s\" is no service account name", pod->sa);
+		amb_decode_error_in(d, spec, "serviceAccountName", -1,
+				    "\"%.260s\" is no service account name", pod->sa);
 	amb_decode_bool(d, spec, "hostNetwork", &pod->host_network);
 	n = container_ports(d, spec, "containers", NULL);
 	side = container_ports(d, spec, "initContainers", NULL);
@@ -234,11 +234,9 @@ static void pod_annotations(struct amb_decode *d, const struct amb_yaml *meta,
 		return;
 	v = amb_kvs_get(&o->annotations, AMB_MANIFEST_NETNS);
 	if (v && (!*v || strstr(v, "..") || (v[0] != '/' && strchr(v, '/'))))
-		amb_decode_error(
-			d, amb_yaml_get(at, AMB_MANIFEST_NETNS),
-			"annotation " AMB_MANIFEST_NETNS
-			": \"%.200s\" is neither an absolute path nor a name of /run/netns",
-			v);
+		amb_decode_error_in(
+			d, at, AMB_MANIFEST_NETNS, -1,
+			"\"%.200s\" is neither an absolute path nor a name of /run/netns", v);
 	else if (v && v[0] == '/')
 		pod->netns = amb_arena_strndup(d->arena, v, strlen(v));
 	else if (v)
@@ -401,9 +399,9 @@ static void service_vips(struct amb_decode *d, const struct amb_yaml *doc,
 	vips = amb_decode_alloc(d, n * sizeof(*vips));
 	for (i = 0; vips && i < n; i++)
 		if (amb_addr_parse(list[i], &vips[i]))
-			amb_decode_error(
-				d, amb_yaml_get(spec, list == &single ? "clusterIP" : "clusterIPs"),
-				"\"%.64s\" is not an IP address", list[i]);
+			amb_decode_error_in(d, spec, list == &single ? "clusterIP" : "clusterIPs",
+					    list == &single ? -1 : (int)i,
+					    "\"%.64s\" is not an IP address", list[i]);
 	svc->vips = vips;
 	svc->nvips = n;
 }
@@ -506,18 +504,17 @@ static const char *target_pod(struct amb_decode *d, const struct amb_yaml *map)
 
 static void slice_endpoint(struct amb_decode *d, const struct amb_yaml *e, struct amb_mtarget *out)
 {
-	const struct amb_yaml *list, *conditions;
+	const struct amb_yaml *conditions;
 	const char *const *texts = NULL;
 	struct amb_addr *addrs;
 	uint32_t n = 0, i;
 
 	amb_decode_strings(d, e, "addresses", &texts, &n);
-	list = amb_yaml_get(e, "addresses");
 	addrs = amb_decode_alloc(d, n * sizeof(*addrs));
 	for (i = 0; addrs && i < n; i++)
 		if (amb_addr_parse(texts[i], &addrs[i]))
-			amb_decode_error(d, list->items[i], "\"%.64s\" is not an IP address",
-					 texts[i]);
+			amb_decode_error_in(d, e, "addresses", (int)i,
+					    "\"%.64s\" is not an IP address", texts[i]);
 	out->addrs = addrs;
 	out->naddrs = n;
 	out->ready = true;
@@ -546,7 +543,7 @@ const void *amb_mobj_decode_slice(struct amb_decode *d, const struct amb_yaml *d
 		slice->service = "";
 	amb_decode_string(d, doc, "addressType", &type);
 	if (!strcmp(type, "FQDN")) {
-		amb_decode_warn(d, amb_yaml_get(doc, "addressType"), "FQDN addresses are not used");
+		amb_decode_warn_in(d, doc, "addressType", -1, "FQDN addresses are not used");
 		return slice;
 	}
 	subset->ports = slice_ports(d, doc, &subset->nports);

@@ -99,6 +99,50 @@ void amb_decode_warn(struct amb_decode *d, const struct amb_yaml *at, const char
 	va_end(ap);
 }
 
+static void report_in(struct amb_decode *d, const struct amb_yaml *map, const char *key, int index,
+		      bool error, const char *fmt, va_list ap)
+{
+	const struct amb_yaml *at = amb_yaml_get(map, key);
+	unsigned int npath = d->npath;
+
+	if (d->npath + 2 <= AMB_DECODE_PATH_MAX) {
+		d->path[d->npath++].key = key;
+		if (index >= 0) {
+			d->path[d->npath].key = NULL;
+			d->path[d->npath++].index = (uint32_t)index;
+		}
+	}
+	if (at && index >= 0 && at->type == AMB_YAML_SEQ && (uint32_t)index < at->n)
+		at = at->items[index];
+	report(d, at ? at : map, error, fmt, ap);
+	d->npath = npath;
+}
+
+void amb_decode_error_in(struct amb_decode *d, const struct amb_yaml *map, const char *key,
+			 int index, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (d->failed)
+		return;
+	d->failed = true;
+	va_start(ap, fmt);
+	report_in(d, map, key, index, true, fmt, ap);
+	va_end(ap);
+}
+
+void amb_decode_warn_in(struct amb_decode *d, const struct amb_yaml *map, const char *key,
+			int index, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (d->failed)
+		return;
+	va_start(ap, fmt);
+	report_in(d, map, key, index, false, fmt, ap);
+	va_end(ap);
+}
+
 void *amb_decode_alloc(struct amb_decode *d, size_t size)
 {
 	void *p = amb_arena_alloc(d->arena, size);

@@ -51,6 +51,12 @@ void amb_decode_error(struct amb_decode *d, const struct amb_yaml *at, const cha
 void amb_decode_warn(struct amb_decode *d, const struct amb_yaml *at, const char *fmt, ...)
 	AMB_PRINTF(3, 4);
 
+/* The same about @key of @map, or, with @index not negative, about an item of that list. */
+void amb_decode_error_in(struct amb_decode *d, const struct amb_yaml *map, const char *key,
+			 int index, const char *fmt, ...) AMB_PRINTF(5, 6);
+void amb_decode_warn_in(struct amb_decode *d, const struct amb_yaml *map, const char *key,
+			int index, const char *fmt, ...) AMB_PRINTF(5, 6);
+
 void *amb_decode_alloc(struct amb_decode *d, size_t size);
 
 /*

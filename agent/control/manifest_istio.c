@@ -49,8 +49,8 @@ static void entry(struct amb_decode *d, const struct amb_yaml *map, struct amb_m
 	if (d->failed)
 		return;
 	if (*out->sa && !amb_decode_is_subdomain(out->sa))
-		amb_decode_error(d, amb_yaml_get(map, "serviceAccount"),
-				 "\"%.260s\" is no service account name", out->sa);
+		amb_decode_error_in(d, map, "serviceAccount", -1,
+				    "\"%.260s\" is no service account name", out->sa);
 	if (!out->address) {
 		/* Without one it can only be reached by its network's gateway. */
 		if (!*out->network)
@@ -60,11 +60,11 @@ static void entry(struct amb_decode *d, const struct amb_yaml *map, struct amb_m
 	}
 	out->is_ip = !amb_addr_parse(out->address, &out->addr);
 	if (!out->is_ip && !strncmp(out->address, "unix://", 7))
-		amb_decode_error(d, amb_yaml_get(map, "address"), "unix sockets are not served");
+		amb_decode_error_in(d, map, "address", -1, "unix sockets are not served");
 	else if (!out->is_ip && !amb_decode_is_subdomain(out->address))
-		amb_decode_error(d, amb_yaml_get(map, "address"),
-				 "\"%.260s\" is neither an IP address nor a host name",
-				 out->address);
+		amb_decode_error_in(d, map, "address", -1,
+				    "\"%.260s\" is neither an IP address nor a host name",
+				    out->address);
 }
 
 /* Labels of the object win over those of the spec. */
@@ -141,7 +141,6 @@ static void se_ports(struct amb_decode *d, const struct amb_yaml *spec,
 static void se_addresses(struct amb_decode *d, const struct amb_yaml *spec,
 			 struct amb_mserviceentry *se)
 {
-	const struct amb_yaml *list = amb_yaml_get(spec, "addresses");
 	const char *const *texts = NULL;
 	struct amb_maddr *addrs;
 	uint32_t n = 0, i;
@@ -150,10 +149,10 @@ static void se_addresses(struct amb_decode *d, const struct amb_yaml *spec,
 	addrs = amb_decode_alloc(d, n * sizeof(*addrs));
 	for (i = 0; addrs && i < n; i++)
 		if (amb_decode_cidr(texts[i], &addrs[i].addr, &addrs[i].bits))
-			amb_decode_error(d, list->items[i],
-					 "\"%.64s\" is neither an IP address "
-					 "nor a CIDR",
-					 texts[i]);
+			amb_decode_error_in(d, spec, "addresses", (int)i,
+					    "\"%.64s\" is neither an IP address "
+					    "nor a CIDR",
+					    texts[i]);
 	se->addrs = addrs;
 	se->naddrs = n;
 }
@@ -179,7 +178,8 @@ static void se_auto(struct amb_decode *d, const struct amb_yaml *doc, struct amb
 			amb_decode_string(d, a, "value", &value);
 			amb_decode_string(d, a, "host", &addrs[i].host);
 			if (!d->failed && amb_decode_cidr(value, &addrs[i].addr, &addrs[i].bits))
-				amb_decode_error(d, a, "\"%.64s\" is not an IP address", value);
+				amb_decode_error_in(d, a, "value", -1,
+						    "\"%.64s\" is not an IP address", value);
 			amb_decode_leave(d);
 		}
 		amb_decode_leave(d);
@@ -192,7 +192,6 @@ static void se_auto(struct amb_decode *d, const struct amb_yaml *doc, struct amb
 static void se_hosts(struct amb_decode *d, const struct amb_yaml *spec,
 		     struct amb_mserviceentry *se)
 {
-	const struct amb_yaml *list = amb_yaml_get(spec, "hosts");
 	uint32_t i;
 
 	amb_decode_strings(d, spec, "hosts", &se->hosts, &se->nhosts);
@@ -202,7 +201,8 @@ static void se_hosts(struct amb_decode *d, const struct amb_yaml *spec,
 		const char *h = se->hosts[i];
 
 		if (!amb_decode_is_subdomain(strncmp(h, "*.", 2) ? h : h + 2))
-			amb_decode_error(d, list->items[i], "\"%.260s\" is no host name", h);
+			amb_decode_error_in(d, spec, "hosts", (int)i, "\"%.260s\" is no host name",
+					    h);
 	}
 }
 
@@ -323,7 +323,8 @@ static const struct amb_mgwaddr *gateway_addrs(struct amb_decode *d, const struc
 			amb_decode_error(d, a, "has no value");
 		else if (!d->failed && !addrs[i].hostname &&
 			 amb_addr_parse(addrs[i].value, &ignored))
-			amb_decode_error(d, a, "\"%.64s\" is not an IP address", addrs[i].value);
+			amb_decode_error_in(d, a, "value", -1, "\"%.64s\" is not an IP address",
+					    addrs[i].value);
 		amb_decode_leave(d);
 	}
 	amb_decode_leave(d);

@@ -110,8 +110,8 @@ static enum amb_mobj_result find_kind(struct amb_mobj_read *r, struct amb_decode
 		snprintf(version, sizeof(version), " %.28s ", slash ? slash + 1 : api ? api : "v1");
 		if (strstr(kinds[i].versions, version))
 			return AMB_MOBJ_OK;
-		amb_decode_error(d, amb_yaml_get(doc, "apiVersion"),
-				 "apiVersion %s of %s is not known", api, kind);
+		amb_decode_error_in(d, doc, "apiVersion", -1, "apiVersion %s of %s is not known",
+				    api, kind);
 		return AMB_MOBJ_BROKEN;
 	}
 	return AMB_MOBJ_UNKNOWN;
@@ -133,11 +133,11 @@ static bool identify(struct amb_mobj_read *r, struct amb_decode *d, const struct
 	if (!d->failed && !name)
 		amb_decode_error(d, meta, "has no name");
 	if (!d->failed && !amb_decode_is_subdomain(name))
-		amb_decode_error(d, amb_yaml_get(meta, "name"),
-				 "\"%.260s\" is no name (RFC 1123 subdomain)", name);
+		amb_decode_error_in(d, meta, "name", -1,
+				    "\"%.260s\" is no name (RFC 1123 subdomain)", name);
 	if (!d->failed && ns && !amb_decode_is_label(ns))
-		amb_decode_error(d, amb_yaml_get(meta, "namespace"),
-				 "\"%.260s\" is no namespace name (RFC 1123 label)", ns);
+		amb_decode_error_in(d, meta, "namespace", -1,
+				    "\"%.260s\" is no namespace name (RFC 1123 label)", ns);
 	amb_decode_leave(d);
 	if (d->failed)
 		return false;

@@ -44,6 +44,7 @@ struct amb_yaml_reader {
 	char list_kind[64]; /* kind of the List whose items are read, "" not known yet */
 	uint32_t list_line;
 
+	bool in_document, spoilt; /* spoilt: what is left of the document is passed over */
 	char problem[192];
 	uint32_t line;
 };
@@ -53,6 +54,13 @@ static int fail(struct amb_yaml_reader *r, int err, uint32_t line, const char *t
 	snprintf(r->problem, sizeof(r->problem), "%s", text);
 	r->line = line;
 	return err;
+}
+
+/* Something that spoils this document but not those behind it. */
+static int spoil(struct amb_yaml_reader *r, uint32_t line, const char *text)
+{
+	r->spoilt = true;
+	return fail(r, -EINVAL, line, text);
 }
 
 static int on_read(void *ctx, unsigned char *buf, size_t size, size_t *got)
@@ -127,8 +135,13 @@ static int next_event(struct amb_yaml_reader *r, yaml_event_t *ev)
 {
 	yaml_parser_t *p = &r->parser;
 
-	if (yaml_parser_parse(p, ev))
+	if (yaml_parser_parse(p, ev)) {
+		if (ev->type == YAML_DOCUMENT_START_EVENT)
+			r->in_document = true;
+		else if (ev->type == YAML_DOCUMENT_END_EVENT)
+			r->in_document = false;
 		return 0;
+	}
 	if (r->read_err == -E2BIG)
 		return fail(r, -E2BIG, (uint32_t)p->mark.line + 1, "file is larger than 64 MiB");
 	if (r->read_err)
@@ -174,7 +187,7 @@ static int add_anchor(struct amb_yaml_reader *r, const char *name, const struct 
 		}
 	}
 	if (r->nanchors == AMB_YAML_ANCHORS_MAX)
-		return fail(r, -E2BIG, node->line, "more than 256 anchors in a document");
+		return spoil(r, node->line, "more than 256 anchors in a document");
 	copy = strdup(name);
 	if (!copy)
 		return fail(r, -ENOMEM, node->line, "out of memory");
@@ -185,7 +198,7 @@ static int add_anchor(struct amb_yaml_reader *r, const char *name, const struct 
 static int count(struct amb_yaml_reader *r, uint32_t line, uint32_t n)
 {
 	if (n > AMB_YAML_NODES_MAX - r->nodes)
-		return fail(r, -E2BIG, line, "object has more than 262144 values");
+		return spoil(r, line, "object has more than 262144 values");
 	r->nodes += n;
 	return 0;
 }
@@ -217,12 +230,12 @@ static int merge(struct amb_yaml_reader *r, struct amb_yaml_pair *pairs, uint32_
 	uint32_t i;
 
 	if (from->type != AMB_YAML_MAP)
-		return fail(r, -EBADMSG, from->line, "only mappings can be merged");
+		return spoil(r, from->line, "only mappings can be merged");
 	for (i = 0; i < from->n; i++) {
 		if (has_key(pairs, *n, from->pairs[i].key))
 			continue;
 		if (*n == AMB_YAML_KEYS_MAX)
-			return fail(r, -E2BIG, from->line, "mapping has more than 1024 keys");
+			return spoil(r, from->line, "mapping has more than 1024 keys");
 		pairs[(*n)++] = from->pairs[i];
 	}
 	return 0;
@@ -237,7 +250,7 @@ static int finish_map(struct amb_yaml_reader *r, struct amb_yaml *map, size_t ba
 	int err;
 
 	if (n > AMB_YAML_KEYS_MAX)
-		return fail(r, -E2BIG, map->line, "mapping has more than 1024 keys");
+		return spoil(r, map->line, "mapping has more than 1024 keys");
 	for (i = 0; i < n; i++)
 		merges |= is_merge(v[2 * i]);
 	if (merges)
@@ -254,7 +267,8 @@ static int finish_map(struct amb_yaml_reader *r, struct amb_yaml *map, size_t ba
 			snprintf(r->problem, sizeof(r->problem), "key \"%.100s\" is given twice",
 				 key->text);
 			r->line = key->line;
-			return -EBADMSG;
+			r->spoilt = true;
+			return -EINVAL;
 		}
 		pairs[k].key = key;
 		pairs[k++].value = v[2 * i + 1];
@@ -313,7 +327,7 @@ static int build_children(struct amb_yaml_reader *r, struct amb_yaml *node, yaml
 			goto out;
 		if (node->type == AMB_YAML_MAP && !((r->depth - base) & 1) &&
 		    child->type != AMB_YAML_SCALAR) {
-			err = fail(r, -EBADMSG, child->line, "a key is not a plain value");
+			err = spoil(r, child->line, "a key is not a plain value");
 			goto out;
 		}
 		err = push(r, child);
@@ -360,7 +374,8 @@ static int build_alias(struct amb_yaml_reader *r, const char *name, uint32_t lin
 	}
 	snprintf(r->problem, sizeof(r->problem), "alias *%.60s has no anchor before it", name);
 	r->line = line;
-	return -EBADMSG;
+	r->spoilt = true;
+	return -EINVAL;
 }
 
 /* Builds what starts with @ev, which it takes over. */
@@ -373,7 +388,7 @@ static int build(struct amb_yaml_reader *r, yaml_event_t *ev, unsigned int depth
 	int err;
 
 	if (depth > AMB_YAML_DEPTH_MAX) {
-		err = fail(r, -E2BIG, line, "object is nested deeper than 48 levels");
+		err = spoil(r, line, "object is nested deeper than 48 levels");
 		goto out;
 	}
 	if (ev->type == YAML_ALIAS_EVENT) {
@@ -394,12 +409,12 @@ static int build(struct amb_yaml_reader *r, yaml_event_t *ev, unsigned int depth
 		node->type = AMB_YAML_SCALAR;
 		node->plain = ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 		if (ev->data.scalar.length > AMB_YAML_SCALAR_MAX) {
-			err = fail(r, -E2BIG, line, "value is longer than 1 MiB");
+			err = spoil(r, line, "value is longer than 1 MiB");
 			goto out;
 		}
 		node->n = (uint32_t)ev->data.scalar.length;
 		if (memchr(ev->data.scalar.value, 0, node->n)) {
-			err = fail(r, -EBADMSG, line, "value holds a NUL character");
+			err = spoil(r, line, "value holds a NUL character");
 			goto out;
 		}
 		node->text = amb_arena_strndup(&r->arena, (char *)ev->data.scalar.value, node->n);
@@ -478,7 +493,7 @@ static int root_pairs(struct amb_yaml_reader *r, size_t base)
 		if (err)
 			return err;
 		if (key->type != AMB_YAML_SCALAR)
-			return fail(r, -EBADMSG, key->line, "a key is not a plain value");
+			return spoil(r, key->line, "a key is not a plain value");
 		err = next_event(r, &ev);
 		if (err)
 			return err;
@@ -543,7 +558,7 @@ static int next_tail(struct amb_yaml_reader *r)
 	int err = root_pairs(r, r->depth);
 
 	if (err > 0)
-		return fail(r, -EBADMSG, r->list_line, "key \"items\" is given twice");
+		return spoil(r, r->list_line, "key \"items\" is given twice");
 	if (err)
 		return err;
 	r->where = BETWEEN;
@@ -620,12 +635,35 @@ static int next_document(struct amb_yaml_reader *r, const struct amb_yaml **out)
 	return 1;
 }
 
+/* Goes to the end of a spoilt document. */
+static int pass_over(struct amb_yaml_reader *r)
+{
+	r->spoilt = false;
+	r->depth = 0;
+	r->where = BETWEEN;
+	while (r->in_document) {
+		yaml_event_t ev;
+		int err = next_event(r, &ev);
+
+		if (err)
+			return err;
+		yaml_event_delete(&ev);
+	}
+	return 0;
+}
+
 int amb_yaml_next(struct amb_yaml_reader *r, const struct amb_yaml **out, const char **list_kind)
 {
-	*list_kind = NULL;
-	for (;;) {
-		int err;
+	int err = 0;
 
+	*list_kind = NULL;
+	if (r->spoilt)
+		err = pass_over(r);
+	if (err) {
+		r->where = DONE;
+		return err;
+	}
+	for (;;) {
 		switch (r->where) {
 		case DONE:
 			return 0;

@@ -59,8 +59,9 @@ void amb_yaml_close(struct amb_yaml_reader *r);
 
 /*
  * The next object: 1 and its mapping, valid until the next call; 0 at the end; -EINVAL for a
- * document that is no object (reading goes on with the next one); any other error ends the
- * file: -EBADMSG for text that is no YAML, -E2BIG for a limit, -ENOMEM, or of read(2).
+ * document that is no object or over a limit (reading goes on with the next one); any other
+ * error ends the file: -EBADMSG for text that is no YAML, -E2BIG for a file that is too large,
+ * -ENOMEM, or of read(2).
  * @list_kind says "Pod" for an item of a PodList whose kind came first, else NULL.
  */
 int amb_yaml_next(struct amb_yaml_reader *r, const struct amb_yaml **out, const char **list_kind);

@@ -250,6 +250,16 @@ TEST(waypoints)
 	run("waypoints");
 }
 
+TEST(yaml)
+{
+	run("yaml");
+}
+
+TEST(errors)
+{
+	run("errors");
+}
+
 int main(void)
 {
 	int r;
