@@ -60,10 +60,18 @@ struct amb_flow_hooks {
 	void *ctx;
 	/* Connection classified; @worker 0.. tells the thread. Returns a cookie. */
 	void *(*opened)(void *ctx, unsigned int worker, const struct amb_flow *f);
-	/* Connection ended; bytes since the last bytes() are the flow's minus those told. */
+	/* Connection ended; the flow has all of its bytes. */
 	void (*closed)(void *ctx, unsigned int worker, void *cookie, const struct amb_flow *f);
 	/* Early reject: no opened() was called for it. */
 	void (*failed)(void *ctx, unsigned int worker, const struct amb_flow *f);
+	/*
+	 * Asked for by amb_proxy_tell_bytes(): begin, one bytes() for each live connection that
+	 * was opened, with its bytes so far; end. All on the worker's thread, nothing between.
+	 */
+	void (*bytes_begin)(void *ctx, unsigned int worker);
+	void (*bytes)(void *ctx, unsigned int worker, void *cookie, uint64_t to_dst,
+		      uint64_t to_src);
+	void (*bytes_end)(void *ctx, unsigned int worker);
 };
 
 #endif

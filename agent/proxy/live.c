@@ -472,6 +472,21 @@ int amb_live_snapshot(struct amb_pod *pod, struct amb_live_rows *rows)
 	return snapshot_list(&pod->lives, rows) ?: snapshot_list(&pod->pending, rows);
 }
 
+void amb_live_tell_bytes(struct amb_pod *pod)
+{
+	const struct amb_flow_hooks *hooks = &pod->worker->env->hooks;
+	struct amb_live *l;
+
+	cds_list_for_each_entry(l, &pod->lives, node) {
+		uint64_t to_dst, to_src;
+
+		if (!l->opened)
+			continue;
+		read_bytes(l, &to_dst, &to_src);
+		hooks->bytes(hooks->ctx, pod->worker->index, l->cookie, to_dst, to_src);
+	}
+}
+
 void amb_live_rows_clear(struct amb_live_rows *rows)
 {
 	uint32_t i;

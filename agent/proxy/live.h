@@ -104,6 +104,9 @@ struct amb_live_rows {
 };
 /* Appends the pod's entries. 0 or -ENOMEM (what fits is there). */
 int amb_live_snapshot(struct amb_pod *pod, struct amb_live_rows *rows);
+
+/* Tells the hooks the bytes so far of the pod's open connections. */
+void amb_live_tell_bytes(struct amb_pod *pod);
 void amb_live_rows_clear(struct amb_live_rows *rows);
 /* Calls @fn for each row. */
 void amb_live_rows_each(const struct amb_live_rows *rows, uint64_t now,

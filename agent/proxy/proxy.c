@@ -480,6 +480,32 @@ void amb_proxy_each_conn(struct amb_proxy *p, void (*fn)(void *ctx, const struct
 	call_post(call);
 }
 
+static void run_tell(struct part *part)
+{
+	struct amb_worker *w = part->worker;
+	const struct amb_flow_hooks *hooks = &w->env->hooks;
+	struct amb_pod *pod;
+
+	if (hooks->bytes) {
+		hooks->bytes_begin(hooks->ctx, w->index);
+		cds_list_for_each_entry(pod, &w->pods, node)
+			amb_live_tell_bytes(pod);
+		hooks->bytes_end(hooks->ctx, w->index);
+	}
+	reply(part, 0);
+}
+
+void amb_proxy_tell_bytes(struct amb_proxy *p, amb_proxy_done_fn *done, void *ctx)
+{
+	struct call *call = call_create(p, run_tell, finish_done, done, ctx);
+
+	if (!call) {
+		done(ctx, -ENOMEM);
+		return;
+	}
+	call_post(call);
+}
+
 static void add(uint64_t *to, const uint64_t *from, size_t n)
 {
 	size_t i;

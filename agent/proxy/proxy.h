@@ -88,6 +88,13 @@ struct amb_proxy_conn {
 void amb_proxy_each_conn(struct amb_proxy *p, void (*fn)(void *ctx, const struct amb_proxy_conn *c),
 			 amb_proxy_done_fn *done, void *ctx);
 
+/*
+ * Has every worker tell the bytes of its live connections through the hooks, then calls @done
+ * on the main loop: what a scrape needs to see long connections. A worker takes a walk over
+ * its connections for it, some 0.1 us each.
+ */
+void amb_proxy_tell_bytes(struct amb_proxy *p, amb_proxy_done_fn *done, void *ctx);
+
 /* Totals over workers; monotonic counters but for gauges. Any thread, relaxed reads. */
 struct amb_proxy_stats {
 	uint64_t open_sockets[2];		/* gauge, by enum amb_direction */
