@@ -116,7 +116,8 @@ static json_t *done(const char *command, const char *object, int err, const char
 {
 	if (!err)
 		return json_object();
-	return error("%s %s: %s", command, object, *text ? text : strerror(-err));
+	return *text ? error("%s: %s", command, text) :
+		       error("%s %s: %s", command, object, strerror(-err));
 }
 
 static json_t *run_enroll(const struct amb_admin_ops *ops, const json_t *request)

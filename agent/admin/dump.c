@@ -429,7 +429,8 @@ static void collected(void *ctx, int err)
 {
 	struct amb_dump *d = ctx;
 
-	(void)err;
+	/* What is missing must not be given as if it were whole. */
+	d->text.failed |= err == -ENOMEM;
 	d->collecting = false;
 	if (d->dead)
 		dump_free(d);

@@ -177,6 +177,8 @@ static void notify_completed(void *cls, struct MHD_Connection *connection, void 
 	if (!r)
 		return;
 	amb_dump_destroy(r->dump);
+	if (r->told)
+		r->told->r = NULL;
 	free(r);
 	*context = NULL;
 }

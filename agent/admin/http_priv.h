@@ -35,6 +35,8 @@ struct http_request {
 	struct http_server *server;
 	struct MHD_Connection *conn;
 	struct amb_dump *dump;
+	struct http_told *told; /* live connections are telling their bytes */
+	bool has_told;
 	bool waiting, quit, answered;
 };
 
@@ -48,6 +50,11 @@ struct amb_http {
 	unsigned int ntasks, nameless;
 	bool stopping; /* nothing may be suspended any more */
 	char first_filter[1024]; /* what ?reset goes back to */
+};
+
+/* Belongs to the answer that is awaited; the request may end before. */
+struct http_told {
+	struct http_request *r;
 };
 
 /* Answers a request whose body has come, or suspends it. */

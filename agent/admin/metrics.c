@@ -42,6 +42,42 @@ static void failed(void *ctx, unsigned int worker, const struct amb_flow *f)
 	amb_access_failed(f);
 }
 
+/*
+ * Bytes of live connections. A connection keeps no count of what it told before: each time all
+ * of them are summed anew, beside what ended ones left, and the sum is published at the end.
+ * Nothing goes twice or backwards, since this is the thread that ends connections too.
+ */
+static void bytes_begin(void *ctx, unsigned int worker)
+{
+	struct amb_metrics *m = ctx;
+	struct amb_series *s;
+
+	for (s = m->tables[worker].list; s; s = s->next)
+		s->live_sent = s->live_received = 0;
+}
+
+static void bytes(void *ctx, unsigned int worker, void *cookie, uint64_t to_dst, uint64_t to_src)
+{
+	struct amb_series *s = cookie;
+
+	(void)ctx;
+	(void)worker;
+	s->live_received += to_dst;
+	s->live_sent += to_src;
+}
+
+static void bytes_end(void *ctx, unsigned int worker)
+{
+	struct amb_metrics *m = ctx;
+	struct amb_series *s;
+
+	for (s = m->tables[worker].list; s; s = s->next) {
+		__atomic_store_n(&s->shown_sent, s->sent + s->live_sent, __ATOMIC_RELAXED);
+		__atomic_store_n(&s->shown_received, s->received + s->live_received,
+				 __ATOMIC_RELAXED);
+	}
+}
+
 struct amb_metrics *amb_metrics_create(const struct amb_metrics_config *config)
 {
 	struct amb_metrics *m = calloc(1, sizeof(*m) + config->workers * sizeof(m->tables[0]));
@@ -56,6 +92,9 @@ struct amb_metrics *amb_metrics_create(const struct amb_metrics_config *config)
 		.opened = opened,
 		.closed = closed,
 		.failed = failed,
+		.bytes_begin = bytes_begin,
+		.bytes = bytes,
+		.bytes_end = bytes_end,
 	};
 	m->version = strdup(config->version);
 	for (i = 0; i < config->workers; i++)

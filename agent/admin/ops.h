@@ -43,7 +43,7 @@ struct amb_admin_ops {
 	json_t *(*status)(void *ctx);
 	json_t *(*config)(void *ctx); /* all settings, camelCase */
 	json_t *(*probe)(void *ctx); /* {"capability": {"ok": bool, "detail": text}} */
-	/* 0, or -errno and a sentence in @err. @pod is "ns/name". */
+	/* 0, or -errno and perhaps a sentence in @err that names the object. @pod is "ns/name". */
 	int (*enroll)(void *ctx, const char *pod, const char *netns, char *err, size_t errlen);
 	int (*unenroll)(void *ctx, const char *pod, char *err, size_t errlen);
 	int (*reload)(void *ctx, char *err, size_t errlen);

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "proxy/proxy.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -200,6 +201,34 @@ static void scrape_free(void *cls)
 	amb_scrape_destroy(cls);
 }
 
+static void told(void *ctx, int err)
+{
+	struct http_told *t = ctx;
+
+	(void)err;
+	if (t->r) {
+		t->r->told = NULL;
+		amb_http_resume(t->r);
+	}
+	free(t);
+}
+
+/* True when the request has to wait until the live connections told their bytes. */
+static bool wait_for_bytes(struct http_request *r)
+{
+	struct amb_http *h = r->server->h;
+
+	if (r->has_told || h->stopping || !h->ops->proxy)
+		return false;
+	r->has_told = true;
+	r->told = calloc(1, sizeof(*r->told));
+	if (!r->told)
+		return false;
+	r->told->r = r;
+	amb_proxy_tell_bytes(h->ops->proxy, told, r->told);
+	return r->told;
+}
+
 static enum MHD_Result page_metrics(struct http_request *r)
 {
 	struct amb_metrics *m = r->server->h->ops->metrics;
@@ -207,6 +236,10 @@ static enum MHD_Result page_metrics(struct http_request *r)
 	struct amb_scrape *s;
 	const char *accept;
 
+	if (wait_for_bytes(r)) {
+		amb_http_suspend(r);
+		return MHD_YES;
+	}
 	s = m ? amb_metrics_scrape(m) : NULL;
 	if (!s)
 		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "not available\n");

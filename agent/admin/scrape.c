@@ -149,6 +149,14 @@ static void put_sample(struct amb_text *t, enum traffic metric, const struct amb
 	amb_text_printf(t, " %llu\n", (unsigned long long)value);
 }
 
+/* Both only grow, so the larger one does: ended connections may have left more than was shown. */
+static uint64_t larger(const uint64_t *a, const uint64_t *b)
+{
+	uint64_t x = amb_series_read(a), y = amb_series_read(b);
+
+	return AMB_MAX(x, y);
+}
+
 /* One metric of the series of one label set, which are @n neighbours. */
 static void put_group(struct amb_text *t, enum traffic metric, struct amb_series **s, long n)
 {
@@ -158,8 +166,8 @@ static void put_group(struct amb_text *t, enum traffic metric, struct amb_series
 
 	for (i = 0; i < n; i++) {
 		opened += amb_series_read(&s[i]->opened);
-		sent += amb_series_read(&s[i]->sent);
-		received += amb_series_read(&s[i]->received);
+		sent += larger(&s[i]->shown_sent, &s[i]->sent);
+		received += larger(&s[i]->shown_received, &s[i]->received);
 		for (flag = 0; flag < AMB_FLAG_MAX; flag++)
 			closed[flag] += amb_series_read(&s[i]->closed[flag]);
 	}

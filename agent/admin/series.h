@@ -43,7 +43,9 @@ struct amb_series_head {
  * worker writes (relaxed), scrapes read.
  */
 struct amb_series {
-	uint64_t opened, sent, received;
+	uint64_t opened, sent, received; /* bytes: of ended connections */
+	uint64_t shown_sent, shown_received; /* with the live ones, when they last told */
+	uint64_t live_sent, live_received; /* while they tell; worker only */
 	uint64_t closed[AMB_FLAG_MAX];
 	uint32_t refs, live;
 	uint64_t used_ns; /* end of the last connection; worker only */

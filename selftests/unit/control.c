@@ -40,7 +40,7 @@ static int enroll(void *ctx, const char *pod, const char *netns, char *err, size
 		return 0;
 	if (!strcmp(pod, "ns/q"))
 		return -EPERM;
-	snprintf(err, errlen, "no such pod is to be served here");
+	snprintf(err, errlen, "pod %s: not to be served here", pod);
 	return -ENOENT;
 }
 
@@ -158,7 +158,7 @@ TEST(answers)
 		{ "{\"command\":\"enroll\",\"pod\":\"ns/p\",\"netns\":\"/run/netns/p\"}\n",
 		  "{}\n" },
 		{ "{\"command\":\"enroll\",\"pod\":\"ns/x\",\"netns\":\"/n\"}\n",
-		  "{\"error\":\"enroll ns/x: no such pod is to be served here\"}\n" },
+		  "{\"error\":\"enroll: pod ns/x: not to be served here\"}\n" },
 		{ "{\"command\":\"enroll\",\"pod\":\"ns/q\",\"netns\":\"/n\"}\n",
 		  "{\"error\":\"enroll ns/q: Operation not permitted\"}\n" },
 		{ "{\"command\":\"enroll\",\"pod\":\"x\",\"netns\":\"/n\"}\n",

@@ -148,6 +148,47 @@ TEST(exact_text)
 	amb_metrics_destroy(m);
 }
 
+/* The bytes of a live connection, as a worker tells them at a scrape. */
+static void tell(const struct amb_flow_hooks *h, void *cookie, uint64_t to_dst, uint64_t to_src)
+{
+	h->bytes_begin(h->ctx, 0);
+	if (cookie)
+		h->bytes(h->ctx, 0, cookie, to_dst, to_src);
+	h->bytes_end(h->ctx, 0);
+}
+
+static unsigned long long received(struct amb_metrics *m)
+{
+	const char *line;
+
+	scrape(m, 1 << 20);
+	line = lines("istio_tcp_received_bytes_total");
+	return strtoull(strrchr(line, ' '), NULL, 10);
+}
+
+TEST(long_connections_count_while_they_live)
+{
+	struct amb_metrics *m = create();
+	const struct amb_flow_hooks *h = amb_metrics_hooks(m);
+	struct amb_flow f = flow_outbound();
+	void *a = h->opened(h->ctx, 0, &f), *b = h->opened(h->ctx, 0, &f);
+
+	CHECK_EQ(received(m), 0);
+	tell(h, a, 50, 1);
+	CHECK_EQ(received(m), 50);
+	tell(h, a, 60, 1);
+	CHECK_EQ(received(m), 60);
+	/* Ended with 100: not both what it told and what it left. */
+	h->closed(h->ctx, 0, a, &f);
+	CHECK_EQ(received(m), 100);
+	tell(h, b, 7, 1);
+	CHECK_EQ(received(m), 107);
+	h->closed(h->ctx, 0, b, &f);
+	tell(h, NULL, 0, 0);
+	CHECK_EQ(received(m), 200);
+	amb_metrics_destroy(m);
+}
+
 TEST(unknown_peers)
 {
 	struct amb_metrics *m = create();
