@@ -29,11 +29,13 @@ struct amb_state *amb_state_create(const struct amb_state_config *config)
 	if (!st)
 		return NULL;
 	st->root = calloc(1, sizeof(*st->root));
+	st->reclaim = amb_reclaim_create();
 	st->network = amb_str_intern(network, strlen(network));
 	st->node = amb_str_intern(node, strlen(node));
 	st->domain = amb_str_intern(domain, strlen(domain));
 	st->prefer_ns = amb_str_intern(prefer, strlen(prefer));
-	if (!st->root || !st->network || !st->node || !st->domain || !st->prefer_ns) {
+	if (!st->root || !st->reclaim || !st->network || !st->node || !st->domain ||
+	    !st->prefer_ns) {
 		amb_state_destroy(st);
 		return NULL;
 	}
@@ -44,8 +46,8 @@ void amb_state_destroy(struct amb_state *st)
 {
 	if (!st)
 		return;
-	/* What was replaced before, then what is there. */
-	urcu_memb_barrier();
+	/* What was replaced before; then, without readers, what is there. */
+	amb_reclaim_destroy(st->reclaim);
 	AMB_RCU_RECLAIM();
 	if (st->root)
 		amb_table_destroy(st->root);
@@ -243,7 +245,7 @@ static void publish(struct update *u)
 	u->root->version = old->version + 1;
 	AMB_RCU_RELEASE(u->root);
 	__atomic_store_n(&st->root, u->root, __ATOMIC_RELEASE);
-	amb_txn_commit(&u->txn);
+	amb_txn_commit(&u->txn, st->reclaim);
 	for (i = 0; i < st->nlisteners; i++)
 		st->listeners[i].fn(st->listeners[i].ctx, &u->change);
 }

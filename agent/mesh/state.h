@@ -131,7 +131,10 @@ struct amb_state_config {
 	const char *prefer_ns; /* PREFERED_SERVICE_NAMESPACE, may be NULL */
 };
 
-/* NULL when out of memory. Strings of @config are copied. */
+/*
+ * NULL when out of memory. Strings of @config are copied. Starts a thread that frees what
+ * updates replace; destroy waits for it, and is called when no reader is left.
+ */
 struct amb_state *amb_state_create(const struct amb_state_config *config);
 void amb_state_destroy(struct amb_state *st);
 

@@ -65,6 +65,7 @@ struct amb_root {
 
 struct amb_state {
 	struct amb_root *root; /* atomic */
+	struct amb_reclaim *reclaim;
 	amb_str network, node, domain, prefer_ns;
 	uint64_t txn; /* id of the last transaction */
 	struct {

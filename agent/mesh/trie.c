@@ -27,11 +27,6 @@ struct amb_trie_node {
 	void *slot[]; /* items, then nodes */
 };
 
-struct batch {
-	struct rcu_head rcu;
-	struct amb_txn_list list;
-};
-
 void amb_txn_begin(struct amb_txn *txn, uint64_t id)
 {
 	memset(txn, 0, sizeof(*txn));
@@ -47,71 +42,29 @@ void *amb_txn_alloc(struct amb_txn *txn, size_t size)
 	return p;
 }
 
-static int push(struct amb_txn *txn, struct amb_txn_list *l, void *p, amb_txn_free_fn *fn)
-{
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? l->cap * 2 : 16;
-		struct amb_txn_entry *v = realloc(l->v, cap * sizeof(*v));
-
-		if (!v) {
-			txn->err = -ENOMEM;
-			return -ENOMEM;
-		}
-		l->v = v;
-		l->cap = cap;
-	}
-	l->v[l->n++] = (struct amb_txn_entry){ p, fn };
-	return 0;
-}
-
 void amb_txn_retire(struct amb_txn *txn, void *p, amb_txn_free_fn *fn)
 {
-	push(txn, &txn->retired, p, fn);
+	if (amb_reclaim_add(&txn->retired, p, fn))
+		txn->err = -ENOMEM;
 }
 
 int amb_txn_made(struct amb_txn *txn, void *p, amb_txn_free_fn *fn)
 {
-	return push(txn, &txn->made, p, fn);
+	if (!amb_reclaim_add(&txn->made, p, fn))
+		return 0;
+	txn->err = -ENOMEM;
+	return -ENOMEM;
 }
 
-static void list_free(struct amb_txn_list *l)
+void amb_txn_commit(struct amb_txn *txn, struct amb_reclaim *r)
 {
-	size_t i;
-
-	for (i = 0; i < l->n; i++)
-		l->v[i].fn(l->v[i].p);
-	free(l->v);
-	memset(l, 0, sizeof(*l));
-}
-
-static void reclaim(struct rcu_head *rcu)
-{
-	struct batch *b = AMB_CONTAINER_OF(rcu, struct batch, rcu);
-
-	AMB_RCU_RECLAIM();
-	list_free(&b->list);
-	free(b);
-}
-
-void amb_txn_commit(struct amb_txn *txn)
-{
-	struct batch *b = malloc(sizeof(*b));
-
 	free(txn->made.v);
-	if (!b) {
-		urcu_memb_synchronize_rcu();
-		AMB_RCU_RECLAIM();
-		list_free(&txn->retired);
-		return;
-	}
-	b->list = txn->retired;
-	AMB_RCU_UNLOCKED();
-	urcu_memb_call_rcu(&b->rcu, reclaim);
+	amb_reclaim_later(r, &txn->retired);
 }
 
 void amb_txn_abort(struct amb_txn *txn)
 {
-	list_free(&txn->made);
+	amb_reclaim_run(&txn->made);
 	free(txn->retired.v);
 }
 

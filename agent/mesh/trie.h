@@ -15,26 +15,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/rcu.h"
+#include "reclaim.h"
 
 typedef void amb_txn_free_fn(void *p);
-
-struct amb_txn_entry {
-	void *p;
-	amb_txn_free_fn *fn;
-};
-
-struct amb_txn_list {
-	struct amb_txn_entry *v;
-	size_t n, cap;
-};
 
 struct amb_txn {
 	uint64_t id; /* never 0, never used twice */
 	int err; /* sticky -ENOMEM: the transaction can only be aborted */
 	bool changed; /* something visible would change */
-	struct amb_txn_list retired; /* freed after commit and grace period */
-	struct amb_txn_list made; /* freed on abort */
+	struct amb_reclaim_list retired; /* freed after commit and grace period */
+	struct amb_reclaim_list made; /* freed on abort */
 };
 
 void amb_txn_begin(struct amb_txn *txn, uint64_t id);
@@ -44,11 +34,8 @@ void *amb_txn_alloc(struct amb_txn *txn, size_t size);
 void amb_txn_retire(struct amb_txn *txn, void *p, amb_txn_free_fn *fn);
 /* @p was made for the next version: @fn runs on it when that is given up. 0 or -ENOMEM. */
 int amb_txn_made(struct amb_txn *txn, void *p, amb_txn_free_fn *fn);
-/*
- * After publication: hands everything retired to call_rcu. Never fails (short of memory it
- * waits for the grace period itself).
- */
-void amb_txn_commit(struct amb_txn *txn);
+/* After publication: hands over what was retired. Not within a read section. */
+void amb_txn_commit(struct amb_txn *txn, struct amb_reclaim *r);
 /* The tries were given back by amb_trie_abort() before. */
 void amb_txn_abort(struct amb_txn *txn);
 
