@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/priv.h"
 #include "base/rcu.h"
+#include "base/trim.h"
 #include "control/certs.h"
 #include "control/issuer.h"
 #include "control/manifest.h"
@@ -26,10 +27,12 @@
 
 /* The identities of this node's workloads are looked for again this long after a change. */
 #define PREFETCH_NS 100000000ull
+/* By then a start is over: its memory is given back. */
+#define SETTLED_NS 2000000000ull
 
 static struct amb_agent agent;
 static struct amb_io signals;
-static struct amb_timer prefetch;
+static struct amb_timer prefetch, settled;
 static struct amb_issuer *issuer;
 
 static int __attribute__((format(printf, 1, 2))) die(const char *fmt, ...)
@@ -125,6 +128,12 @@ static void prefetch_due(struct amb_timer *t)
 	while (ids.n)
 		amb_identity_put(ids.v[--ids.n]);
 	free(ids.v);
+}
+
+static void settled_due(struct amb_timer *t)
+{
+	(void)t;
+	amb_trim();
 }
 
 static void state_changed(void *ctx, const struct amb_state_change *change)
@@ -378,6 +387,8 @@ static int serve(struct amb_agent *a)
 		return die("manifests: out of memory");
 	amb_agent_sync_pods(a);
 	amb_http_pending(a->http, "state manager", false);
+	settled.fn = settled_due;
+	amb_loop_timer_set(a->loop, &settled, amb_util_now_ns() + SETTLED_NS);
 	amb_info(MAIN, "ambientd %s serves node %s from %s", AMB_VERSION, a->opt.node,
 		 a->opt.manifests);
 	return amb_loop_run(a->loop);
