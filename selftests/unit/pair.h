@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #define UNUSED __attribute__((unused))
-#define PATIENCE_NS 60000000000ull
+#define PATIENCE_NS 20000000000ull
 
 static struct amb_loop *loop;
 
@@ -352,6 +352,8 @@ UNUSED static void flow_accept(struct flow *f)
 	int fd[2];
 
 	tcp_pair(fd);
+	if (f->app[1].fd > 0)
+		app_close(&f->app[1]);
 	app_init(&f->app[1], fd[1], f->app[0].seed_rx, f->app[0].seed_tx);
 	if (amb_stream_accept(f->server, fd[0], "k8s.cluster.name=Kubernetes"))
 		abort();

@@ -34,7 +34,9 @@ struct raw {
 
 static void raw_write(struct raw *r, const uint8_t *p, size_t n)
 {
-	while (n) {
+	int tries = 0;
+
+	while (n && tries < 100000) {
 		ssize_t k = send(r->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (k < 0 && errno != EAGAIN)
@@ -44,6 +46,7 @@ static void raw_write(struct raw *r, const uint8_t *p, size_t n)
 			n -= k;
 		} else {
 			turns(1); /* the engine must read before more fits */
+			tries++;
 		}
 	}
 }
@@ -80,7 +83,8 @@ UNUSED static void raw_add(struct raw *r, const void *p, size_t n)
 {
 	if (r->nout + n > sizeof(r->out))
 		raw_flush(r, 16384);
-	memcpy(r->out + r->nout, p, n);
+	if (n)
+		memcpy(r->out + r->nout, p, n);
 	r->nout += n;
 }
 
