@@ -103,14 +103,24 @@ static const struct command commands[] = {
 struct parse {
 	const struct command *command;
 	struct ctl *ctl;
+	int argc; /* what is left for the command, its name first */
+	char **argv;
 };
 
-static error_t parse_output(struct argp_state *state, struct ctl *ctl, const char *format)
+/* Options that stand before or after the command. */
+static error_t parse_common(int key, char *arg, struct argp_state *state, struct ctl *ctl)
 {
-	ctl->json = !strcmp(format, "json");
-	if (!ctl->json && strcmp(format, "table"))
-		argp_error(state, "output \"%s\": it is table or json", format);
-	return 0;
+	switch (key) {
+	case 'o':
+		ctl->json = !strcmp(arg, "json");
+		if (!ctl->json && strcmp(arg, "table"))
+			argp_error(state, "output \"%s\": it is table or json", arg);
+		return 0;
+	case OPT_SOCKET:
+		ctl->socket = arg;
+		return 0;
+	}
+	return ARGP_ERR_UNKNOWN;
 }
 
 static error_t parse_opt(int key, char *arg, struct argp_state *state)
@@ -119,13 +129,8 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 	struct ctl *ctl = p->ctl;
 
 	switch (key) {
-	case 'o':
-		return parse_output(state, ctl, arg);
 	case 'n':
 		ctl->ns = arg;
-		return 0;
-	case OPT_SOCKET:
-		ctl->socket = arg;
 		return 0;
 	case OPT_NETNS:
 		ctl->netns = arg;
@@ -152,32 +157,12 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 			argp_error(state, "arguments are missing: %s", p->command->args);
 		return 0;
 	}
-	return ARGP_ERR_UNKNOWN;
+	return parse_common(key, arg, state, ctl);
 }
 
-static void print_commands(FILE *f)
+static int run(struct parse *p)
 {
-	size_t i;
-
-	fputs("Usage: ambientctl COMMAND [OPTION...] [ARGUMENT...]\n"
-	      "Ask and steer ambientd, the node data plane of an ambient mesh.\n\n",
-	      f);
-	for (i = 0; i < AMB_ARRAY_SIZE(commands); i++)
-		fprintf(f, "  %-12s %s\n", commands[i].name, commands[i].help);
-	fputs("\n\"ambientctl COMMAND --help\" says more; ambientctl(1) says all.\n"
-	      "Exit status: 0 done, 1 refused, 64 wrong usage, 69 no agent answers, "
-	      "70 other errors.\n",
-	      f);
-}
-
-static int run(const struct command *c, int argc, char **argv)
-{
-	const char *socket = getenv("AMBIENT_SOCKET"), *plain = getenv("NO_COLOR");
-	struct ctl ctl = {
-		.socket = socket && *socket ? socket : CTL_SOCKET,
-		.colour = isatty(STDOUT_FILENO) && !(plain && *plain),
-	};
-	struct parse p = { .command = c, .ctl = &ctl };
+	const struct command *c = p->command;
 	char doc[1024], name[64];
 	struct argp argp = {
 		.options = c->options,
@@ -188,32 +173,81 @@ static int run(const struct command *c, int argc, char **argv)
 
 	snprintf(doc, sizeof(doc), "%s.\v%s", c->help, c->more ? c->more : "");
 	snprintf(name, sizeof(name), "ambientctl %s", c->name);
-	argv[0] = name;
-	argp_err_exit_status = CTL_USAGE;
-	if (argp_parse(&argp, argc, argv, 0, NULL, &p))
+	p->argv[0] = name;
+	if (argp_parse(&argp, p->argc, p->argv, 0, NULL, p))
 		return CTL_USAGE;
-	return c->run(&ctl);
+	return c->run(p->ctl);
+}
+
+static const struct command *find(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(commands); i++) {
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static error_t parse_top(int key, char *arg, struct argp_state *state)
+{
+	struct parse *p = state->input;
+
+	switch (key) {
+	case ARGP_KEY_ARG:
+		if (!strcmp(arg, "help"))
+			argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+		p->command = find(arg);
+		if (!p->command)
+			argp_error(state, "\"%s\" is no command", arg);
+		p->argv = &state->argv[state->next - 1];
+		p->argc = state->argc - state->next + 1;
+		/* The rest is the command's. */
+		state->next = state->argc;
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		argp_error(state, "a command is missing");
+		return 0;
+	}
+	return parse_common(key, arg, state, p->ctl);
+}
+
+/* The list of commands; it stands before the options. */
+static void describe(char *doc, size_t len)
+{
+	size_t n = snprintf(doc, len,
+			    "Ask and steer ambientd, the node data plane of an ambient mesh.\n\n");
+	size_t i;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(commands) && n < len; i++)
+		n += snprintf(doc + n, len - n, "  %-12s %s\n", commands[i].name, commands[i].help);
+	if (n < len)
+		snprintf(doc + n, len - n,
+			 "\v\"ambientctl COMMAND --help\" says more; ambientctl(1) says all.\n"
+			 "Exit status: 0 done, 1 refused, 64 wrong usage, 69 no agent answers, "
+			 "70 other errors.");
 }
 
 int main(int argc, char **argv)
 {
-	const char *name = argc > 1 ? argv[1] : "";
-	size_t i;
+	const char *socket = getenv("AMBIENT_SOCKET"), *plain = getenv("NO_COLOR");
+	struct ctl ctl = {
+		.socket = socket && *socket ? socket : CTL_SOCKET,
+		.colour = isatty(STDOUT_FILENO) && !(plain && *plain),
+	};
+	struct parse p = { .ctl = &ctl };
+	char doc[2048];
+	const struct argp argp = {
+		.options = plain_options,
+		.parser = parse_top,
+		.args_doc = "COMMAND [ARGUMENT...]",
+		.doc = doc,
+	};
 
-	if (!strcmp(name, "--help") || !strcmp(name, "-?") || !strcmp(name, "help")) {
-		print_commands(stdout);
-		return CTL_OK;
-	}
-	if (!strcmp(name, "--version") || !strcmp(name, "-V")) {
-		printf("%s\n", argp_program_version);
-		return CTL_OK;
-	}
-	for (i = 0; i < AMB_ARRAY_SIZE(commands); i++) {
-		if (!strcmp(commands[i].name, name))
-			return run(&commands[i], argc - 1, argv + 1);
-	}
-	if (*name)
-		ctl_error("\"%s\" is no command", name);
-	print_commands(stderr);
-	return CTL_USAGE;
+	describe(doc, sizeof(doc));
+	argp_err_exit_status = CTL_USAGE;
+	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &p) || !p.command)
+		return CTL_USAGE;
+	return run(&p);
 }

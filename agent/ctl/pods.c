@@ -36,9 +36,22 @@ static void print_counts(const char *title, json_t *counts)
 		printf("  %-12s %lld %s\n", title, (long long)json_integer_value(value), key);
 }
 
+static void print_manifests(const json_t *m)
+{
+	size_t i;
+	json_t *o;
+
+	printf("%-14s %s: %lld files, %lld objects, %lld errors, %lld warnings\n", "manifests",
+	       ctl_text(m, "directory"), number(m, "files"), number(m, "objects"),
+	       number(m, "errors"), number(m, "warnings"));
+	json_array_foreach(json_object_get(m, "problems"), i, o)
+		printf("  %-12s %s\n", ctl_text(o, "level"), ctl_text(o, "text"));
+}
+
 static void print_head(json_t *reply)
 {
 	const json_t *c = json_object_get(reply, "connections");
+	const json_t *m = json_object_get(reply, "manifests");
 	const char *key;
 	json_t *value;
 
@@ -51,6 +64,8 @@ static void print_head(json_t *reply)
 		else if (json_is_boolean(value))
 			printf("%-14s %s\n", key, json_is_true(value) ? "yes" : "no");
 	}
+	if (m)
+		print_manifests(m);
 	if (!c)
 		return;
 	printf("%-14s %lld open, %lld opened\n", "connections", number(c, "open"),
