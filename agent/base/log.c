@@ -27,6 +27,7 @@
 #define MESSAGE_MAX 2048 /* of a formatted message */
 #define QUEUE_BYTES (8u * 1024 * 1024) /* beside AMB_LOG_QUEUE lines */
 #define BATCH 64 /* lines of one writev */
+#define LINGER_NS 5000000 /* what comes this soon after a line is written with it */
 #define DIRECTIVES 64 /* of a filter */
 #define DIRECTIVE_MAX 128 /* characters of a directive's target */
 #define WRITER_STACK (64 * 1024)
@@ -251,6 +252,26 @@ static int take_batch(struct line **lines)
 	return n;
 }
 
+/*
+ * Lines come in bursts, and to wake a thread costs more than to write a line: the writer
+ * sleeps on for a moment and takes what came meanwhile at once. A full queue or the end
+ * shortens that.
+ */
+static void linger(void)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += LINGER_NS;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	while (!logger.stop && logger.nlines < AMB_LOG_QUEUE / 2 &&
+	       !pthread_cond_clockwait(&logger.work, &logger.lock, CLOCK_MONOTONIC, &until))
+		;
+}
+
 static void *writer(void *arg)
 {
 	struct line *lines[BATCH];
@@ -260,11 +281,13 @@ static void *writer(void *arg)
 	(void)arg;
 	pthread_mutex_lock(&logger.lock);
 	for (;;) {
-		while (!logger.head && !logger.stop) {
+		if (!logger.head && !logger.stop) {
 			logger.idle = true;
-			pthread_cond_wait(&logger.work, &logger.lock);
+			while (!logger.head && !logger.stop)
+				pthread_cond_wait(&logger.work, &logger.lock);
+			logger.idle = false;
+			linger();
 		}
-		logger.idle = false;
 		if (!logger.head)
 			break;
 		n = take_batch(lines);
@@ -304,7 +327,7 @@ static void emit(const char *text, size_t len)
 		logger.tail = &l->next;
 		logger.nlines++;
 		logger.nbytes += len;
-		if (logger.idle) {
+		if (logger.idle || logger.nlines == AMB_LOG_QUEUE / 2) {
 			logger.idle = false;
 			pthread_cond_signal(&logger.work);
 		}
