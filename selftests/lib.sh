@@ -486,10 +486,9 @@ agent_stop() {
 	unset "AGENT_PID[$node]"
 }
 
+# ctl NODE COMMAND...: ambientctl, asking the agent of that node.
 ctl() {
-	local node=$1
-	shift
-	"$AMBIENTCTL" --socket "$(agent_socket "$node")" "$@"
+	"$AMBIENTCTL" "$2" --socket "$(agent_socket "$1")" "${@:3}"
 }
 
 # Waits until the log of NODE has a line that matches, from line FROM on.

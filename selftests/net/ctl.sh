@@ -42,6 +42,6 @@ check "log: sets" ctl a log debug
 check "the agent logs more" node_exec a sh -c \
 	"curl -s -X POST http://127.0.0.1:15000/logging | grep -q debug"
 check_fails "an unknown command" "$AMBIENTCTL" frobnicate
-check_fails "no daemon" "$AMBIENTCTL" --socket "$TMP/none" status
-like "says so" "$("$AMBIENTCTL" --socket "$TMP/none" status 2>&1)" "none"
+check_fails "no daemon" "$AMBIENTCTL" status --socket "$TMP/none"
+like "says so" "$("$AMBIENTCTL" status --socket "$TMP/none" 2>&1)" "none"
 finish

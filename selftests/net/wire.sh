@@ -10,7 +10,7 @@ need tcpdump
 MARKER=can-this-be-read
 two_pods
 http_server server 8080 $MARKER
-node_exec a tcpdump --immediate-mode -U -i eth0 -w "$TMP/wire" tcp >"$TMP/tcpdump.log" 2>&1 &
+ip netns exec "$(node_ns a)" tcpdump --immediate-mode -U -i eth0 -w "$TMP/wire" tcp >"$TMP/tcpdump.log" 2>&1 &
 APP_PIDS+=("$!")
 busywait test -s "$TMP/wire"
 is "the page arrives" "$(fetch client "http://${P4[server]}:8080/$MARKER-path")" \
