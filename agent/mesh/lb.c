@@ -1,11 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Load balancing: endpoints are ranked by how near they are, as the service prefers, and one
- * of the best is drawn, weighted by capacity. One pass, nothing allocated.
+ * of the best is drawn, weighted by capacity.
+ *
+ * Few endpoints are looked at one by one. What a large service offers to sources of one
+ * place is found out once for each version of its entry and kept there, so that most
+ * decisions are a draw and a binary search. (All sources of a node are in one place, so
+ * there is hardly more than one such list for each port.)
  */
 #include "lb.h"
 
 #include "base/util.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SMALL 8 /* endpoints that are looked at one by one */
+#define CACHE_MAX 4 /* lists kept for a service; others are looked at one by one */
+#define PLACES 6
+
+struct amb_lb_cache {
+	struct amb_lb_cache *next;
+	amb_str place[PLACES]; /* of the sources; references */
+	uint16_t port;
+	enum amb_lb_purpose purpose;
+	size_t n;
+	struct {
+		const struct amb_workload *w; /* borrowed: the entry's version has it */
+		uint64_t until; /* sum of the capacities up to here */
+	} ends[];
+};
 
 struct pick {
 	const struct amb_svc *svc;
@@ -78,37 +102,147 @@ static bool reachable(const struct pick *p, const struct amb_workload *w)
 	       (w->network != p->src->network && w->network_gateway.set);
 }
 
-const struct amb_workload *amb_lb_pick(const struct amb_svc *svc, const struct amb_workload *src,
-				       uint16_t port, enum amb_lb_purpose purpose, uint16_t *target)
+/* True when @w can take the connection; its nearness through @r. */
+static bool eligible(const struct pick *p, const struct amb_workload *w, int *r)
 {
-	struct pick p = { .svc = svc, .src = src, .purpose = purpose, .port = port };
+	*r = rank(p->svc->service, p->src, w);
+	return *r >= 0 && w->capacity && reachable(p, w) && (p->known || w->app_tunnel) &&
+	       target_port(p, w);
+}
+
+static const struct amb_workload *draw_each(const struct pick *p)
+{
 	const struct amb_workload *w, *best = NULL;
 	struct amb_trie_iter it;
 	uint64_t total = 0;
-	int best_rank = 0;
+	int best_rank = 0, r;
 
-	p.target = amb_table_target(svc->service->ports, port, &p.known);
-	if (!p.known && purpose == AMB_LB_TRAFFIC)
-		return NULL;
-	for (w = amb_trie_first(&it, &svc->endpoints); w; w = amb_trie_next(&it)) {
-		int r = rank(svc->service, src, w);
-
-		if (r < best_rank || !w->capacity || !reachable(&p, w))
+	for (w = amb_trie_first(&it, &p->svc->endpoints); w; w = amb_trie_next(&it)) {
+		if (!eligible(p, w, &r) || r < best_rank)
 			continue;
-		if (!p.known && !w->app_tunnel)
-			continue;
-		if (!target_port(&p, w))
-			continue;
-		if (r > best_rank) {
-			best_rank = r;
+		if (r > best_rank)
 			total = 0;
-		}
+		best_rank = r;
 		/* The n-th comes with its share of all so far: in the end each has its share. */
 		total += w->capacity;
 		if (total == w->capacity || amb_util_random() % total < w->capacity)
 			best = w;
 	}
-	if (best)
-		*target = target_port(&p, best);
 	return best;
+}
+
+static void places(const struct amb_workload *w, amb_str *to)
+{
+	const amb_str from[PLACES] = { w->network, w->region,  w->zone,
+				       w->subzone, w->cluster, w->node };
+
+	memcpy(to, from, sizeof(from));
+}
+
+static struct amb_lb_cache *cache_build(const struct pick *p)
+{
+	struct amb_lb_cache *c;
+	struct amb_trie_iter it;
+	struct amb_workload *w;
+	uint64_t total = 0;
+	int best_rank = 0, r, i;
+
+	c = malloc(sizeof(*c) + p->svc->endpoints.n * sizeof(c->ends[0]));
+	if (!c)
+		return NULL;
+	c->n = 0;
+	c->port = p->port;
+	c->purpose = p->purpose;
+	places(p->src, c->place);
+	for (i = 0; i < PLACES; i++)
+		amb_str_get(c->place[i]);
+	for (w = amb_trie_first(&it, &p->svc->endpoints); w; w = amb_trie_next(&it)) {
+		if (!eligible(p, w, &r) || r < best_rank)
+			continue;
+		if (r > best_rank)
+			total = c->n = 0;
+		best_rank = r;
+		total += w->capacity;
+		c->ends[c->n].w = w;
+		c->ends[c->n++].until = total;
+	}
+	return c;
+}
+
+void amb_lb_cache_free(struct amb_lb_cache *c)
+{
+	struct amb_lb_cache *next;
+	int i;
+
+	for (; c; c = next) {
+		next = c->next;
+		for (i = 0; i < PLACES; i++)
+			amb_str_put(c->place[i]);
+		free(c);
+	}
+}
+
+/* The list for this pick, made and left for others when there is none; NULL: go without. */
+static const struct amb_lb_cache *cache_get(const struct pick *p)
+{
+	struct amb_lb_cache **at = (struct amb_lb_cache **)&p->svc->cache;
+	struct amb_lb_cache *first = __atomic_load_n(at, __ATOMIC_ACQUIRE), *c;
+	amb_str place[PLACES];
+	int n = 0;
+
+	places(p->src, place);
+	for (c = first; c; c = c->next, n++) {
+		if (c->port == p->port && c->purpose == p->purpose &&
+		    !memcmp(c->place, place, sizeof(place)))
+			return c;
+	}
+	if (n >= CACHE_MAX)
+		return NULL;
+	c = cache_build(p);
+	if (!c)
+		return NULL;
+	/* Somebody was quicker: perhaps with the same list, so look again next time. */
+	c->next = first;
+	if (__atomic_compare_exchange_n(at, &first, c, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		return c;
+	c->next = NULL;
+	amb_lb_cache_free(c);
+	return NULL;
+}
+
+static const struct amb_workload *draw_cached(const struct amb_lb_cache *c)
+{
+	size_t lo = 0, hi = c->n;
+	uint64_t x;
+
+	if (!c->n)
+		return NULL;
+	x = amb_util_random() % c->ends[c->n - 1].until;
+	while (hi - lo > 1) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (c->ends[mid - 1].until <= x)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	return c->ends[lo].w;
+}
+
+const struct amb_workload *amb_lb_pick(const struct amb_svc *svc, const struct amb_workload *src,
+				       uint16_t port, enum amb_lb_purpose purpose, uint16_t *target)
+{
+	struct pick p = { .svc = svc, .src = src, .purpose = purpose, .port = port };
+	const struct amb_lb_cache *c = NULL;
+	const struct amb_workload *w;
+
+	p.target = amb_table_target(svc->service->ports, port, &p.known);
+	if (!p.known && purpose == AMB_LB_TRAFFIC)
+		return NULL;
+	if (svc->endpoints.n > SMALL)
+		c = cache_get(&p);
+	w = c ? draw_cached(c) : draw_each(&p);
+	if (w)
+		*target = target_port(&p, w);
+	return w;
 }

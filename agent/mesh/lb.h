@@ -15,4 +15,7 @@ const struct amb_workload *amb_lb_pick(const struct amb_svc *svc, const struct a
 				       uint16_t port, enum amb_lb_purpose purpose,
 				       uint16_t *target);
 
+/* NULL is accepted. */
+void amb_lb_cache_free(struct amb_lb_cache *c);
+
 #endif

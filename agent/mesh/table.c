@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/util.h"
+#include "lb.h"
 #include "policy_set.h"
 #include "str.h"
 
@@ -409,6 +410,14 @@ static int index_service(struct amb_txn *txn, struct amb_root *r, const struct a
 	return err;
 }
 
+static void svc_free(void *p)
+{
+	struct amb_svc *svc = p;
+
+	amb_lb_cache_free(svc->cache);
+	free(svc);
+}
+
 /* The service's entry as it may be changed; made, staged, when there is none yet. */
 static struct amb_svc *svc_edit(struct amb_txn *txn, struct amb_root *r, amb_str key)
 {
@@ -420,17 +429,18 @@ static struct amb_svc *svc_edit(struct amb_txn *txn, struct amb_root *r, amb_str
 	to = amb_txn_alloc(txn, sizeof(*to));
 	if (!to)
 		return NULL;
-	if (svc)
-		*to = *svc;
-	else
-		*to = (struct amb_svc){ .key = key };
-	to->txn = txn->id;
+	/* Not the cache: readers may be writing it, and it is of the old version. */
+	*to = (struct amb_svc){ .txn = txn->id, .key = key };
+	if (svc) {
+		to->service = svc->service;
+		to->endpoints = svc->endpoints;
+	}
 	if (amb_trie_set(txn, &r->services, &svc_ops, amb_str_hash(key), key, to, NULL)) {
 		free(to);
 		return NULL;
 	}
 	if (svc)
-		amb_txn_retire(txn, svc, free);
+		amb_txn_retire(txn, svc, svc_free);
 	return to;
 }
 
@@ -632,7 +642,7 @@ static void destroy_svc(void *item)
 
 	amb_trie_destroy(&svc->endpoints, NULL);
 	amb_service_put(svc->service);
-	free(svc);
+	svc_free(svc);
 }
 
 void amb_table_destroy(struct amb_root *r)

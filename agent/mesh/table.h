@@ -21,6 +21,7 @@ struct amb_svc {
 	amb_str key; /* borrowed from the service or from an endpoint's membership */
 	struct amb_service *service;
 	struct amb_trie endpoints; /* of struct amb_workload, by uid */
+	struct amb_lb_cache *cache; /* atomic; lb.c: what this version offers to whom */
 };
 
 enum amb_index_kind {

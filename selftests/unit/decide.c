@@ -7,9 +7,9 @@
 #include "mesh/lb.h"
 #include "mesh/table.h"
 
-#define SRC                                                                              \
-	{                                                                                \
-		.uid = "c//Pod/ns/src", .addrs = "127.0.0.1", .node = "node", .hbone = 1 \
+#define SRC                                                                                        \
+	{                                                                                          \
+		.uid = "c//Pod/ns/src", .addrs = "127.0.0.1", .node = "node", .hbone = 1           \
 	}
 
 static const char *const ways[] = { "none", "pass", "direct", "splice", "tunnel", "deny" };
@@ -756,6 +756,76 @@ TEST(balance)
 
 	for (i = 0; i < AMB_ARRAY_SIZE(balances); i++)
 		run_balance(&balances[i]);
+}
+
+/* Shares by capacity, with few endpoints (drawn one by one) and with many (kept lists). */
+static void run_weights(int filler)
+{
+	struct amb_state *st = mesh_state("");
+	struct wl w[] = {
+		SRC,
+		{ .uid = "light", .addrs = "10.0.0.1", .services = "ns/svc=80:80", .zone = "z" },
+		{ .uid = "heavy",
+		  .addrs = "10.0.0.2",
+		  .services = "ns/svc=80:80",
+		  .zone = "z",
+		  .capacity = 3 },
+		{ .uid = "none",
+		  .addrs = "10.0.0.3",
+		  .services = "ns/svc=80:80",
+		  .zone = "z",
+		  .capacity = -1 },
+	};
+	struct sv s = { .host = "svc", .ports = "80:80,81:0", .scopes = "zone", .mode = 2 };
+	const struct amb_workload *from, *to;
+	int seen[4] = { 0 }, i;
+	uint16_t port;
+
+	w[0].zone = "z";
+	CHECK_EQ(mesh_apply(st, w, 4, &s, 1), 0);
+	for (i = 0; i < filler; i++) {
+		char uid[16];
+
+		snprintf(uid, sizeof(uid), "far%d", i);
+		CHECK_EQ(mesh_put_workload(st, (struct wl){ .uid = uid,
+							    .addrs = "10.0.1.1",
+							    .services = "ns/svc=80:80" }),
+			 0);
+	}
+	from = source(st);
+	for (i = 0; i < 8000; i++) {
+		amb_state_read_begin(st);
+		to = amb_lb_pick(amb_table_svc(amb_table_root(st), "ns/svc"), from, 80,
+				 AMB_LB_TRAFFIC, &port);
+		CHECK(to && to->addrs[0].b[14] == 0 && port == 80);
+		seen[to->addrs[0].b[15]]++;
+		/* other ports have lists of their own, and nothing in them here */
+		CHECK(!amb_lb_pick(amb_table_svc(amb_table_root(st), "ns/svc"), from, 82 + i % 8,
+				   AMB_LB_WAYPOINT, &port));
+		amb_state_read_end(st);
+	}
+	/* 2000 and 6000 expected; ten standard deviations are 390 */
+	CHECK(seen[1] > 1600 && seen[1] < 2400 && seen[1] + seen[2] == 8000);
+	/* A change of one endpoint is a change of the list. */
+	CHECK_EQ(mesh_remove(st, "light", false), 0);
+	amb_state_read_begin(st);
+	for (i = 0; i < 100; i++) {
+		to = amb_lb_pick(amb_table_svc(amb_table_root(st), "ns/svc"), from, 80,
+				 AMB_LB_TRAFFIC, &port);
+		CHECK_STR(to->uid, "heavy");
+	}
+	amb_state_read_end(st);
+	amb_workload_put(from);
+	amb_state_destroy(st);
+	mesh_free();
+}
+
+TEST(weights)
+{
+	CASE("few");
+	run_weights(0);
+	CASE("many");
+	run_weights(100);
 }
 
 int main(void)
