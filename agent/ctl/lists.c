@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the agent knows and carries, as tables: workloads, services, policies, certs, connections. */
+/* The tables: workloads, services, policies, certificates, connections, pods, status. */
 #include "ctl.h"
 
 #include <stdio.h>
