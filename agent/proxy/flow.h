@@ -41,7 +41,7 @@ struct amb_flow {
 	enum amb_way way;
 	enum amb_protocol protocol;
 	struct amb_endpoint src, dst;	/* dst: original destination; inbound HBONE: pod:15008 */
-	const char *authority;		/* inbound HBONE: dst.hbone_addr; may be NULL */
+	const char *authority;		/* HBONE: dst.hbone_addr; may be NULL */
 	struct amb_endpoint actual;	/* where it was really sent */
 	const struct amb_workload *src_workload, *dst_workload; /* NULL when unknown */
 	const struct amb_baggage *src_baggage, *dst_baggage;	/* where the state has none */

@@ -157,13 +157,18 @@ static void free_entry(struct amb_live *l)
 	free(l);
 }
 
-/* Most tunnels ask for the address that they get; then the text is not kept. */
+/* Most tunnels ask for the address that they go to; then the text is not kept. */
 static int keep_authority(struct amb_live *l, const char *authority)
 {
-	char text[AMB_ENDPOINT_STRLEN];
+	struct amb_authority a;
 
-	if (!authority || !strcmp(authority, amb_endpoint_format(&l->actual, text)))
+	if (!authority)
 		return 0;
+	if (!amb_authority_parse(authority, strlen(authority), &a) &&
+	    a.kind == AMB_AUTHORITY_ADDR && amb_addr_eq(&a.addr.addr, &l->actual.addr)) {
+		l->authority_port = a.addr.port;
+		return 0;
+	}
 	l->authority = strdup(authority);
 	return l->authority ? 0 : -ENOMEM;
 }
@@ -254,8 +259,11 @@ void amb_live_close(struct amb_live *l, enum amb_flag flag, enum amb_reason reas
 	fill_flow(l, &f, &baggage);
 	if (!l->opened)
 		announce(l, &f);
-	if (l->direction == AMB_INBOUND && l->protocol == AMB_PROTO_HBONE && !f.authority)
-		f.authority = amb_endpoint_format(&l->actual, authority);
+	if (l->authority_port) {
+		const struct amb_endpoint e = { l->actual.addr, l->authority_port };
+
+		f.authority = amb_endpoint_format(&e, authority);
+	}
 	read_bytes(l, &f.bytes_to_dst, &f.bytes_to_src);
 	f.end_ns = amb_util_now_ns();
 	f.flag = flag;

@@ -42,9 +42,10 @@ struct amb_live {
 	struct amb_service *service;
 	struct amb_identity *src_id, *dst_id;
 	struct amb_live_policy *policy; /* that allowed it, or NULL */
-	char *authority; /* inbound HBONE, when it is not the text of @actual */
+	char *authority; /* HBONE, when its address is not that of @actual */
 	char *baggage; /* of the peer's workload where the state knows nothing; packed */
 	struct amb_endpoint src, dst, actual;
+	uint16_t authority_port; /* HBONE, when it is; 0 = no tunnel */
 	uint16_t status; /* outbound HBONE: that came instead of 200 */
 	uint8_t kind, direction, way, protocol;
 	bool mtls;

@@ -90,6 +90,8 @@ static void fill_flow(const struct outbound *o, struct amb_flow *f)
 	f->dst_workload = d->workload;
 	f->dst_service = d->service;
 	f->mtls = tunnel;
+	if (tunnel)
+		f->authority = d->authority;
 	if (tunnel && o->source)
 		f->src_identity = o->source->identity;
 	if (tunnel && d->workload)
