@@ -209,6 +209,7 @@ struct amb_live *amb_live_open(struct amb_pod *pod, const struct amb_flow *f, ui
 		return NULL;
 	}
 	cds_list_add_tail(&l->node, &pod->lives);
+	amb_worker_enter(pod->worker);
 	if (!quiet)
 		announce(l, f);
 	return l;
@@ -276,6 +277,7 @@ void amb_live_close(struct amb_live *l, enum amb_flag flag, enum amb_reason reas
 	amb_worker_count(&w->stats.closed[l->direction], 1);
 	w->env->hooks.closed(w->env->hooks.ctx, w->index, l->cookie, &f);
 	cds_list_del(&l->node);
+	amb_worker_leave(w);
 	amb_pod_uncharge(l->pod);
 	if (l->direction == AMB_OUTBOUND || l->protocol == AMB_PROTO_TCP)
 		amb_worker_count(&w->stats.open_sockets[l->direction], -1);

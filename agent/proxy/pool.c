@@ -574,21 +574,45 @@ static void each_tunnel(struct amb_pool *pool, void (*fn)(struct tunnel *t, void
 	}
 }
 
+struct sweep {
+	uint64_t now;
+	struct amb_pool_peer *peer;
+	bool spare; /* of @peer: one without streams is kept already */
+};
+
+/*
+ * One tunnel without streams stays for pool_idle_ns; the others that a crowd needed go soon,
+ * they hold memory on both sides.
+ */
 static void sweep_one(struct tunnel *t, void *ctx)
 {
-	const uint64_t *now = ctx;
+	uint64_t keep = config_of(t->peer->pool)->pool_idle_ns;
+	struct sweep *s = ctx;
 
+	if (s->peer != t->peer)
+		s->spare = false;
+	s->peer = t->peer;
 	if (t->state != TUNNEL_UP || t->retired)
 		return;
-	if (amb_cred_retired(amb_hbone_cred(t->hbone)) ||
-	    (!amb_hbone_streams(t->hbone) &&
-	     t->last_used + config_of(t->peer->pool)->pool_idle_ns <= *now))
+	if (amb_cred_retired(amb_hbone_cred(t->hbone))) {
 		tunnel_retire(t);
+		return;
+	}
+	if (amb_hbone_streams(t->hbone))
+		return;
+	if (s->spare)
+		keep = AMB_MIN(keep, AMB_POOL_SPARE_NS);
+	if (t->last_used + keep <= s->now)
+		tunnel_retire(t);
+	else
+		s->spare = true;
 }
 
 bool amb_pool_sweep(struct amb_pool *pool, uint64_t now)
 {
-	each_tunnel(pool, sweep_one, &now);
+	struct sweep s = { .now = now };
+
+	each_tunnel(pool, sweep_one, &s);
 	return pool->ntunnels;
 }
 

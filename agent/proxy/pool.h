@@ -17,6 +17,7 @@ struct amb_pod;
 struct amb_pool_peer;
 
 #define AMB_POOL_IDLE_MAX 500 /* connections without streams per pod and worker */
+#define AMB_POOL_SPARE_NS 500000000ull /* a second idle connection to the same peer is kept */
 #define AMB_POOL_DIALS_MAX 4 /* at once to one peer */
 #define AMB_POOL_WAITERS_MAX 16384 /* for one peer */
 

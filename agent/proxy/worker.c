@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/rcu.h"
+#include "base/trim.h"
 #include "base/util.h"
 #include "listener.h"
 #include "pod.h"
@@ -21,7 +22,14 @@
 #include <stdlib.h>
 
 #define TICK_NS 1000000000ull
+#define CROWD 1000 /* connections whose memory is worth to be given back */
+#define CALM_TICKS 3 /* from the end of a crowd to giving its memory back */
 #define STOP_TURNS 8
+
+static bool crowd_gone(const struct amb_worker *w)
+{
+	return w->peak >= CROWD && w->nlives < w->peak / 4;
+}
 
 static void tick(struct amb_timer *t)
 {
@@ -36,7 +44,29 @@ static void tick(struct amb_timer *t)
 		more |= amb_pool_sweep(&pod->pool, now);
 		more |= amb_live_expire(pod, now > patience ? now - patience : 0);
 	}
+	/* Spare tunnels end a little later than their streams, here or at the peer. */
+	if (!crowd_gone(w)) {
+		w->calm = 0;
+	} else if (++w->calm < CALM_TICKS) {
+		more = true;
+	} else {
+		w->peak = w->nlives;
+		amb_trim();
+	}
 	if (more)
+		amb_worker_tick(w);
+}
+
+void amb_worker_enter(struct amb_worker *w)
+{
+	if (++w->nlives > w->peak)
+		w->peak = w->nlives;
+}
+
+void amb_worker_leave(struct amb_worker *w)
+{
+	w->nlives--;
+	if (crowd_gone(w))
 		amb_worker_tick(w);
 }
 

@@ -50,6 +50,9 @@ struct amb_worker {
 	struct cds_list_head unfinished[AMB_WORKER_BUCKETS];
 	unsigned int nunfinished;
 
+	uint32_t nlives, peak; /* connections, and their most since memory was given back */
+	unsigned int calm; /* ticks since the crowd has gone */
+
 	struct amb_proxy_stats stats; /* written by this thread only, relaxed */
 };
 
@@ -60,6 +63,10 @@ void amb_worker_stop(struct amb_worker *w);
 
 /* Asks for housekeeping (pools, answers that are due) until nothing needs it. */
 void amb_worker_tick(struct amb_worker *w);
+
+/* A connection more or less; after a crowd has gone its memory is given back. */
+void amb_worker_enter(struct amb_worker *w);
+void amb_worker_leave(struct amb_worker *w);
 
 /* Adds to one of the worker's own counters; other threads read it. */
 static inline void amb_worker_count(uint64_t *counter, int64_t n)

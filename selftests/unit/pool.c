@@ -501,6 +501,33 @@ TEST(idle_tunnels_are_released)
 	teardown();
 }
 
+TEST(spare_tunnels_are_released_soon)
+{
+	uint64_t now;
+	unsigned int i;
+
+	setup();
+	for (i = 0; i < 250; i++)
+		get(i);
+	for (i = 0; i < 3; i++)
+		up(tunnels[i]);
+	for (i = 0; i < 3; i++)
+		tunnels[i]->streams = i == 0;
+	get_from(250, 15009);
+	up(tunnels[3]);
+	tunnels[3]->streams = 0;
+	now = amb_loop_now(worker.loop);
+	amb_pool_sweep(&pod.pool, now);
+	CHECK_EQ(nalive, 4);
+	/* of the first peer one busy and one idle are left, of the second its only one */
+	amb_pool_sweep(&pod.pool, now + SECOND);
+	CHECK_EQ(nalive, 3);
+	amb_pool_sweep(&pod.pool, now + 301 * SECOND);
+	CHECK_EQ(nalive, 1);
+	CHECK_EQ(tunnels[0]->streams, 1);
+	teardown();
+}
+
 TEST(goaway_moves_new_streams_elsewhere)
 {
 	struct amb_hbone *old;
