@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What the state has been given. The resources themselves are in the state; here are their names
- * and 64-bit fingerprints of their wire form, so that an edit sends what it changed and
- * what it removed.
+ * What the state has been given: of each resource a 64-bit hash of its name and one of its wire
+ * form, so that an edit sends what it changed and what it removed. The names of what is to be
+ * removed are looked up in the state itself, which has them anyway.
  */
 #include "manifest_applied.h"
 
+#include "base/cleanup.h"
+#include "mesh/policy.h"
 #include "mesh/state.h"
 
 #include <errno.h>
@@ -14,45 +16,46 @@
 #include <string.h>
 
 struct amb_mapplied_row {
-	uint64_t print;
-	uint32_t name : 31, policy : 1; /* name: place in names */
+	uint64_t name, print;
 };
 
-#define NAMES_MAX (1u << 30)
-
-static uint32_t name_hash(const char *name, bool policy)
+static uint64_t hash64(const void *data, size_t len, uint32_t salt)
 {
-	return amb_util_hash(name, strlen(name), amb_util_seed() + policy);
+	uint32_t seed = amb_util_seed() + salt;
+
+	return (uint64_t)amb_util_hash(data, len, seed) << 32 | amb_util_hash(data, len, ~seed);
 }
 
-static const struct amb_mapplied_row *find(const struct amb_mapplied *a, const char *name,
-					   bool policy)
+static uint64_t name_hash(const char *name, bool policy)
 {
-	uint32_t at;
-
-	if (!a->n)
-		return NULL;
-	for (at = name_hash(name, policy) & (a->nslots - 1); a->slots[at];
-	     at = (at + 1) & (a->nslots - 1)) {
-		const struct amb_mapplied_row *r = &a->rows[a->slots[at] - 1];
-
-		if (r->policy == policy && !strcmp(a->names + r->name, name))
-			return r;
-	}
-	return NULL;
+	return hash64(name, strlen(name), policy);
 }
 
-/* Fingerprints all of @c. */
-static int prints(const struct amb_mcompiled *c, uint64_t *out)
+static int by_name(const void *a, const void *b)
+{
+	const struct amb_mapplied_row *x = a, *y = b;
+
+	return (x->name > y->name) - (x->name < y->name);
+}
+
+static const struct amb_mapplied_row *find(const struct amb_mapplied *a, uint64_t name)
+{
+	const struct amb_mapplied_row key = { .name = name };
+
+	return a->n ? bsearch(&key, a->rows, a->n, sizeof(key), by_name) : NULL;
+}
+
+/* Hashes all of @c into @out, in its order. */
+static int prints(const struct amb_mcompiled *c, struct amb_mapplied_row *out)
 {
 	size_t cap = 64 << 10;
 	uint8_t *buf = malloc(cap);
-	uint32_t i, seed = amb_util_seed();
+	uint32_t i;
 
 	for (i = 0; buf && i < c->n; i++) {
-		const ProtobufCMessage *msg = c->res[i].authorization ?
-						      &c->res[i].authorization->base :
-						      &c->res[i].address->base;
+		const struct amb_mresource *r = &c->res[i];
+		const ProtobufCMessage *msg = r->authorization ? &r->authorization->base :
+								 &r->address->base;
 		size_t len = protobuf_c_message_get_packed_size(msg);
 
 		if (len > cap) {
@@ -63,8 +66,8 @@ static int prints(const struct amb_mcompiled *c, uint64_t *out)
 				break;
 		}
 		protobuf_c_message_pack(msg, buf);
-		out[i] = (uint64_t)amb_util_hash(buf, len, seed) << 32 |
-			 amb_util_hash(buf, len, ~seed);
+		out[i].name = name_hash(r->name, r->authorization);
+		out[i].print = hash64(buf, len, 0);
 	}
 	if (!buf)
 		return -ENOMEM;
@@ -75,47 +78,77 @@ static int prints(const struct amb_mcompiled *c, uint64_t *out)
 void amb_mapplied_free(struct amb_mapplied *a)
 {
 	free(a->rows);
-	free(a->names);
-	free(a->slots);
 	*a = (struct amb_mapplied){ 0 };
 }
 
-/* Makes room for all of @c and what a refused removal may leave: none is kept of those. */
-static int reserve(struct amb_mapplied *a, const struct amb_mcompiled *c)
-{
-	size_t bytes = 1;
-	uint32_t i;
+/* Names of what the state has and the compilation has not. */
+struct gone {
+	const struct amb_mapplied *was, *now;
+	char **names;
+	bool *policy;
+	size_t n, cap;
+	bool failed;
+};
 
-	for (i = 0; i < c->n; i++)
-		bytes += strlen(c->res[i].name) + 1;
-	if (bytes > NAMES_MAX)
-		return -ENOMEM;
-	a->nslots = 64;
-	while (a->nslots < c->n * 2)
-		a->nslots *= 2;
-	a->rows = calloc(c->n + 1, sizeof(*a->rows));
-	a->names = malloc(bytes);
-	a->slots = calloc(a->nslots, sizeof(*a->slots));
-	if (a->rows && a->names && a->slots)
-		return 0;
-	amb_mapplied_free(a);
-	return -ENOMEM;
+static bool note(struct gone *g, const char *name, bool policy)
+{
+	uint64_t hash = name_hash(name, policy);
+
+	if (!find(g->was, hash) || find(g->now, hash))
+		return true;
+	if (g->n < g->cap) {
+		g->names[g->n] = strdup(name);
+		g->policy[g->n] = policy;
+		g->failed |= !g->names[g->n];
+		g->n += !!g->names[g->n];
+	}
+	return !g->failed;
 }
 
-static void put(struct amb_mapplied *a, uint32_t *end, const char *name, bool policy,
-		uint64_t print)
+static bool on_workload(void *ctx, const struct amb_workload *w)
 {
-	uint32_t at = name_hash(name, policy) & (a->nslots - 1);
-	size_t len = strlen(name) + 1;
+	return note(ctx, w->uid, false);
+}
 
-	while (a->slots[at])
-		at = (at + 1) & (a->nslots - 1);
-	memcpy(a->names + *end, name, len);
-	a->rows[a->n].name = *end & 0x7fffffff;
-	a->rows[a->n].policy = policy;
-	a->rows[a->n].print = print;
-	a->slots[at] = ++a->n;
-	*end += (uint32_t)len;
+static bool on_service(void *ctx, const struct amb_service *s)
+{
+	return note(ctx, s->key, false);
+}
+
+static bool on_policy(void *ctx, const struct amb_policy_info *p)
+{
+	char name[AMB_POLICY_NAME_MAX];
+
+	snprintf(name, sizeof(name), "%s/%s", p->ns, p->name);
+	return note(ctx, name, true);
+}
+
+static void gone_free(struct gone *g)
+{
+	while (g->n)
+		free(g->names[--g->n]);
+	free(g->names);
+	free(g->policy);
+}
+
+static int find_gone(struct gone *g, const struct amb_state *st)
+{
+	uint32_t i;
+
+	for (i = 0; i < g->was->n; i++)
+		g->cap += !find(g->now, g->was->rows[i].name);
+	if (!g->cap)
+		return 0;
+	g->names = calloc(g->cap, sizeof(*g->names));
+	g->policy = calloc(g->cap, sizeof(*g->policy));
+	if (!g->names || !g->policy)
+		return -ENOMEM;
+	amb_state_read_begin(st);
+	amb_state_each_workload(st, on_workload, g);
+	amb_state_each_service(st, on_service, g);
+	amb_policy_each(st, on_policy, g);
+	amb_state_read_end(st);
+	return g->failed ? -ENOMEM : 0;
 }
 
 struct update {
@@ -155,80 +188,68 @@ static void on_refused(void *ctx, const struct amb_resource *r, const char *reas
 	u->report(u->ctx, &p);
 }
 
-/* Collects what is new, changed or gone. Returns how many. */
-static size_t collect(const struct amb_mapplied *a, const struct amb_mapplied *next,
-		      const struct amb_mcompiled *c, const uint64_t *print,
-		      struct amb_resource *res, uint32_t *source)
-{
-	size_t n = 0;
-	uint32_t i;
-
-	for (i = 0; i < c->n; i++) {
-		bool policy = c->res[i].authorization;
-		const struct amb_mapplied_row *r = find(a, c->res[i].name, policy);
-
-		if (r && r->print == print[i])
-			continue;
-		source[n] = i;
-		res[n++] = (struct amb_resource){ c->res[i].name, policy, c->res[i].address,
-						  c->res[i].authorization };
-	}
-	for (i = 0; i < a->n; i++) {
-		const char *name = a->names + a->rows[i].name;
-
-		if (!find(next, name, a->rows[i].policy))
-			res[n++] = (struct amb_resource){ name, a->rows[i].policy, NULL, NULL };
-	}
-	return n;
-}
-
 long amb_mapplied_update(struct amb_mapplied *a, struct amb_state *st,
 			 const struct amb_mcompiled *c, const char *dir,
 			 amb_manifest_report_fn *report, void *ctx)
 {
 	struct update u = { .c = c, .dir = dir, .report = report, .ctx = ctx };
-	struct amb_mapplied next = { 0 }, result = { 0 };
-	struct amb_resource *res = calloc(c->n + a->n + 1, sizeof(*res));
-	uint32_t *source = calloc(c->n + 1, sizeof(*source)), i, end = 0;
-	uint64_t *print = calloc(c->n + 1, sizeof(*print));
+	_cleanup_free_ struct amb_mapplied_row *rows = calloc(c->n + 1, sizeof(*rows));
+	_cleanup_free_ uint32_t *source = calloc(c->n + 1, sizeof(*source));
+	_cleanup_free_ bool *refused = calloc(c->n + 1, sizeof(*refused));
+	struct amb_mapplied now = { calloc(c->n + 1, sizeof(*rows)), c->n };
+	struct gone gone = { .was = a, .now = &now };
+	struct amb_resource *res = NULL;
 	long n = -ENOMEM;
-	int err;
+	uint32_t i, k = 0;
+	size_t j;
 
-	u.refused = calloc(c->n + 1, sizeof(*u.refused));
-	if (!res || !source || !print || !u.refused || prints(c, print) || reserve(&next, c) ||
-	    reserve(&result, c))
+	if (!rows || !source || !refused || !now.rows || prints(c, rows))
 		goto out;
-	for (i = 0; i < c->n; i++)
-		put(&next, &end, c->res[i].name, c->res[i].authorization, print[i]);
-	n = (long)collect(a, &next, c, print, res, source);
+	memcpy(now.rows, rows, c->n * sizeof(*rows));
+	qsort(now.rows, c->n, sizeof(*rows), by_name);
+	if (find_gone(&gone, st))
+		goto out;
+	res = calloc(c->n + gone.n + 1, sizeof(*res));
+	if (!res)
+		goto out;
+	n = 0;
+	for (i = 0; i < c->n; i++) {
+		const struct amb_mapplied_row *was = find(a, rows[i].name);
+
+		if (was && was->print == rows[i].print)
+			continue;
+		source[n] = i;
+		res[n++] = (struct amb_resource){ c->res[i].name, c->res[i].authorization,
+						  c->res[i].address, c->res[i].authorization };
+	}
+	for (j = 0; j < gone.n; j++)
+		res[n++] = (struct amb_resource){ gone.names[j], gone.policy[j], NULL, NULL };
 	u.res = res;
 	u.source = source;
+	u.refused = refused;
 	if (n) {
-		err = amb_state_apply(st, res, (size_t)n, on_refused, &u);
+		int err = amb_state_apply(st, res, (size_t)n, on_refused, &u);
+
 		if (err < 0) {
 			n = err;
 			goto out;
 		}
 	}
 	/* A refused one is in the state as it was, or not at all. */
-	end = 0;
 	for (i = 0; i < c->n; i++) {
-		bool policy = c->res[i].authorization;
-		const struct amb_mapplied_row *was;
+		const struct amb_mapplied_row *was = refused[i] ? find(a, rows[i].name) : NULL;
 
-		was = u.refused[i] ? find(a, c->res[i].name, policy) : NULL;
-		if (!u.refused[i] || was)
-			put(&result, &end, c->res[i].name, policy, was ? was->print : print[i]);
+		if (!refused[i] || was)
+			now.rows[k++] = was ? *was : rows[i];
 	}
+	now.n = k;
+	qsort(now.rows, k, sizeof(*rows), by_name);
 	amb_mapplied_free(a);
-	*a = result;
-	result = (struct amb_mapplied){ 0 };
+	*a = now;
+	now = (struct amb_mapplied){ 0 };
 out:
-	amb_mapplied_free(&next);
-	amb_mapplied_free(&result);
+	amb_mapplied_free(&now);
+	gone_free(&gone);
 	free(res);
-	free(source);
-	free(print);
-	free(u.refused);
 	return n;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the state has been given: a name and a fingerprint a resource, nothing more. */
+/* What the state has been given: two hashes a resource, nothing more. */
 #ifndef AMB_MANIFEST_APPLIED_H
 #define AMB_MANIFEST_APPLIED_H
 
@@ -9,10 +9,8 @@ struct amb_state;
 
 /* Zeroed: nothing. */
 struct amb_mapplied {
-	struct amb_mapplied_row *rows;
-	char *names; /* one behind the other */
-	uint32_t *slots;
-	uint32_t n, nslots;
+	struct amb_mapplied_row *rows; /* sorted */
+	uint32_t n;
 };
 
 /*

@@ -7,8 +7,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define ALIGN(n) (((n) + 7) & ~(size_t)7)
-
 struct amb_arena_chunk {
 	struct amb_arena_chunk *next;
 	size_t len;
@@ -39,34 +37,48 @@ static bool grow(struct amb_arena *a, size_t need)
 	return true;
 }
 
-void *amb_arena_alloc(struct amb_arena *a, size_t len)
+/* @len bytes of a chunk that begin at a multiple of @align. */
+static char *take(struct amb_arena *a, size_t len, size_t align)
 {
-	static uint64_t nothing; /* an array of no rows */
-	size_t need = ALIGN(len);
-	void *p;
+	size_t gap = a->at ? -(uintptr_t)a->at & (align - 1) : 0;
+	char *p;
 
-	if (!len && !a->failed)
-		return &nothing;
-	if (a->failed || need < len || need > SIZE_MAX / 2)
+	if (a->failed || len > SIZE_MAX / 2)
 		goto fail;
-	if ((size_t)(a->end - a->at) < need && (a->fixed || !grow(a, need)))
-		goto fail;
-	p = a->at;
-	a->at += need;
-	a->used += need;
-	/* A chunk may be used for the second time. */
-	return memset(p, 0, need);
+	if ((size_t)(a->end - a->at) < gap + len) {
+		if (a->fixed || !grow(a, len))
+			goto fail;
+		gap = 0;
+	}
+	p = a->at + gap;
+	a->at = p + len;
+	a->used += gap + len;
+	return p;
 fail:
 	a->failed = true;
 	return NULL;
 }
 
+void *amb_arena_alloc(struct amb_arena *a, size_t len)
+{
+	static uint64_t nothing; /* an array of no rows */
+	char *p;
+
+	if (!len && !a->failed)
+		return &nothing;
+	p = take(a, len, 8);
+	/* A chunk may be used for the second time. */
+	return p ? memset(p, 0, len) : NULL;
+}
+
 char *amb_arena_strndup(struct amb_arena *a, const char *s, size_t len)
 {
-	char *p = amb_arena_alloc(a, len + 1);
+	char *p = take(a, len + 1, 1);
 
-	if (p)
+	if (p) {
 		memcpy(p, s, len);
+		p[len] = 0;
+	}
 	return p;
 }
 
@@ -80,7 +92,7 @@ char *amb_arena_printf(struct amb_arena *a, const char *fmt, ...)
 	va_copy(again, ap);
 	n = vsnprintf(NULL, 0, fmt, ap);
 	if (n >= 0)
-		p = amb_arena_alloc(a, (size_t)n + 1);
+		p = take(a, (size_t)n + 1, 1);
 	if (p)
 		vsnprintf(p, (size_t)n + 1, fmt, again);
 	va_end(again);

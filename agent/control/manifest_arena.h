@@ -16,7 +16,7 @@ struct amb_arena_chunk;
 struct amb_arena {
 	char *at, *end;
 	struct amb_arena_chunk *chunks;
-	size_t used; /* bytes given out, alignment included */
+	size_t used; /* bytes given out, and gaps between them */
 	bool fixed; /* a single block of the caller's: never grows, never freed */
 	bool failed;
 };

@@ -343,7 +343,7 @@ static Istio__Security__Clause *read_when(struct policy *p, const struct amb_yam
 	Istio__Security__Match *m;
 	const char *key = NULL;
 
-	amb_decode_string(p->d, w, "key", &key);
+	amb_decode_peek(p->d, w, "key", &key);
 	if (!c || p->d->failed)
 		return NULL;
 	if (!key) {
@@ -558,12 +558,18 @@ const void *amb_mobj_decode_peerauth(struct amb_decode *d, const struct amb_yaml
 				     const struct amb_mobj *o)
 {
 	struct amb_mpeerauth *pa = amb_decode_alloc(d, sizeof(*pa));
-	const struct amb_yaml *spec, *mtls;
+	const struct amb_yaml *spec, *mtls, *meta;
 	int mode = AMB_MTLS_UNSET;
 
 	(void)o;
 	if (!pa)
 		return NULL;
+	pa->created = "";
+	meta = amb_decode_enter(d, doc, "metadata", AMB_YAML_MAP);
+	if (!meta)
+		return NULL;
+	amb_decode_string(d, meta, "creationTimestamp", &pa->created);
+	amb_decode_leave(d);
 	spec = amb_decode_enter(d, doc, "spec", AMB_YAML_MAP);
 	if (!spec)
 		return pa;

@@ -20,7 +20,7 @@ static bool is_tcp(struct amb_decode *d, const struct amb_yaml *map)
 {
 	const char *protocol = "TCP";
 
-	amb_decode_string(d, map, "protocol", &protocol);
+	amb_decode_peek(d, map, "protocol", &protocol);
 	return !strcmp(protocol, "TCP");
 }
 
@@ -30,7 +30,7 @@ static void address_of(struct amb_decode *d, const struct amb_yaml *map, const c
 {
 	const char *text = NULL;
 
-	amb_decode_string(d, map, key, &text);
+	amb_decode_peek(d, map, key, &text);
 	if (d->failed)
 		return;
 	if (!text)
@@ -133,7 +133,7 @@ static void pod_status(struct amb_decode *d, const struct amb_yaml *doc, struct 
 	if (!status)
 		return;
 	pod_ips(d, status, pod);
-	amb_decode_string(d, status, "phase", &phase);
+	amb_decode_peek(d, status, "phase", &phase);
 	pod->finished = !strcmp(phase, "Succeeded") || !strcmp(phase, "Failed");
 	list = amb_decode_enter(d, status, "conditions", AMB_YAML_SEQ);
 	if (list) {
@@ -144,8 +144,8 @@ static void pod_status(struct amb_decode *d, const struct amb_yaml *doc, struct 
 
 			if (!c)
 				break;
-			amb_decode_string(d, c, "type", &type);
-			amb_decode_string(d, c, "status", &value);
+			amb_decode_peek(d, c, "type", &type);
+			amb_decode_peek(d, c, "status", &value);
 			if (!strcmp(type, "Ready"))
 				pod->ready = !strcmp(value, "True");
 			amb_decode_leave(d);
@@ -320,7 +320,7 @@ static void service_port(struct amb_decode *d, const struct amb_yaml *p, struct 
 	out->port = port_of(d, p, "port");
 	if (!d->failed && !out->port)
 		amb_decode_error(d, p, "has no port");
-	amb_decode_string(d, p, "appProtocol", &app);
+	amb_decode_peek(d, p, "appProtocol", &app);
 	if (!d->failed)
 		out->app_protocol = app_protocol(app, out->name);
 	target = amb_decode_enter(d, p, "targetPort", AMB_YAML_SCALAR);
@@ -380,7 +380,7 @@ static void service_vips(struct amb_decode *d, const struct amb_yaml *doc,
 	struct amb_addr *vips;
 	uint32_t n = 0, i;
 
-	amb_decode_string(d, spec, "clusterIP", &single);
+	amb_decode_peek(d, spec, "clusterIP", &single);
 	amb_decode_strings(d, spec, "clusterIPs", &list, &n);
 	if (d->failed)
 		return;
@@ -496,7 +496,7 @@ static const char *target_pod(struct amb_decode *d, const struct amb_yaml *map)
 
 	if (!ref)
 		return NULL;
-	amb_decode_string(d, ref, "kind", &kind);
+	amb_decode_peek(d, ref, "kind", &kind);
 	amb_decode_string(d, ref, "name", &name);
 	amb_decode_leave(d);
 	return !strcmp(kind, "Pod") ? name : NULL;
@@ -541,7 +541,7 @@ const void *amb_mobj_decode_slice(struct amb_decode *d, const struct amb_yaml *d
 	slice->service = amb_kvs_get(&o->labels, "kubernetes.io/service-name");
 	if (!slice->service)
 		slice->service = "";
-	amb_decode_string(d, doc, "addressType", &type);
+	amb_decode_peek(d, doc, "addressType", &type);
 	if (!strcmp(type, "FQDN")) {
 		amb_decode_warn_in(d, doc, "addressType", -1, "FQDN addresses are not used");
 		return slice;

@@ -216,18 +216,37 @@ const struct amb_yaml *amb_decode_item(struct amb_decode *d, const struct amb_ya
 }
 
 /* Text, as the API server takes it: what YAML reads as number or bool is refused. */
-static const char *text_of(struct amb_decode *d, const struct amb_yaml *v)
+static const char *peek_of(struct amb_decode *d, const struct amb_yaml *v)
 {
 	bool ignored;
 
 	if (amb_yaml_is_string(v))
-		return copy(d, v);
+		return v->text;
 	if (amb_yaml_is_null(v))
 		amb_decode_error(d, v, "has to be text, not empty");
 	else
 		amb_decode_error(d, v, "has to be text: %s is a %s, write it in quotes", v->text,
 				 amb_yaml_bool(v, &ignored) ? "number" : "boolean");
 	return NULL;
+}
+
+static const char *text_of(struct amb_decode *d, const struct amb_yaml *v)
+{
+	return peek_of(d, v) ? copy(d, v) : NULL;
+}
+
+void amb_decode_peek(struct amb_decode *d, const struct amb_yaml *map, const char *key,
+		     const char **out)
+{
+	const struct amb_yaml *v = amb_decode_enter(d, map, key, AMB_YAML_SCALAR);
+	const char *s;
+
+	if (!v)
+		return;
+	s = peek_of(d, v);
+	if (s)
+		*out = s;
+	amb_decode_leave(d);
 }
 
 void amb_decode_string(struct amb_decode *d, const struct amb_yaml *map, const char *key,

@@ -72,6 +72,9 @@ void amb_decode_leave(struct amb_decode *d);
 /* Values of @key; absent or null leaves @out alone. Strings are copied. */
 void amb_decode_string(struct amb_decode *d, const struct amb_yaml *map, const char *key,
 		       const char **out);
+/* The same not copied, for what is only looked at: valid as long as the tree. */
+void amb_decode_peek(struct amb_decode *d, const struct amb_yaml *map, const char *key,
+		     const char **out);
 void amb_decode_bool(struct amb_decode *d, const struct amb_yaml *map, const char *key, bool *out);
 void amb_decode_int(struct amb_decode *d, const struct amb_yaml *map, const char *key, int64_t min,
 		    int64_t max, int64_t *out);

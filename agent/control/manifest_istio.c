@@ -175,7 +175,7 @@ static void se_auto(struct amb_decode *d, const struct amb_yaml *doc, struct amb
 
 			if (!a)
 				break;
-			amb_decode_string(d, a, "value", &value);
+			amb_decode_peek(d, a, "value", &value);
 			amb_decode_string(d, a, "host", &addrs[i].host);
 			if (!d->failed && amb_decode_cidr(value, &addrs[i].addr, &addrs[i].bits))
 				amb_decode_error_in(d, a, "value", -1,
@@ -275,7 +275,7 @@ static void listener(struct amb_decode *d, const struct amb_yaml *l, struct amb_
 	int from = AMB_MFROM_SAME;
 
 	out->port = port_of(d, l, "port");
-	amb_decode_string(d, l, "protocol", &protocol);
+	amb_decode_peek(d, l, "protocol", &protocol);
 	out->hbone = !strcmp(protocol, "HBONE");
 	out->proxy = !strcmp(protocol, "istio.io/PROXY");
 	routes = amb_decode_enter(d, l, "allowedRoutes", AMB_YAML_MAP);
@@ -316,7 +316,7 @@ static const struct amb_mgwaddr *gateway_addrs(struct amb_decode *d, const struc
 
 		if (!a)
 			break;
-		amb_decode_string(d, a, "type", &type);
+		amb_decode_peek(d, a, "type", &type);
 		addrs[i].hostname = !strcmp(type, "Hostname");
 		amb_decode_string(d, a, "value", &addrs[i].value);
 		if (!d->failed && !addrs[i].value)

@@ -127,9 +127,9 @@ static bool identify(struct amb_mobj_read *r, struct amb_decode *d, const struct
 		amb_decode_error(d, doc, "has no metadata");
 		return false;
 	}
-	amb_decode_string(d, meta, "name", &name);
+	amb_decode_peek(d, meta, "name", &name);
 	if (kinds[r->kind].namespaced)
-		amb_decode_string(d, meta, "namespace", &ns);
+		amb_decode_peek(d, meta, "namespace", &ns);
 	if (!d->failed && !name)
 		amb_decode_error(d, meta, "has no name");
 	if (!d->failed && !amb_decode_is_subdomain(name))
@@ -161,7 +161,6 @@ static void decode(struct amb_mobj_read *r, struct amb_decode *d, const struct a
 	o->line = doc->line;
 	o->ns = amb_arena_strndup(d->arena, r->ns, strlen(r->ns));
 	o->name = amb_arena_strndup(d->arena, r->name, strlen(r->name));
-	o->created = "";
 	if (!o->ns || !o->name) {
 		amb_decode_error(d, NULL, "out of memory");
 		return;
@@ -169,7 +168,6 @@ static void decode(struct amb_mobj_read *r, struct amb_decode *d, const struct a
 	meta = amb_decode_enter(d, doc, "metadata", AMB_YAML_MAP);
 	amb_decode_kvs(d, meta, "labels", NULL, &o->labels);
 	amb_decode_kvs(d, meta, "annotations", wanted_annotation, &o->annotations);
-	amb_decode_string(d, meta, "creationTimestamp", &o->created);
 	amb_decode_leave(d);
 	if (!d->failed && kinds[r->kind].decode)
 		o->spec = kinds[r->kind].decode(d, doc, o);
@@ -186,6 +184,7 @@ enum amb_mobj_result amb_mobj_read(struct amb_mobj_read *r, const struct amb_yam
 				.ctx = r->ctx };
 	enum amb_mobj_result kind;
 	struct amb_mobj draft = { 0 }, *o;
+	const struct amb_arena_chunk *chunk;
 	struct amb_arena block;
 	size_t identity, size;
 
@@ -206,11 +205,17 @@ enum amb_mobj_result amb_mobj_read(struct amb_mobj_read *r, const struct amb_yam
 	if (!identify(r, &d, doc))
 		return AMB_MOBJ_BROKEN;
 
+	/* From an aligned place on, as the block is; only where a chunk ends may gaps differ. */
+	if (!amb_arena_alloc(r->scratch, 8))
+		return AMB_MOBJ_NOMEM;
+	chunk = r->scratch->chunks;
 	identity = r->scratch->used;
 	decode(r, &d, doc, &draft);
 	if (d.failed)
 		return r->scratch->failed ? AMB_MOBJ_NOMEM : AMB_MOBJ_BROKEN;
 	size = r->scratch->used - identity;
+	if (r->scratch->chunks != chunk)
+		size += 64 + size / 4096;
 
 	o = calloc(1, sizeof(*o) + size);
 	if (!o)

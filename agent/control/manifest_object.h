@@ -38,7 +38,6 @@ struct amb_mobj {
 	enum amb_mobj_kind kind;
 	uint32_t line;
 	const char *ns, *name; /* ns "" for what has no namespace */
-	const char *created; /* RFC 3339, "" unknown: older than all */
 	struct amb_kvs labels, annotations;
 	const void *spec; /* struct amb_m<kind>, NULL where there is none */
 };
@@ -137,6 +136,7 @@ struct amb_mportmtls {
 
 struct amb_mpeerauth {
 	struct amb_kvs selector;
+	const char *created; /* RFC 3339, "" unknown: older than all */
 	enum amb_mtls mode;
 	const struct amb_mportmtls *ports; /* sorted */
 	uint32_t nports;

@@ -69,7 +69,8 @@ static int space_by_ns(const void *a, const void *b)
 /* Of two the older one counts, of equally old ones the first by name. */
 static bool older(const struct amb_mobj *a, const struct amb_mobj *b)
 {
-	int c = strcmp(a->created, b->created);
+	const struct amb_mpeerauth *x = a->spec, *y = b->spec;
+	int c = strcmp(x->created, y->created);
 
 	return c < 0 || (!c && strcmp(a->name, b->name) < 0);
 }

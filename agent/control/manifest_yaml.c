@@ -244,7 +244,7 @@ static int merge(struct amb_yaml_reader *r, struct amb_yaml_pair *pairs, uint32_
 static int finish_map(struct amb_yaml_reader *r, struct amb_yaml *map, size_t base)
 {
 	uint32_t n = (uint32_t)(r->depth - base) / 2, i, k = 0, want = n, own;
-	const struct amb_yaml **v = r->stack + base;
+	const struct amb_yaml **v = n ? r->stack + base : NULL;
 	struct amb_yaml_pair *pairs;
 	bool merges = false;
 	int err;

@@ -372,8 +372,8 @@ static const char LOCAL_PODS[] =
 	"    ambientd.io/netns: /run/netns/b\n"
 	"    ambient.istio.io/bypass-inbound-capture: 'true'\n"
 	"    ambient.istio.io/dns-capture: 'false'\n"
-	"spec: {nodeName: here, serviceAccountName: s}\nstatus: {podIP: 10.0.0.3}\n" /**/
-	POD("a", "10.0.0.1");
+	"spec: {nodeName: here, serviceAccountName: s}\nstatus: {podIP: 10.0.0.3}\n" POD(
+		"a", "10.0.0.1");
 
 TEST(pods_of_this_node)
 {
@@ -411,8 +411,7 @@ static const char MESH[] =
 	"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\n"
 	"data:\n  mesh: |-\n    trustDomain: example.org\n    rootNamespace: root\n"
 	"---\n{apiVersion: v1, kind: Namespace, metadata: {name: root, labels: "
-	"{topology.istio.io/network: n1}}}\n" /**/
-	POD("a", "10.0.0.1");
+	"{topology.istio.io/network: n1}}}\n" POD("a", "10.0.0.1");
 
 TEST(settings_of_the_mesh)
 {
