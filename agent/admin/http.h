@@ -32,8 +32,8 @@ struct amb_http *amb_http_create(const struct amb_admin_ops *ops,
 				 const struct amb_http_config *config);
 
 /*
- * Answers whoever waits for the end (/quitquitquit), then closes. Dumps must not be under way
- * in the proxy any more, or be able to finish: call it before the proxy's end.
+ * Answers whoever waits for the end (/quitquitquit), then closes. Before the proxy's end,
+ * which cleans up after dumps that are under way.
  */
 void amb_http_destroy(struct amb_http *h);
 

@@ -65,6 +65,7 @@ struct call {
 	amb_proxy_done_fn *done;
 	void (*each)(void *ctx, const struct amb_proxy_conn *c);
 	void *ctx;
+	bool query; /* told when it is given up */
 	int err; /* the first of the parts */
 	unsigned int left;
 	struct part parts[];
@@ -241,6 +242,8 @@ void amb_proxy_destroy(struct amb_proxy *p)
 	cds_list_for_each_entry_safe(call, nextc, &p->calls, node) {
 		for (i = 0; i < p->env.config.workers; i++)
 			amb_loop_unpost(p->main, &call->parts[i].work);
+		if (call->query)
+			call->done(call->ctx, -ECANCELED);
 		call_free(call);
 	}
 	for (i = 0; i < POD_BUCKETS; i++)
@@ -477,6 +480,7 @@ void amb_proxy_each_conn(struct amb_proxy *p, void (*fn)(void *ctx, const struct
 		return;
 	}
 	call->each = fn;
+	call->query = true;
 	call_post(call);
 }
 
@@ -503,6 +507,7 @@ void amb_proxy_tell_bytes(struct amb_proxy *p, amb_proxy_done_fn *done, void *ct
 		done(ctx, -ENOMEM);
 		return;
 	}
+	call->query = true;
 	call_post(call);
 }
 

@@ -83,15 +83,16 @@ struct amb_proxy_conn {
 };
 /*
  * Collects the live connections of all workers (asked by message, so the byte path takes no
- * lock) and calls @fn for each on the main loop, then @done.
+ * lock) and calls @fn for each on the main loop, then @done; that with -ECANCELED from
+ * amb_proxy_destroy(), and with -ENOMEM from within.
  */
 void amb_proxy_each_conn(struct amb_proxy *p, void (*fn)(void *ctx, const struct amb_proxy_conn *c),
 			 amb_proxy_done_fn *done, void *ctx);
 
 /*
  * Has every worker tell the bytes of its live connections through the hooks, then calls @done
- * on the main loop: what a scrape needs to see long connections. A worker takes a walk over
- * its connections for it, some 0.1 us each.
+ * on the main loop, as above: what a scrape needs to see long connections. A worker takes a
+ * walk over its connections for it, some 0.1 us each.
  */
 void amb_proxy_tell_bytes(struct amb_proxy *p, amb_proxy_done_fn *done, void *ctx);
 
