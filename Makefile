@@ -156,7 +156,7 @@ RUN := selftests/run -o $(O)/test-logs
 check: setup
 	+@$(SUB) check-build
 	@$(RUN) \
-		--group static --jobs $(JOBS) $(call pick,$(STATIC)) \
+		--group static --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) $(call pick,$(STATIC)) \
 		--group unit --jobs $(JOBS) $(call pick,$(UNIT)) \
 		--group "unit asan" $(SAN_ENV) $(call pick,$(UNIT:$(O)/%=$(O)/asan/%)) \
 		--group "unit tsan" $(SAN_ENV) $(call pick,$(UNIT:$(O)/%=$(O)/tsan/%)) \
@@ -175,7 +175,7 @@ check-build:
 
 check-fast: setup
 	+@$(SUB) all unit tools
-	@$(RUN) --group static --jobs $(JOBS) $(call pick,$(STATIC)) \
+	@$(RUN) --group static --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) $(call pick,$(STATIC)) \
 		--group unit --jobs $(JOBS) $(call pick,$(UNIT)) \
 		--group net --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) $(call pick,$(NET))
 
@@ -184,7 +184,7 @@ demo bench: setup
 	@AMB_BUILD=$(abspath $(O)) selftests/$@/run
 
 lint:
-	@$(RUN) --group static --jobs $(JOBS) $(STATIC)
+	@$(RUN) --group static --jobs $(JOBS) $(wildcard scripts/check-*)
 
 arrows:
 	@scripts/check-arrows
@@ -216,6 +216,14 @@ uninstall:
 	rm -f $(SBIN)/ambientd $(BIN)/ambientctl $(UNITS)/ambientd.service \
 		$(COMPLETION)/ambientctl \
 		$(foreach p,$(MAN_PAGES),$(MAN)/man$(subst .,,$(suffix $(p)))/$(notdir $(p)))
+
+DEB ?= $(O)/ambientd_$(VERSION).deb
+
+deb: all
+	$(Q)rm -rf $(O)/deb
+	+$(Q)$(MAKE) --no-print-directory install DESTDIR=$(abspath $(O))/deb PREFIX=/usr
+	$(Q)scripts/make-deb $(abspath $(O))/deb $(VERSION) $(DEB)
+	$(call say,DEB,$(DEB))
 
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(CTL_OBJ) $(O)/agent/main.o $(UNIT:=.o) $(TOOLS:=.o) \
 	$(FUZZ:=.o))
