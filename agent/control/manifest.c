@@ -143,32 +143,43 @@ static int replace(char **to, const char *from)
 	return 0;
 }
 
-/* Mesh-wide settings out of the set. */
+static void tell_later(struct amb_manifest *m, struct amb_mproblems *problems, const char *object,
+		       const char *field)
+{
+	const struct amb_manifest_problem p = {
+		.error = false,
+		.file = m->dir,
+		.object = object,
+		.field = field,
+		.reason = "changes with the next start of the agent only",
+	};
+
+	amb_mproblems_add(problems, &p);
+}
+
+/*
+ * Mesh-wide settings out of the set. Certificates and the state are bound to trust domain and
+ * network, so those hold from the first load on.
+ */
 static int settle_mesh(struct amb_manifest *m, struct amb_mproblems *problems)
 {
 	const struct amb_mtable *t = amb_mset_table(m->set);
 	const struct amb_mmesh *mesh = find_mesh(t, m->conf_root_ns);
-	const char *network;
+	const char *network, *td;
 
-	if (replace(&m->trust_domain,
-		    mesh && mesh->trust_domain ? mesh->trust_domain : m->conf_trust_domain) ||
-	    replace(&m->root_ns, mesh && mesh->root_ns ? mesh->root_ns : m->conf_root_ns))
+	if (replace(&m->root_ns, mesh && mesh->root_ns ? mesh->root_ns : m->conf_root_ns))
 		return -ENOMEM;
+	td = mesh && mesh->trust_domain ? mesh->trust_domain : m->conf_trust_domain;
 	network = find_network(t, m->root_ns);
-	if (!m->status.loads && network && replace(&m->network, network))
+	if (!m->status.loads &&
+	    (replace(&m->trust_domain, td) || (network && replace(&m->network, network))))
 		return -ENOMEM;
-	if (network && strcmp(network, m->network)) {
-		const struct amb_manifest_problem p = {
-			.error = false,
-			.file = m->dir,
-			.object = "Namespace",
-			.field = "metadata.labels[topology.istio.io/network]",
-			.reason = "the node's network changes with the next start only",
-		};
-
-		amb_mproblems_add(problems, &p);
-	}
-	m->mesh = (struct amb_manifest_mesh){ m->trust_domain, m->root_ns, m->network };
+	if (strcmp(td, m->trust_domain))
+		tell_later(m, problems, "ConfigMap istio", "trustDomain");
+	if (network && strcmp(network, m->network))
+		tell_later(m, problems, "Namespace of the mesh",
+			   "metadata.labels[topology.istio.io/network]");
+	m->mesh = (struct amb_manifest_mesh){ m->trust_domain, m->network, m->root_ns };
 	return 0;
 }
 

@@ -77,8 +77,8 @@ void amb_manifest_destroy(struct amb_manifest *m);
 
 /* Settings of the mesh as a whole, from the directory or the configuration. */
 struct amb_manifest_mesh {
-	const char *trust_domain, *root_ns;
-	const char *network; /* fixed at creation: amb_state has it from there */
+	const char *trust_domain, *network; /* as at creation; as long as the manifest lives */
+	const char *root_ns; /* until the next load */
 };
 const struct amb_manifest_mesh *amb_manifest_mesh(const struct amb_manifest *m);
 

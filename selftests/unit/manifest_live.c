@@ -433,8 +433,11 @@ TEST(settings_of_the_mesh)
 
 	CHECK_EQ(unlink(in_dir("a.yaml")), 0);
 	settle();
-	CHECK_STR(amb_manifest_mesh(m)->trust_domain, "cluster.local");
+	/* Certificates are bound to the one, the state to the other. */
+	CHECK_STR(amb_manifest_mesh(m)->trust_domain, "example.org");
 	CHECK_STR(amb_manifest_mesh(m)->network, "n1");
+	CHECK_STR(amb_manifest_mesh(m)->root_ns, "istio-system");
+	CHECK(strstr(told(), "ConfigMap istio: trustDomain: changes with the next start"));
 	end();
 }
 
