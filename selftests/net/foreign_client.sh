@@ -31,7 +31,9 @@ is "30 streams at once are answered" "$(hc many --count 30 | jq .answers)" 30
 is "a request in records of one byte" "$(hc split | jq .status)" 200
 is "unknown frames are ignored" "$(hc unknown-frame | jq .status)" 200
 is "a reset stream does not hurt the next" "$(hc reset-mid | jq .status)" 200
-hc get --header \
+# A pod of which the manifests say nothing.
+pod a unknown
+hbone_client unknown --to "$A" get --header \
 	"baggage=k8s.cluster.name=far,k8s.namespace.name=elsewhere,k8s.deployment.name=caller" \
 	--header "forwarded=for=\"192.0.2.9:1234\"" --header x-envoy-unknown=1 >/dev/null
 check "baggage of an unknown caller is used in metrics" busywait metric_at_least 1 b \

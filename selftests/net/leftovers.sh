@@ -15,14 +15,14 @@ agent_start b --keep
 agent_ready b
 wait_enrolled server
 agent_stop b
-like "--keep leaves them" "$(pod_exec server nft list tables)" istio
+like "--keep leaves them" "$(pod_exec server nft list tables)" ambientd
 agent_start b
 agent_ready b
 wait_enrolled server
 is "the next agent works with them" "$(fetch client "http://${P4[server]}/")" hello
 rules=$(pod_exec server nft list ruleset | grep -c redirect)
 agent_stop b KILL
-like "a killed agent leaves its rules" "$(pod_exec server nft list tables)" istio
+like "a killed agent leaves its rules" "$(pod_exec server nft list tables)" ambientd
 is "so that a captured pod fails closed" "$(fetch stranger "http://${P4[server]}/")" ""
 agent_start b
 agent_ready b

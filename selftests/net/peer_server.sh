@@ -43,8 +43,7 @@ like "forwarded tells the caller's address" \
 like "traceparent is well formed" \
 	"$(peer_log foreign | jq -rs 'map(select(.authority))[0].headers.traceparent')" \
 	'^00-[0-9a-f]{32}-[0-9a-f]{16}-00$'
-for good in "--do padded" "--do continue" "--tickets 4" "--max-streams 1" "--window 1024" \
-	"--do no-pong"; do
+for good in "--do padded" "--do continue" "--tickets 4" "--max-streams 1" "--window 1024"; do
 	# shellcheck disable=SC2086
 	serve --backend authority $good
 	check "understood: $good" answered

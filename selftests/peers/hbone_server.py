@@ -131,6 +131,10 @@ class Serving:
 
     def flush(self):
         data = self.h2.data_to_send()
+        if data and self.args.do == "no-pong":
+            data = b"".join(f.frame(kind, flags, stream, payload)
+                            for kind, flags, stream, payload in f.Reader().feed(data)
+                            if kind != f.PING)
         if data:
             self.sock.sendall(data)
 
@@ -170,8 +174,7 @@ class Serving:
             data = self.sock.recv(1 << 16)
             if not data or not self.events(self.h2.receive_data(data)):
                 return False
-        if self.args.do != "no-pong":
-            self.flush()
+        self.flush()
         for stream in list(self.waiting):
             self.push(stream, b"")
         return True
