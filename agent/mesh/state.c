@@ -10,7 +10,6 @@
 
 #include "workload.pb-c.h"
 
-#include "base/log.h"
 #include "policy_set.h"
 #include "table.h"
 
@@ -96,7 +95,6 @@ struct update {
 static void refuse(struct update *u, const struct amb_resource *r, const char *reason)
 {
 	u->nrefused++;
-	amb_debug(STATE, "%s refused: %s", r->name ? r->name : "(no name)", reason);
 	if (u->refused)
 		u->refused(u->ctx, r, reason);
 }
@@ -270,7 +268,6 @@ int amb_state_apply(struct amb_state *st, const struct amb_resource *res, size_t
 		amb_txn_retire(&u.txn, st->root, free);
 	if (u.txn.err || err) {
 		give_up(&u);
-		amb_warn(STATE, "update of %zu resources given up: out of memory", n);
 		return -ENOMEM;
 	}
 	if (u.change.policies || u.change.workloads || u.change.services)
