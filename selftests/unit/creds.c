@@ -14,7 +14,7 @@
 static struct amb_loop *loop;
 static struct pki_own own;
 static atomic_int requests;
-static enum amb_creds_priority last_priority;
+static atomic_int last_priority;
 
 static void request(void *ctx, struct amb_identity *id, enum amb_creds_priority priority)
 {
