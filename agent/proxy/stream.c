@@ -187,7 +187,8 @@ static void check_ends(struct amb_stream *s)
 		leave_table(s);
 	if (!s->fin_rx || !s->open || s->npend || s->slice_head >= 0)
 		return;
-	if (!s->shut) {
+	/* Where its own end was read before, close() says FIN as well. */
+	if (!s->shut && (!s->fin_tx || s->peer_gone)) {
 		s->shut = true;
 		shutdown(s->io.fd, SHUT_WR);
 	}
