@@ -267,6 +267,52 @@ TEST(connections)
 	       "'bytesToSrc':6,'ageMs':7}");
 }
 
+/* A certificate with a serial number of 128 bits. */
+static const char long_serial[] =
+	"-----BEGIN CERTIFICATE-----\n"
+	"MIIBoDCCAUagAwIBAgIRAP7cuph2VDIQ/ty6mHZUMhAwCgYIKoZIzj0EAwIwDzEN\n"
+	"MAsGA1UECgwEdGVzdDAgFw0yNjExMjMxOTMzMzhaGA8yMTI2MTAzMDE5MzMzOFow\n"
+	"DzENMAsGA1UECgwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABKfubjcP\n"
+	"nYcu2i5vPh2G2KvKBo/a1bpdPYZxbD+R37p8k+i04a5jRkiKPxh1BlL0cs6WFrlj\n"
+	"TgESSFkGFFjQJ56jgYAwfjAdBgNVHQ4EFgQUiQBs+OvX4dtuVL+n917rGQ/tby4w\n"
+	"HwYDVR0jBBgwFoAUiQBs+OvX4dtuVL+n917rGQ/tby4wDwYDVR0TAQH/BAUwAwEB\n"
+	"/zArBgNVHREEJDAihiBzcGlmZmU6Ly9jbHVzdGVyLmxvY2FsL25zL2Evc2EvYjAK\n"
+	"BggqhkjOPQQDAgNIADBFAiBHF0ltfSXCNDkFXZT7/bqq4yEkGPdsdX0vUCwzJtZ/\n"
+	"BwIhAJXUI3pz2tNBQ5tLz8bc99YwzRu9VBUsyydrLjd38V8w\n"
+	"-----END CERTIFICATE-----\n";
+
+TEST(certificate)
+{
+	struct amb_identity *id = amb_identity_intern("cluster.local", "a", "b");
+	struct amb_cred_info info = {
+		.id = id,
+		.state = "Available",
+		.chain_pem = long_serial,
+		.roots_pem = "nonsense",
+	};
+	json_t *o = amb_shape_certificate(&info),
+	       *c = json_array_get(json_object_get(o, "certChain"), 0);
+
+	CHECK_STR(json_string_value(json_object_get(o, "identity")),
+		  "spiffe://cluster.local/ns/a/sa/b");
+	CHECK_STR(json_string_value(json_object_get(o, "state")), "Available");
+	CHECK_EQ(json_array_size(json_object_get(o, "certChain")), 1);
+	CHECK_EQ(json_array_size(json_object_get(o, "rootCerts")), 0);
+	CHECK_STR(json_string_value(json_object_get(c, "serialNumber")),
+		  "338770000845734292534325025077361652240");
+	CHECK_STR(json_string_value(json_object_get(c, "validFrom")), "2026-11-23T19:33:38Z");
+	CHECK_STR(json_string_value(json_object_get(c, "expirationTime")), "2126-10-30T19:33:38Z");
+	/* Base64 of the PEM text: "-----BEGIN CERT" */
+	CHECK(!strncmp(json_string_value(json_object_get(c, "pem")), "LS0tLS1CRUdJTiBDRVJU", 20));
+	json_decref(o);
+	info.chain_pem = NULL;
+	info.state = "Initializing";
+	o = amb_shape_certificate(&info);
+	CHECK_EQ(json_array_size(json_object_get(o, "certChain")), 0);
+	json_decref(o);
+	amb_identity_put(id);
+}
+
 #define MANY 10000
 
 TEST(many_in_bounded_pieces)
