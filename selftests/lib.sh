@@ -492,7 +492,7 @@ ctl() {
 }
 
 # Waits until the log of NODE has a line that matches, from line FROM on.
-log_has() { tail -n "+${3:-1}" "$(agent_log "$1")" | grep -Eq -- "$2"; }
+log_has() { grep -Eq -- "$2" <(tail -n "+${3:-1}" "$(agent_log "$1")"); }
 log_lines() { wc -l <"$(agent_log "$1")"; }
 wait_log() { busywait log_has "$@"; }
 

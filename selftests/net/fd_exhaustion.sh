@@ -28,11 +28,11 @@ innocent=$LAST_PID
 carrying() { [ "$(pod_exec server ss -Htn state established "sport = :9000" | wc -l)" -ge 2 ]; }
 busywait carrying
 for i in 1 2 3 4; do
-	pod_spawn client timeout 20 "$TRAFFIC" hold -n 100 "${P4[server]}"
+	pod_spawn client "$TRAFFIC" hold -n 100 "${P4[server]}"
 	HOLDERS="${HOLDERS:-} $LAST_PID"
 done
 fds() { ls "/proc/${AGENT_PID[b]}/fd" | wc -l; }
-full() { [ "$(fds)" -ge 280 ]; }
+full() { [ "$(fds)" -ge 280 ] && grep -q 'Too many open files' "$(agent_log b)"; }
 check "the table is full" busywait full
 sleep 1
 check "the agent lives" kill -0 "${AGENT_PID[b]}"

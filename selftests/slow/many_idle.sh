@@ -12,7 +12,7 @@ rss() { awk '/^VmRSS/ { print $2 }' "/proc/${AGENT_PID[$1]}/status"; }
 fetch client "http://${P4[server]}/" >/dev/null
 before=$(rss a)
 pod_spawn client "$TRAFFIC" hold -n 1000 "${P4[server]}"
-held() { grep -q '"hold"' "$TMP/app-client.log"; }
+held() { grep -q '"count":1000,' "$TMP/app-client.log"; }
 check "a thousand connections are held" busywait held
 sleep 1
 is "they are all live" "$(pod_exec server ss -Htn state established "sport = :9003" | wc -l)" 1000
