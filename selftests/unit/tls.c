@@ -2,6 +2,9 @@
 /* Handshakes of our two sides with each other, in memory; messages behind the handshake. */
 #include "tlsside.h"
 
+#include <wolfssl/options.h>
+#include <wolfssl/wolfcrypt/memory.h>
+
 /* Chains of our own two sides: server NAME under roots, what the client says (NULL: fine). */
 static const struct {
 	const char *server, *server_roots, *client_roots, *expect, *client_error;
@@ -380,6 +383,64 @@ TEST(cache_of_chains)
 	amb_cred_put(a);
 	amb_cred_put(b);
 	amb_cred_put(narrow);
+}
+
+/* Memory that runs out at any moment of a handshake. */
+
+static long allocations_left = -1;
+
+static bool exhausted(void)
+{
+	return allocations_left >= 0 && allocations_left-- == 0;
+}
+
+static void *sparse_malloc(size_t n)
+{
+	if (!exhausted())
+		return malloc(n);
+	allocations_left = 0;
+	return NULL;
+}
+
+static void *sparse_realloc(void *p, size_t n)
+{
+	if (!exhausted())
+		return realloc(p, n);
+	allocations_left = 0;
+	return NULL;
+}
+
+TEST(memory_runs_out)
+{
+	struct amb_cred *a = cred_of("a", "a", "root"), *b = cred_of("bmid", "b", "root");
+	bool done = false;
+	long at;
+
+	CHECK(amb_cred_context(a, false) && amb_cred_context(b, true));
+	CHECK_EQ(wolfSSL_SetAllocators(sparse_malloc, free, sparse_realloc), 0);
+	for (at = 0; !done && at < 5000; at++) {
+		struct amb_identset set = { 0 };
+		struct amb_tls *c, *s;
+
+		amb_trust_flush();
+		expect_set(&set, "b");
+		allocations_left = at;
+		c = amb_tls_client(a, &set);
+		s = c ? amb_tls_server(b) : NULL;
+		done = c && s && both(c, s, 4096);
+		/* Through only when nothing was refused. */
+		if (allocations_left == 0 && done)
+			done = false;
+		allocations_left = -1;
+		amb_tls_destroy(c);
+		amb_tls_destroy(s);
+		amb_identset_clear(&set);
+	}
+	CHECK_EQ(wolfSSL_SetAllocators(malloc, free, realloc), 0);
+	CHECK(done);
+	CHECK(at > 50);
+	amb_cred_put(a);
+	amb_cred_put(b);
 }
 
 /* Messages behind the handshake */
