@@ -88,12 +88,24 @@ static const struct rule mangle_output[] = {
 	{ NEED_V4, "ct mark & 0xfff == 0x111 meta mark set ct mark" },
 };
 
-/* The agent's DNS queries and the app's may use one port: kept apart by conntrack zone. */
+/*
+ * Tunnels need neither translation nor marks, and a connection's tracking costs each of their
+ * packets more than all our rules. Outgoing ones are told by the agent's mark, so an app that
+ * binds 15008 stays captured. Incoming ones can only be told by ports: what begins a connection
+ * from port 15008 is tracked, hence redirected, so a stranger cannot pass the capture by that
+ * source port (the rest of such a connection meets no translation and is reset).
+ *
+ * The agent's DNS queries and the app's may use one port: kept apart by conntrack zone.
+ */
 static const struct rule raw_prerouting[] = {
+	{ NEED_V4, "tcp dport 15008 notrack" },
+	{ NEED_V4, "tcp sport 15008 tcp flags & (syn | ack) != syn notrack" },
 	{ NEED_DNS, NOT_OURS "udp sport 53 ct zone set 1" },
 };
 
 static const struct rule raw_output[] = {
+	{ NEED_V4, OURS "tcp dport 15008 notrack" },
+	{ NEED_V4, OURS "tcp sport 15008 notrack" },
 	{ NEED_DNS, OURS "udp dport 53 ct zone set 1" },
 };
 

@@ -74,6 +74,9 @@ is "removed: nothing is captured" "$(one_line client "$S4" 15008)" "$S4:15008"
 is "inbound IPv4 is captured" "$(one_line client "$S4" 80)" "$S4:80"
 is "inbound IPv6 is captured" "$(one_line client "$S6" 80)" "[$S6]:80"
 is "inbound to a port nobody has is captured" "$(one_line client "$S4" 4242)" "$S4:4242"
+# Tunnels are not tracked; a stranger who takes their port as his own must not profit.
+check_fails "from port 15008 nobody gets past the capture" \
+	pod_exec v4only curl -sf -m 5 --local-port 15008 "http://$S4/from"
 is "inbound HBONE arrives as it is" "$(one_line client "$S4" 15008)" "$S4:15008"
 is "inbound HBONE over IPv6 arrives as it is" "$(one_line client "$S6" 15008)" "[$S6]:15008"
 
