@@ -668,6 +668,7 @@ struct balance {
 	const char *network, *region, *zone;
 	const char *want; /* last bytes of the addresses that come, all of them */
 	const char *scopes;
+	int from; /* endpoints that are there: from this one on */
 };
 
 #define NEAR "network region zone"
@@ -682,6 +683,8 @@ static const struct balance balances[] = {
 	{ "strict on an empty region", 1, "network", "", "zone", "3", "region" },
 	{ "failover, first mismatch stops the walk", 2, "network", "x", "not-zone", "1 2 3 4",
 	  "region zone" },
+	{ "failover, the own network before the nearest of another", 2, "network", "reg", "zone",
+	  "3", NEAR, 2 },
 };
 
 static void run_balance(const struct balance *b)
@@ -729,7 +732,7 @@ static void run_balance(const struct balance *b)
 	size_t n;
 
 	CASE(b->what);
-	CHECK_EQ(mesh_apply(st, ends, AMB_ARRAY_SIZE(ends), &s, 1), 0);
+	CHECK_EQ(mesh_apply(st, ends + b->from, AMB_ARRAY_SIZE(ends) - b->from, &s, 1), 0);
 	CHECK_EQ(mesh_put_workload(st, src), 0);
 	n = mesh_split(b->want, " ", &parts);
 	while (n)
