@@ -68,13 +68,13 @@ static int bind_source(int fd, int family, const struct amb_addr *src)
 
 static int make_socket(const struct amb_dial_to *to, int family)
 {
+	unsigned int flags = to->local ? 0 : AMB_SOCK_KEEPALIVE;
 	_cleanup_fd_ int fd = -1;
 	int err;
 
 	if (to->src) {
 		fd = amb_netns_socket(to->netns, family,
-				      AMB_SOCK_KEEPALIVE |
-					      (to->transparent ? AMB_SOCK_TRANSPARENT : 0));
+				      flags | (to->transparent ? AMB_SOCK_TRANSPARENT : 0));
 		err = fd < 0 ? fd : bind_source(fd, family, to->src);
 		if (!err)
 			return take_fd(&fd);
@@ -83,7 +83,7 @@ static int make_socket(const struct amb_dial_to *to, int family)
 		if (fd >= 0)
 			close(take_fd(&fd));
 	}
-	return amb_netns_socket(to->netns, family, AMB_SOCK_KEEPALIVE);
+	return amb_netns_socket(to->netns, family, flags);
 }
 
 /*
@@ -141,4 +141,19 @@ void amb_dial_cancel(struct amb_dial *d)
 	close(d->io.fd);
 	d->io.fd = -1;
 	d->loop = NULL;
+}
+
+enum amb_reason amb_dial_reason(int err)
+{
+	switch (-err) {
+	case ETIMEDOUT:
+		return AMB_REASON_TIMEOUT;
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		return AMB_REASON_LIMIT;
+	default:
+		return AMB_REASON_CONNECT;
+	}
 }

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "ambient/reason.h"
 #include "base/addr.h"
 #include "base/loop.h"
 
@@ -25,6 +26,7 @@ struct amb_dial_to {
 	const struct amb_addr *src; /* not NULL: connect from this address */
 	bool transparent; /* @src is not the pod's: IP_TRANSPARENT, IP_FREEBIND */
 	bool src_required; /* fail rather than go without @src */
+	bool local; /* within the pod: the kernel tells of its end, no keepalive needed */
 	uint64_t timeout_ns;
 };
 
@@ -33,6 +35,8 @@ struct amb_dial_to {
  * loopback), -EINPROGRESS when done() will be called, or another -errno.
  */
 int amb_dial_start(struct amb_dial *d, struct amb_loop *loop, const struct amb_dial_to *to);
+/* The reason that goes with a failed dial: TIMEOUT, LIMIT (no descriptors, memory) or CONNECT. */
+enum amb_reason amb_dial_reason(int err);
 /* Gives up; done() is not called. Harmless when idle. */
 void amb_dial_cancel(struct amb_dial *d);
 

@@ -188,8 +188,7 @@ static void app_failed(struct request *r, int err)
 	char text[96];
 
 	snprintf(text, sizeof(text), "connection to the application failed: %s", strerror(-err));
-	refuse(r, 503, err == -ETIMEDOUT ? AMB_REASON_TIMEOUT : AMB_REASON_CONNECT,
-	       AMB_FLAG_CONNECT, text);
+	refuse(r, 503, amb_dial_reason(err), AMB_FLAG_CONNECT, text);
 }
 
 static void app_connected(struct request *r, int fd)
@@ -248,6 +247,7 @@ static void dial_app(struct request *r)
 		.netns = t->pod->info->netns,
 		.dst = r->in.target,
 		.src_required = config->orig_src > 0,
+		.local = true,
 		.timeout_ns = config->dial_timeout_ns,
 	};
 	int fd;

@@ -144,8 +144,7 @@ static void dial_failed(struct outbound *o, int err)
 
 	snprintf(text, sizeof(text), "connection to %s failed: %s",
 		 amb_endpoint_format(&o->decision.dial, dst), strerror(-err));
-	fail(o, err == -ETIMEDOUT ? AMB_REASON_TIMEOUT : AMB_REASON_CONNECT, AMB_FLAG_CONNECT,
-	     text);
+	fail(o, amb_dial_reason(err), AMB_FLAG_CONNECT, text);
 }
 
 static void dialled(struct amb_dial *d, int fd)

@@ -126,8 +126,7 @@ static void dial_failed(struct plain *p, int err)
 	char text[96];
 
 	snprintf(text, sizeof(text), "connection to the application failed: %s", strerror(-err));
-	fail(p, err == -ETIMEDOUT ? AMB_REASON_TIMEOUT : AMB_REASON_CONNECT, AMB_FLAG_CONNECT,
-	     text);
+	fail(p, amb_dial_reason(err), AMB_FLAG_CONNECT, text);
 }
 
 static void dialled(struct amb_dial *d, int fd)
@@ -151,6 +150,7 @@ static void dial_app(struct plain *p)
 		.src = spoof ? &p->src.addr : NULL,
 		.transparent = true,
 		.src_required = config->orig_src > 0,
+		.local = true,
 		.timeout_ns = config->dial_timeout_ns,
 	};
 	int fd;

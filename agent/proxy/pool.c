@@ -317,7 +317,7 @@ static void connect_failed(struct tunnel *t, int err)
 	if (err == -ETIMEDOUT)
 		dial_failed(t, AMB_REASON_TIMEOUT, AMB_FLAG_NETWORK_POLICY, text);
 	else
-		dial_failed(t, AMB_REASON_CONNECT, AMB_FLAG_CONNECT, text);
+		dial_failed(t, amb_dial_reason(err), AMB_FLAG_CONNECT, text);
 }
 
 static void connected(struct amb_dial *d, int fd)

@@ -116,7 +116,7 @@ static void unlock_put(struct amb_resolver *r)
 /* The slow part, without the lock. */
 static struct answer *ask(const char *name)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG };
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
 	struct answer *a = calloc(1, sizeof(*a) + strlen(name) + 1);
 	struct addrinfo *list = NULL, *ai;
 	struct amb_endpoint e;

@@ -157,6 +157,11 @@ void amb_dial_cancel(struct amb_dial *d)
 	d->loop = NULL;
 }
 
+enum amb_reason amb_dial_reason(int err)
+{
+	return err == -EMFILE ? AMB_REASON_LIMIT : AMB_REASON_CONNECT;
+}
+
 enum amb_flag amb_live_flag(enum amb_reason reason)
 {
 	return reason == AMB_REASON_TLS ? AMB_FLAG_TLS_FAILURE : AMB_FLAG_NONE;
@@ -386,7 +391,7 @@ TEST(a_dial_that_fails_at_once_does_not_loop)
 	CHECK_EQ(served(), 200);
 	/* those left had no dial but failed ones */
 	CHECK_EQ(failed(), 150);
-	CHECK_EQ(users[349].err.reason, AMB_REASON_CONNECT);
+	CHECK_EQ(users[349].err.reason, AMB_REASON_LIMIT);
 	teardown();
 }
 
