@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/reason.h"
+#include "base/util.h"
 #include "live.h"
 #include "pod.h"
 #include "worker.h"
@@ -27,6 +28,8 @@
 struct amb_double {
 	struct amb_pod *pod;
 	struct amb_double_to to;
+	struct amb_loop *loop;
+	struct amb_timer timer; /* until done */
 	bool done; /* open, failed or cancelled: @to is void */
 	int status;
 	int pair; /* our end until the inner client has it */
@@ -42,11 +45,18 @@ static void maybe_free(struct amb_double *d)
 	free(d);
 }
 
+/* Nobody waits any more: it goes on by itself, or ends. */
+static void settle(struct amb_double *d)
+{
+	d->done = true;
+	amb_loop_timer_cancel(d->loop, &d->timer);
+}
+
 static void fail(struct amb_double *d, enum amb_reason reason, const char *text)
 {
 	if (d->done)
 		return;
-	d->done = true;
+	settle(d);
 	d->to.failed(d->to.ctx, reason, text ? text : amb_reason_text(reason));
 }
 
@@ -65,7 +75,7 @@ static void inner_up(struct amb_hbone *c, void *owner)
 		amb_hbone_drain(c);
 		return;
 	}
-	d->done = true;
+	settle(d);
 	d->to.open(d->to.ctx, s);
 }
 
@@ -132,21 +142,44 @@ static void outer_closed(struct amb_stream *s, void *owner, enum amb_reason reas
 
 static const struct amb_stream_ops outer_ops = { outer_response, outer_closed };
 
+static void give_up(struct amb_double *d, enum amb_reason reason)
+{
+	if (d->inner)
+		amb_hbone_abort(d->inner, reason, NULL);
+	else
+		amb_stream_abort(d->outer, H2_CANCEL, reason);
+}
+
+static void late(struct amb_timer *t)
+{
+	struct amb_double *d = AMB_CONTAINER_OF(t, struct amb_double, timer);
+
+	fail(d, AMB_REASON_TIMEOUT, "the gateway or the peer behind it does not answer");
+	give_up(d, AMB_REASON_TIMEOUT);
+}
+
 struct amb_double *amb_double_start(struct amb_pod *pod, struct amb_hbone *c,
 				    const struct amb_double_to *to)
 {
 	_cleanup_free_ struct amb_double *d = calloc(1, sizeof(*d));
-	int pair[2];
+	int pair[2], err;
 
 	if (!d || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair))
 		return NULL;
 	d->pod = pod;
 	d->to = *to;
 	d->pair = pair[1];
-	d->outer = amb_stream_open(c, pair[0], &to->outer, &outer_ops, d);
-	if (!d->outer) {
-		int err = errno;
-
+	d->loop = pod->worker->loop;
+	d->timer.fn = late;
+	err = -amb_loop_timer_set(d->loop, &d->timer,
+				  amb_loop_now(d->loop) +
+					  2 * pod->worker->env->config.dial_timeout_ns);
+	if (!err) {
+		d->outer = amb_stream_open(c, pair[0], &to->outer, &outer_ops, d);
+		err = d->outer ? 0 : errno;
+	}
+	if (err) {
+		amb_loop_timer_cancel(d->loop, &d->timer);
 		close(pair[0]);
 		close(pair[1]);
 		errno = err;
@@ -159,9 +192,6 @@ void amb_double_cancel(struct amb_double *d)
 {
 	if (!d || d->done)
 		return;
-	d->done = true;
-	if (d->inner)
-		amb_hbone_abort(d->inner, AMB_REASON_RESET, NULL);
-	else
-		amb_stream_abort(d->outer, H2_CANCEL, AMB_REASON_RESET);
+	settle(d);
+	give_up(d, AMB_REASON_RESET);
 }

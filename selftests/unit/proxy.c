@@ -1247,6 +1247,39 @@ PTEST(another_network_is_reached_by_a_tunnel_in_a_tunnel)
 	close(gl);
 }
 
+/* A gateway that takes the connection and says nothing more. */
+PTEST(a_silent_gateway_is_given_up)
+{
+	static const struct spec gateway = {
+		.name = "gateway",
+		.sa = "gateway",
+		.node = "node-a",
+		.v4 = "10.99.0.3",
+		.v6 = "fd99::3",
+		.hbone = true,
+	};
+	struct amb_resource gone[] = { { .name = "default/" ECHO },
+				       { .name = "far/remote" },
+				       { .name = "Kubernetes//Pod/default/gateway" } };
+	int gl = serve_at(C, "10.99.0.3:16008"), c;
+
+	config.orig_src = 0;
+	config.dial_timeout_ns = SECOND / 4;
+	apply_workload_at(&gateway, A, A);
+	apply_remote();
+	apply_service(A, 16008);
+	proxies_start();
+	CHECK_EQ(pod_add_to(A, C, &gateway), 0);
+	c = dial_from(A, "10.99.1.1:80");
+	hear_end(c);
+	close(c);
+	CHECK(EVENTUALLY(look(AMB_OUTBOUND).closed == 1));
+	CHECK_EQ(look(AMB_OUTBOUND).reason, AMB_REASON_TIMEOUT);
+	CHECK_EQ(look(AMB_OUTBOUND).opened, 1);
+	CHECK_EQ(amb_state_apply(state[A], gone, 3, NULL, NULL), 0);
+	close(gl);
+}
+
 /* The machine */
 
 static int sh(const char *fmt, ...) AMB_PRINTF(1, 2);
