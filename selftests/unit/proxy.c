@@ -1078,6 +1078,53 @@ PTEST(a_pods_connections_are_bounded)
 	close(l);
 }
 
+static bool ended_now(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+}
+
+static unsigned int still_open(const int *fd, unsigned int n)
+{
+	unsigned int i, open = 0;
+
+	for (i = 0; i < n; i++)
+		open += !ended_now(fd[i]);
+	return open;
+}
+
+PTEST(silent_handshakes_are_bounded_and_given_up)
+{
+	int l = serve_at(B, SERVER), silent[8], i, c, s;
+
+	config.workers = 1;
+	config.max_handshakes_per_peer = 4;
+	proxies_start();
+	for (i = 0; i < 8; i++)
+		silent[i] = dial_from(C, "10.99.0.2:15008");
+	CHECK(EVENTUALLY(still_open(silent, 8) == 4));
+	CHECK_EQ(stats(B).reasons[AMB_REASON_LIMIT], 4);
+	/* other sources are not concerned */
+	talk(l, SERVER, &c, &s, NULL);
+	close(c);
+	close(s);
+	for (i = 0; i < 8; i++)
+		close(silent[i]);
+	proxies_stop();
+	/* and time ends them */
+	config.hbone.handshake_timeout_ns = SECOND / 4;
+	proxies_start();
+	silent[0] = dial_from(C, "10.99.0.2:15008");
+	hear_end(silent[0]);
+	CHECK(EVENTUALLY(stats(B).open_sockets[AMB_INBOUND] == 0));
+	CHECK_EQ(look(AMB_INBOUND).failed, 1);
+	CHECK_EQ(look(AMB_INBOUND).reason, AMB_REASON_TIMEOUT);
+	CHECK_EQ(stats(B).handshake_failures, 1);
+	close(silent[0]);
+	close(l);
+}
+
 PTEST(rotation_renews_pooled_tunnels)
 {
 	int l = serve_at(B, SERVER), c, s, c2, s2;
