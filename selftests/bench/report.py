@@ -60,12 +60,12 @@ def drawn(value, bar):
 
 def line(title, left, right, value, direction, bar):
     text, good = verdict(value, direction, bar)
-    print(f"{title:<36}{left:>11}{right:>11}{value:>10.3g}  {drawn(value, bar)} {text}")
+    print(f"{title:<36}{left:>11}{right:>11}{number(value):>10}  {drawn(value, bar)} {text}")
     return good
 
 
 def number(v):
-    return f"{v:,.0f}".replace(",", " ") if v >= 1000 else f"{v:.3g}"
+    return f"{v:,.0f}".replace(",", " ") if abs(v) >= 1000 else f"{v:.3g}"
 
 
 def main():
