@@ -33,6 +33,9 @@ struct nghttp2_hd_inflater;
 #define AMB_HBONE_BLOCK 8192
 /* Post-handshake TLS message that we take (a ticket). */
 #define AMB_HBONE_TLS_MESSAGE (64 << 10)
+/* WINDOW_UPDATEs that one DATA frame of ours may bring, and how many may be saved up. */
+#define AMB_HBONE_UPDATES 16
+#define AMB_HBONE_UPDATES_MAX 65536
 /* Streams a client assumes before the peer's SETTINGS. */
 #define AMB_HBONE_SLOTS 100
 
@@ -94,7 +97,9 @@ struct amb_hbone {
 	uint8_t tls_head[4], ntls; /* post-handshake message */
 	uint32_t tls_left;
 	int64_t recv_window; /* what the peer may send */
+	int64_t late; /* DATA that may still come for streams that we ended */
 	uint32_t credit; /* to be given back */
+	uint32_t updates; /* WINDOW_UPDATEs that our DATA was worth */
 	uint32_t linger_read;
 
 	/* send: sealed bytes in a chain of buffers; at the tail perhaps an open record */

@@ -39,8 +39,13 @@ static struct amb_stream *data_stream(struct amb_hbone *c, const struct amb_h2_e
 {
 	struct amb_stream *s = amb_stream_find(c, ev->stream);
 
-	if (!s)
+	if (!s) {
+		/* On its way when we ended the stream, or a peer that does not care. */
+		c->late -= ev->length;
+		if (c->late < 0)
+			conn_error(c, AMB_H2_STREAM_CLOSED);
 		return NULL;
+	}
 	if (s->fin_rx) {
 		stream_error(s, AMB_H2_STREAM_CLOSED);
 		return NULL;
@@ -172,6 +177,7 @@ static int inflate(struct amb_hbone *c, const struct amb_h2_event *ev, enum amb_
 static void refuse(struct amb_hbone *c, uint32_t id)
 {
 	AMB_BYTES_COUNT(c->bytes, refused_streams, 1);
+	c->late += c->bytes->config.stream_window;
 	amb_hbone_charge(c, AMB_ABUSE_ERROR);
 	amb_send_rst(c, id, AMB_H2_REFUSED_STREAM);
 }
@@ -334,6 +340,10 @@ static void on_window(struct amb_hbone *c, const struct amb_h2_event *ev)
 {
 	struct amb_stream *s;
 
+	if (c->updates)
+		c->updates--;
+	else
+		amb_hbone_charge(c, AMB_ABUSE_OTHER);
 	if (!ev->stream) {
 		c->send_window += ev->value;
 		if (c->send_window > AMB_H2_WINDOW_MAX)

@@ -296,6 +296,7 @@ static void count_sent(struct amb_stream *s, long n)
 	s->send_window -= n;
 	s->c->send_window -= n;
 	s->from_app += n;
+	s->c->updates = AMB_MIN(s->c->updates + AMB_HBONE_UPDATES, (uint32_t)AMB_HBONE_UPDATES_MAX);
 	amb_hbone_later(s->c);
 }
 

@@ -77,6 +77,8 @@ static void leave_table(struct amb_stream *s)
 	*p = s->hnext;
 	s->in_table = false;
 	c->nactive--;
+	if (!s->fin_rx && s->recv_window > 0)
+		c->late += s->recv_window;
 	if (c->cur == s)
 		c->cur = NULL;
 	leave_ready(s);
@@ -429,6 +431,7 @@ void amb_stream_deliver_end(struct amb_stream *s)
 
 void amb_stream_peer_reset(struct amb_stream *s, uint32_t code)
 {
+	s->recv_window = 0; /* nothing comes after it */
 	leave_table(s);
 	if (s->open && (code == AMB_H2_NO_ERROR || code == AMB_H2_CANCEL)) {
 		/* The end of what it sends (reference 4.8); what we send it does not want. */

@@ -145,7 +145,8 @@ TEST(each_error_in_its_scope)
 
 			if (rows[i].said)
 				RAW_UNTIL(r, raw_said(r, rows[i].said));
-			raw_data(r, 1, 1, 0, 10, false);
+			if (!hit)
+				raw_data(r, 1, 1, 0, 10, false);
 			raw_connect(r, 99, 1);
 			raw_flush(r, 16384);
 			if (hit)
@@ -252,6 +253,29 @@ TEST(connection_window_is_enforced)
 	stop();
 }
 
+/* DATA under way when a stream was ended is taken, its window's worth; more is an error. */
+TEST(data_for_an_ended_stream)
+{
+	struct amb_hbone_config config = amb_hbone_defaults;
+	int i;
+
+	config.stream_window = 64000;
+	start_open(&config);
+	amb_stream_abort(f->server, AMB_H2_CANCEL, AMB_REASON_POLICY_CHANGE);
+	RAW_UNTIL(r, raw_said(r, "rst1:8"));
+	for (i = 0; i < 4; i++)
+		raw_data(r, 1, 1, 16000 * i, 16000, false);
+	raw_connect(r, 3, 1);
+	raw_flush(r, 16384);
+	RAW_UNTIL(r, raw_said(r, "headers3:200"));
+	raw_data(r, 1, 1, 64000, 1, false);
+	raw_flush(r, 16384);
+	RAW_UNTIL(r, p.closed[1]);
+	RAW_UNTIL(r, r->eof);
+	CHECK(raw_said(r, "goaway:3:5"));
+	stop();
+}
+
 /* Floods: each overdraws its budget and ends the connection, counted by its name. */
 static const struct flood {
 	const char *what;
@@ -271,6 +295,7 @@ static const struct flood {
 	FLOOD("priority", OTHER, HEAD("\0\5", "\2", "\0", "\1") "\0\0\0\0\1", 10000),
 	FLOOD("unknown frames", OTHER, HEAD("\0\0", "\x70", "\0", "\1"), 10000),
 	FLOOD("pongs", OTHER, HEAD("\0\10", "\6", "\1", "\0") "abcdefgh", 10000),
+	FLOOD("windows by one byte", OTHER, HEAD("\0\4", "\10", "\0", "\1") "\0\0\0\1", 10000),
 	FLOOD("bad windows", ERROR, HEAD("\0\4", "\10", "\0", "\1") "\0\0\0\0", 5000),
 };
 
