@@ -118,7 +118,7 @@ struct amb_bytes {
 };
 
 /* Counters are read by other threads, written by one. */
-#define AMB_BYTES_COUNT(b, field, n) \
+#define AMB_BYTES_COUNT(b, field, n)                                                               \
 	__atomic_store_n(&(b)->stats.field, (b)->stats.field + (n), __ATOMIC_RELAXED)
 
 #endif

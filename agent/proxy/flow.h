@@ -40,15 +40,15 @@ struct amb_flow {
 	enum amb_direction direction;
 	enum amb_way way;
 	enum amb_protocol protocol;
-	struct amb_endpoint src, dst;	/* dst: original destination; inbound HBONE: pod:15008 */
-	const char *authority;		/* HBONE: dst.hbone_addr; may be NULL */
-	struct amb_endpoint actual;	/* where it was really sent */
+	struct amb_endpoint src, dst; /* dst: original destination; inbound HBONE: pod:15008 */
+	const char *authority; /* HBONE: dst.hbone_addr; may be NULL */
+	struct amb_endpoint actual; /* where it was really sent */
 	const struct amb_workload *src_workload, *dst_workload; /* NULL when unknown */
-	const struct amb_baggage *src_baggage, *dst_baggage;	/* where the state has none */
+	const struct amb_baggage *src_baggage, *dst_baggage; /* where the state has none */
 	const struct amb_service *dst_service;
 	const struct amb_identity *src_identity, *dst_identity;
 	bool mtls;
-	uint64_t start_ns, end_ns;	/* monotonic */
+	uint64_t start_ns, end_ns; /* monotonic */
 	uint64_t bytes_to_dst, bytes_to_src; /* downstream -> upstream, upstream -> downstream */
 	enum amb_flag flag;
 	enum amb_reason reason;

@@ -22,29 +22,29 @@
 #include "mesh/identity.h"
 #include "proxy/tls.h"
 
-struct amb_hbone;  /* a connection */
+struct amb_hbone; /* a connection */
 struct amb_stream; /* a CONNECT stream */
 struct amb_cred;
 struct amb_bytes; /* the thread's buffers */
 
 /* HTTP/2 settings and limits (ztunnel-interop 4.6); configuration, same for all connections. */
 struct amb_hbone_config {
-	uint32_t stream_window;	   /* 4 MiB */
-	uint32_t conn_window;	   /* 16 MiB */
-	uint32_t frame_size;	   /* 1 MiB: largest frame we accept */
-	uint32_t max_streams;	   /* 200: peers may open at once */
+	uint32_t stream_window; /* 4 MiB */
+	uint32_t conn_window; /* 16 MiB */
+	uint32_t frame_size; /* 1 MiB: largest frame we accept */
+	uint32_t max_streams; /* 200: peers may open at once */
 	uint64_t ping_interval_ns; /* 10 s */
-	uint64_t ping_timeout_ns;  /* 20 s */
+	uint64_t ping_timeout_ns; /* 20 s */
 	uint64_t handshake_timeout_ns; /* 10 s, inbound and outbound: until the peer's SETTINGS */
-	uint64_t buffer_memory;	       /* 128 MiB: bound on buffers of one thread */
-	uint64_t record_limit;	       /* AMB_RECORD_LIMIT: a connection retires there */
+	uint64_t buffer_memory; /* 128 MiB: bound on buffers of one thread */
+	uint64_t record_limit; /* AMB_RECORD_LIMIT: a connection retires there */
 };
-#define AMB_HBONE_DEFAULTS                                                                       \
-	{                                                                                        \
-		.stream_window = 4 << 20, .conn_window = 16 << 20, .frame_size = 1 << 20,         \
-		.max_streams = 200, .ping_interval_ns = 10000000000ull,                           \
-		.ping_timeout_ns = 20000000000ull, .handshake_timeout_ns = 10000000000ull,        \
-		.buffer_memory = 128ull << 20, .record_limit = AMB_RECORD_LIMIT,                  \
+#define AMB_HBONE_DEFAULTS                                                                         \
+	{                                                                                          \
+		.stream_window = 4 << 20, .conn_window = 16 << 20, .frame_size = 1 << 20,          \
+		.max_streams = 200, .ping_interval_ns = 10000000000ull,                            \
+		.ping_timeout_ns = 20000000000ull, .handshake_timeout_ns = 10000000000ull,         \
+		.buffer_memory = 128ull << 20, .record_limit = AMB_RECORD_LIMIT,                   \
 	}
 extern const struct amb_hbone_config amb_hbone_defaults;
 
@@ -56,27 +56,27 @@ struct amb_bytes *amb_bytes_create(struct amb_loop *loop, const struct amb_hbone
 void amb_bytes_destroy(struct amb_bytes *b);
 
 /* Ways to be a nuisance; each has a budget (conn.h), and who overdraws it is told to calm down. */
-#define AMB_HBONE_ABUSES(X)                                                                      \
-	X(PING, "ping")                                                                          \
-	X(SETTINGS, "settings")                                                                  \
-	X(RESET, "reset") /* streams opened and reset before they were answered */              \
-	X(EMPTY, "empty") /* frames and records without a byte of payload */                    \
-	X(OTHER, "other") /* priority, unknown and late frames */                               \
-	X(ERROR, "error") /* stream errors that we answer with RST_STREAM */                    \
-	X(KEYS, "keys")	  /* TLS key updates and tickets */
+#define AMB_HBONE_ABUSES(X)                                                                        \
+	X(PING, "ping")                                                                            \
+	X(SETTINGS, "settings")                                                                    \
+	X(RESET, "reset") /* streams opened and reset before they were answered */                 \
+	X(EMPTY, "empty") /* frames and records without a byte of payload */                       \
+	X(OTHER, "other") /* priority, unknown and late frames */                                  \
+	X(ERROR, "error") /* stream errors that we answer with RST_STREAM */                       \
+	X(KEYS, "keys") /* TLS key updates and tickets */
 #define AMB_X(id, text) AMB_ABUSE_##id,
 enum amb_hbone_abuse { AMB_HBONE_ABUSES(AMB_X) AMB_ABUSE_MAX };
 #undef AMB_X
 
 /* Of one thread; gauges where said, else counters. */
 struct amb_bytes_stats {
-	uint64_t mapped, used;	  /* gauges: buffer bytes mapped, and of these out */
-	uint64_t conns, streams;  /* gauges: objects */
+	uint64_t mapped, used; /* gauges: buffer bytes mapped, and of these out */
+	uint64_t conns, streams; /* gauges: objects */
 	uint64_t buffers_refused; /* times that the bound made somebody wait */
-	uint64_t evicted;	  /* streams reset because their reader filled the memory */
+	uint64_t evicted; /* streams reset because their reader filled the memory */
 	uint64_t refused_streams; /* over max_streams */
 	uint64_t conn_errors, stream_errors; /* HTTP/2 errors of peers */
-	uint64_t tls_errors;	  /* handshakes that failed, records that did not open */
+	uint64_t tls_errors; /* handshakes that failed, records that did not open */
 	uint64_t handshake_timeouts, ping_timeouts;
 	uint64_t abuse[AMB_ABUSE_MAX];
 };

@@ -16,19 +16,19 @@ struct amb_creds;
 struct amb_netns;
 
 struct amb_proxy_config {
-	unsigned int workers;	   /* 1..64 */
+	unsigned int workers; /* 1..64 */
 	struct amb_hbone_config hbone;
-	uint32_t pool_streams;	   /* POOL_MAX_STREAMS_PER_CONNECTION, 100 */
-	uint64_t pool_idle_ns;	   /* POOL_UNUSED_RELEASE_TIMEOUT, 5 min */
-	uint64_t dial_timeout_ns;  /* 10 s */
-	uint64_t source_wait_ns;   /* 5 s: for the source workload to become known */
-	uint32_t max_conns_per_pod;	/* 65536: per-pod bound, both directions */
+	uint32_t pool_streams; /* POOL_MAX_STREAMS_PER_CONNECTION, 100 */
+	uint64_t pool_idle_ns; /* POOL_UNUSED_RELEASE_TIMEOUT, 5 min */
+	uint64_t dial_timeout_ns; /* 10 s */
+	uint64_t source_wait_ns; /* 5 s: for the source workload to become known */
+	uint32_t max_conns_per_pod; /* 65536: per-pod bound, both directions */
 	uint32_t max_handshakes_per_peer; /* 64: unfinished inbound handshakes per source address */
-	int orig_src;		   /* ENABLE_ORIG_SRC: -1 auto, 0 never, 1 required */
+	int orig_src; /* ENABLE_ORIG_SRC: -1 auto, 0 never, 1 required */
 	bool ipv6;
 	bool localhost_app_tunnel; /* true */
-	bool response_baggage;	   /* true */
-	bool policy_log;	   /* AUTHZ_POLICY_INFO_LOGGING */
+	bool response_baggage; /* true */
+	bool policy_log; /* AUTHZ_POLICY_INFO_LOGGING */
 };
 extern const struct amb_proxy_config amb_proxy_defaults;
 
@@ -77,8 +77,8 @@ struct amb_proxy_conn {
 	enum amb_protocol protocol;
 	struct amb_endpoint src, original_dst, actual_dst;
 	const char *src_identity, *dst_identity; /* SPIFFE or "" */
-	const char *src_name, *dst_name;	 /* "ns/workload", "ns/service host" or "" */
-	const char *policy;			 /* that allowed it, or "" */
+	const char *src_name, *dst_name; /* "ns/workload", "ns/service host" or "" */
+	const char *policy; /* that allowed it, or "" */
 	uint64_t bytes_to_dst, bytes_to_src, age_ns;
 };
 /*
@@ -98,10 +98,10 @@ void amb_proxy_tell_bytes(struct amb_proxy *p, amb_proxy_done_fn *done, void *ct
 
 /* Totals over workers; monotonic counters but for gauges. Any thread, relaxed reads. */
 struct amb_proxy_stats {
-	uint64_t open_sockets[2];		/* gauge, by enum amb_direction */
+	uint64_t open_sockets[2]; /* gauge, by enum amb_direction */
 	uint64_t opened[2], closed[2];
 	uint64_t ways[AMB_WAY_MAX];
-	uint64_t reasons[AMB_REASON_MAX];	/* refused or ended by reason */
+	uint64_t reasons[AMB_REASON_MAX]; /* refused or ended by reason */
 	uint64_t handshakes, handshake_failures, pool_hits, pool_dials;
 };
 void amb_proxy_stats(const struct amb_proxy *p, struct amb_proxy_stats *out);

@@ -9,9 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define AMB_RECORD_HEAD 5	    /* before the plaintext */
-#define AMB_RECORD_TAIL 17	    /* behind it: content type and tag */
-#define AMB_RECORD_PLAIN_MAX 16384  /* plaintext of one record */
+#define AMB_RECORD_HEAD 5 /* before the plaintext */
+#define AMB_RECORD_TAIL 17 /* behind it: content type and tag */
+#define AMB_RECORD_PLAIN_MAX 16384 /* plaintext of one record */
 #define AMB_RECORD_MAX (AMB_RECORD_HEAD + AMB_RECORD_PLAIN_MAX + 256) /* RFC 8446 5.2 */
 
 enum amb_record_type {
