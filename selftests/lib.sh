@@ -311,7 +311,6 @@ http_server() {
 	dir=$TMP/http-$name-$port
 	mkdir -p "$dir/html"
 	printf '%s\n' "$text" >"$dir/html/index.html"
-	chmod -R a+rX "$TMP" "$dir"
 	cat >"$dir/nginx.conf" <<-CONF
 		daemon off; master_process off; pid $dir/pid; error_log $dir/error.log warn;
 		events { worker_connections 4096; }

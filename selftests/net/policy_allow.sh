@@ -13,6 +13,7 @@ wait_enrolled other
 is "without a policy everybody may" "$(fetch other "http://${P4[server]}/")" hello
 policy server-callers ALLOW "app: server" "$(from_principal cluster.local/ns/demo/sa/client)"
 check "the policy refuses others" busywait refused other "http://${P4[server]}/"
+is "it stays so" "$(fetch other "http://${P4[server]}/")" ""
 is "the client may" "$(fetch client "http://${P4[server]}/")" hello
 is "a stranger without identity may not" "$(fetch stranger "http://${P4[server]}/")" ""
 check "refusals are counted at the server's node" metric_at_least 1 b \
