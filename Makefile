@@ -44,6 +44,11 @@ CFLAGS_ALL := -std=gnu11 $(OPT) -Wall -Wextra -Werror -fno-strict-aliasing -fno-
 LDFLAGS_ALL := -pthread -pie -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack \
 	$(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 LIBS := $(WOLFSSL)/lib/libwolfssl.a $(PKG_LIBS) -lm
+# AES-GCM with 512 bit instructions, where the CPU has them; there is no such library for others.
+ifeq ($(shell uname -m),x86_64)
+CPPFLAGS_ALL += -DAMB_IPSEC_MB
+LIBS += -lIPSec_MB
+endif
 
 PROTOS := agent/mesh/proto/workload.proto agent/mesh/proto/authorization.proto
 WKT := google/protobuf/any google/protobuf/wrappers google/protobuf/empty

@@ -5,8 +5,9 @@
  */
 #include "record.h"
 
+#include "aead.h"
+
 #include <wolfssl/options.h>
-#include <wolfssl/wolfcrypt/aes.h>
 #include <wolfssl/wolfcrypt/hash.h>
 #include <wolfssl/wolfcrypt/kdf.h>
 #include <wolfssl/wolfcrypt/memory.h>
@@ -15,14 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define IV_LEN 12
-#define TAG_LEN 16
+#define IV_LEN AMB_AEAD_IV
+#define TAG_LEN AMB_AEAD_TAG
 #define SECRET_MAX 48
 /* RFC 8446 5.5: past 2^24.5 full records under one key AES-GCM loses its margin. */
 #define RECORD_HARD_LIMIT (23726566ull)
 
 struct amb_record {
-	Aes aes;
+	struct amb_aead *aead;
 	uint64_t seq;
 	enum amb_record_suite suite;
 	uint8_t iv[IV_LEN];
@@ -50,15 +51,19 @@ static int expand(const struct amb_record *r, const char *label, uint8_t *out, s
 static int set_keys(struct amb_record *r)
 {
 	size_t keylen = r->suite == AMB_SUITE_AES128_GCM_SHA256 ? 16 : 32;
+	struct amb_aead *aead;
 	uint8_t key[32];
 	int err;
 
 	err = expand(r, "key", key, keylen) ?: expand(r, "iv", r->iv, IV_LEN);
-	if (!err && wc_AesGcmSetKey(&r->aes, key, keylen))
-		err = -EIO;
+	aead = err ? NULL : amb_aead_create(key, keylen);
 	wc_ForceZero(key, sizeof(key));
+	if (!aead)
+		return err ? err : -ENOMEM;
+	amb_aead_destroy(r->aead);
+	r->aead = aead;
 	r->seq = 0;
-	return err;
+	return 0;
 }
 
 struct amb_record *amb_record_create(enum amb_record_suite suite, const uint8_t *secret, size_t len)
@@ -70,15 +75,9 @@ struct amb_record *amb_record_create(enum amb_record_suite suite, const uint8_t 
 		errno = EINVAL;
 		return NULL;
 	}
-	r = aligned_alloc(64, (sizeof(*r) + 63) & ~(size_t)63);
+	r = calloc(1, sizeof(*r));
 	if (!r)
 		return NULL;
-	memset(r, 0, sizeof(*r));
-	if (wc_AesInit(&r->aes, NULL, INVALID_DEVID)) {
-		free(r);
-		errno = ENOMEM;
-		return NULL;
-	}
 	r->suite = suite;
 	r->secret_len = len;
 	memcpy(r->secret, secret, len);
@@ -94,7 +93,7 @@ void amb_record_destroy(struct amb_record *r)
 {
 	if (!r)
 		return;
-	wc_AesFree(&r->aes);
+	amb_aead_destroy(r->aead);
 	wc_ForceZero(r, sizeof(*r));
 	free(r);
 }
@@ -125,8 +124,7 @@ int amb_record_seal(struct amb_record *r, uint8_t *rec, size_t n, enum amb_recor
 	rec[4] = body;
 	p[n] = type;
 	nonce(r, iv);
-	if (wc_AesGcmEncrypt(&r->aes, p, p, n + 1, iv, IV_LEN, p + n + 1, TAG_LEN, rec,
-			     AMB_RECORD_HEAD))
+	if (amb_aead_seal(r->aead, p, n + 1, iv, rec, AMB_RECORD_HEAD))
 		return -EIO;
 	r->seq++;
 	return AMB_RECORD_HEAD + body;
@@ -163,8 +161,7 @@ int amb_record_open(struct amb_record *r, uint8_t *rec, size_t n, enum amb_recor
 	if (len > AMB_RECORD_PLAIN_MAX + 1)
 		return -EBADMSG;
 	nonce(r, iv);
-	if (wc_AesGcmDecrypt(&r->aes, p, p, len, iv, IV_LEN, p + len, TAG_LEN, rec,
-			     AMB_RECORD_HEAD))
+	if (amb_aead_open(r->aead, p, len, iv, rec, AMB_RECORD_HEAD))
 		return -EBADMSG;
 	r->seq++;
 	/* The type is the last byte that is not padding. */
