@@ -16,9 +16,11 @@ struct nghttp2_hd_inflater;
 
 /* Sealed and unsent bytes of a connection beyond which its applications are not read. */
 #define AMB_HBONE_BACKLOG (256 << 10)
-/* What one stream may take from its application in one turn, and what a turn gives at least. */
+/*
+ * What one stream takes from its application before the next one has its turn. Less is fairer by
+ * microseconds and dearer by half: small pieces of many streams wake many applications.
+ */
 #define AMB_STREAM_SHARE AMB_BYTES_READ
-#define AMB_STREAM_SHARE_MIN AMB_BYTES_FRAME
 /* Receives of one connection in one turn. */
 #define AMB_HBONE_RECEIVES 4
 /* Streams over at HTTP/2's level whose application still reads, per connection, in max_streams. */

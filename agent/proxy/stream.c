@@ -490,8 +490,9 @@ static void adapt(struct amb_stream *s, long got, uint32_t want)
 		s->ask /= 2;
 }
 
-static void pull(struct amb_stream *s, uint32_t share)
+static void pull(struct amb_stream *s)
 {
+	uint32_t share = AMB_STREAM_SHARE;
 	struct amb_hbone *c = s->c;
 
 	while (s->readable && s->open && !s->fin_tx) {
@@ -540,16 +541,13 @@ void amb_stream_kick(struct amb_stream *s)
 
 void amb_stream_run_ready(struct amb_hbone *c)
 {
-	uint32_t n = c->nready, share;
+	uint32_t n = c->nready;
 
-	if (!n)
-		return;
-	share = AMB_MAX(AMB_STREAM_SHARE / n, (uint32_t)AMB_STREAM_SHARE_MIN);
 	while (n-- && c->ready && amb_stream_may_send(c)) {
 		struct amb_stream *s = c->ready;
 
 		leave_ready(s);
-		pull(s, share);
+		pull(s);
 	}
 }
 
@@ -578,7 +576,7 @@ static void on_event(struct amb_io *io, uint32_t events)
 		s->readable = true;
 		/* One that waits its turn goes on waiting. */
 		if (!s->in_ready)
-			pull(s, AMB_STREAM_SHARE);
+			pull(s);
 	}
 }
 
