@@ -11,6 +11,7 @@
 #include "manifest_applied.h"
 #include "manifest_set.h"
 #include "manifest_watch.h"
+#include "mesh/state.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -79,6 +80,8 @@ int amb_manifest_validate(const char *dir, amb_manifest_report_fn *report, void 
 					  .trust_domain = DEFAULT_DOMAIN,
 					  .root_ns = DEFAULT_ROOT_NS };
 	struct amb_mcompiled c = { 0 };
+	struct amb_mapplied applied = { 0 };
+	struct amb_state *st = NULL;
 	const struct amb_mmesh *mesh;
 	uint32_t i;
 	int err;
@@ -96,10 +99,20 @@ int amb_manifest_validate(const char *dir, amb_manifest_report_fn *report, void 
 	err = amb_mcompile(amb_mset_table(set), &settings, amb_mproblems_add, &problems, &c);
 	if (err)
 		goto out;
+	/* The state has limits of its own. */
+	st = amb_state_create(
+		&(struct amb_state_config){ .network = "", .node = "", .domain = settings.domain });
+	if (!st || amb_mapplied_update(&applied, st, &c, dir, amb_mproblems_add, &problems) < 0) {
+		err = -ENOMEM;
+		goto out;
+	}
 	for (i = 0; i < problems.n; i++)
 		report(ctx, &problems.list[i]->p);
 	count(counts, set, &c, &problems);
 out:
+	amb_mapplied_free(&applied);
+	if (st)
+		amb_state_destroy(st);
 	amb_mcompiled_free(&c);
 	amb_mproblems_clear(&problems);
 	amb_mset_destroy(set);

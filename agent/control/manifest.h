@@ -6,6 +6,11 @@
  *
  * An object with an error keeps its last good state, so does every object of a file that is
  * no YAML at the moment; a load becomes visible whole or not at all. Main thread only.
+ *
+ * A policy with an error and no last good state fails closed: DENY of everything (for
+ * PeerAuthentication: STRICT) under its name, for its selector if that can be read, else its
+ * namespace. For what cannot be read at all of a file at the first load, "<root
+ * namespace>/unreadable-<file>" denies everything in the mesh until it is mended.
  */
 #ifndef AMB_MANIFEST_H
 #define AMB_MANIFEST_H
@@ -48,8 +53,8 @@ struct amb_manifest_counts {
 };
 
 /*
- * Reads and compiles @dir without using it, telling each problem. Returns 0 (look at
- * @counts->errors), or -errno when the directory cannot be read.
+ * Reads and compiles @dir and applies it to a scratch state, telling each problem. Returns 0
+ * (look at @counts->errors), or -errno when the directory cannot be read.
  */
 int amb_manifest_validate(const char *dir, amb_manifest_report_fn *report, void *ctx,
 			  struct amb_manifest_counts *counts);

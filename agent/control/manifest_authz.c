@@ -587,3 +587,50 @@ const void *amb_mobj_decode_peerauth(struct amb_decode *d, const struct amb_yaml
 	amb_decode_leave(d);
 	return pa;
 }
+
+/* The selector if it reads well; without one the policy is for all of its namespace. */
+static struct amb_kvs any_selector(struct amb_decode *d, const struct amb_yaml *doc)
+{
+	const struct amb_yaml *spec = doc ? amb_yaml_get(doc, "spec") : NULL;
+	struct amb_kvs kvs = { 0 };
+
+	if (!spec || spec->type != AMB_YAML_MAP)
+		return kvs;
+	read_selector(d, spec, &kvs);
+	if (d->failed)
+		kvs = (struct amb_kvs){ 0 };
+	d->failed = false;
+	d->npath = 0;
+	return kvs;
+}
+
+const void *amb_mobj_deny_all(struct amb_decode *d, enum amb_mobj_kind kind,
+			      const struct amb_yaml *doc)
+{
+	Istio__Security__Authorization a = ISTIO__SECURITY__AUTHORIZATION__INIT;
+	Istio__Security__Rule rule = ISTIO__SECURITY__RULE__INIT, *rules[] = { &rule };
+	struct amb_kvs selector = any_selector(d, doc);
+	struct amb_mpeerauth *pa;
+	struct amb_mauthz *pol;
+	uint8_t *bytes;
+
+	if (kind == AMB_MOBJ_PEERAUTHENTICATION) {
+		pa = amb_decode_alloc(d, sizeof(*pa));
+		if (pa)
+			*pa = (struct amb_mpeerauth){ .selector = selector,
+						      .created = "",
+						      .mode = AMB_MTLS_STRICT };
+		return pa;
+	}
+	a.action = ISTIO__SECURITY__ACTION__DENY;
+	a.rules = rules;
+	a.n_rules = 1;
+	pol = amb_decode_alloc(d, sizeof(*pol));
+	bytes = amb_decode_alloc(d, istio__security__authorization__get_packed_size(&a));
+	if (!pol || !bytes)
+		return NULL;
+	pol->selector = selector;
+	pol->len = (uint32_t)istio__security__authorization__pack(&a, bytes);
+	pol->packed = bytes;
+	return pol;
+}

@@ -231,3 +231,41 @@ enum amb_mobj_result amb_mobj_read(struct amb_mobj_read *r, const struct amb_yam
 	r->obj = o;
 	return AMB_MOBJ_OK;
 }
+
+static bool fill_stand_in(struct amb_decode *d, struct amb_mobj *o, const char *ns,
+			  const char *name, const struct amb_yaml *doc)
+{
+	o->ns = amb_arena_strndup(d->arena, ns, strlen(ns));
+	o->name = amb_arena_strndup(d->arena, name, strlen(name));
+	o->spec = amb_mobj_deny_all(d, o->kind, doc);
+	return o->ns && o->name && o->spec;
+}
+
+struct amb_mobj *amb_mobj_stand_in(struct amb_mobj_read *r, enum amb_mobj_kind kind, const char *ns,
+				   const char *name, const struct amb_yaml *doc, uint32_t line)
+{
+	struct amb_decode d = { .arena = r->scratch, .temp = r->temp, .object = "" };
+	struct amb_mobj draft = { .kind = kind }, *o;
+	struct amb_arena block;
+	size_t size;
+
+	amb_arena_reset(r->scratch);
+	if (!fill_stand_in(&d, &draft, ns, name, doc))
+		return NULL;
+	/* Rare and small, so that room for any gaps costs nothing. */
+	size = r->scratch->used * 2 + 256;
+	o = calloc(1, sizeof(*o) + size);
+	if (!o)
+		return NULL;
+	amb_arena_fix(&block, o + 1, size);
+	d = (struct amb_decode){ .arena = &block, .temp = r->temp, .object = "" };
+	o->kind = kind;
+	if (!fill_stand_in(&d, o, ns, name, doc)) {
+		free(o);
+		return NULL;
+	}
+	o->stand_in = true;
+	o->line = line;
+	o->refs = 1;
+	return o;
+}

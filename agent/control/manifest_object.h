@@ -36,6 +36,7 @@ enum amb_mobj_kind { AMB_MOBJ_KINDS(AMB_X) AMB_MOBJ_MAX };
 struct amb_mobj {
 	uint32_t refs;
 	enum amb_mobj_kind kind;
+	bool stand_in; /* denies in place of a policy that was never good; ns "": mesh-wide */
 	uint32_t line;
 	const char *ns, *name; /* ns "" for what has no namespace */
 	struct amb_kvs labels, annotations;
@@ -195,6 +196,13 @@ struct amb_mobj_read {
 enum amb_mobj_result amb_mobj_read(struct amb_mobj_read *r, const struct amb_yaml *doc,
 				   const char *list_kind);
 
+/*
+ * What denies everything in place of a policy with an error: DENY of all, or STRICT, for the
+ * selector of @doc when it reads well (@doc may be NULL). NULL: out of memory.
+ */
+struct amb_mobj *amb_mobj_stand_in(struct amb_mobj_read *r, enum amb_mobj_kind kind, const char *ns,
+				   const char *name, const struct amb_yaml *doc, uint32_t line);
+
 struct amb_mobj *amb_mobj_get(struct amb_mobj *o);
 void amb_mobj_put(struct amb_mobj *o);
 
@@ -205,5 +213,9 @@ amb_mobj_decode_fn amb_mobj_decode_pod, amb_mobj_decode_service, amb_mobj_decode
 	amb_mobj_decode_slice, amb_mobj_decode_configmap, amb_mobj_decode_serviceentry,
 	amb_mobj_decode_workloadentry, amb_mobj_decode_authz, amb_mobj_decode_peerauth,
 	amb_mobj_decode_gateway;
+
+/* The spec of a stand-in; NULL when out of memory. */
+const void *amb_mobj_deny_all(struct amb_decode *d, enum amb_mobj_kind kind,
+			      const struct amb_yaml *doc);
 
 #endif

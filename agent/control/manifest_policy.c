@@ -27,31 +27,46 @@ static void arena_free(void *ctx, void *p)
 	(void)p;
 }
 
+/* Says what a policy that cannot be read costs. */
+static void tell_stand_in(struct amb_mbuild *b, const struct amb_mref *ref, bool selector,
+			  bool plain)
+{
+	const struct amb_mobj *o = ref->obj;
+	bool mesh = !*o->ns || !strcmp(o->ns, b->set->root_ns);
+
+	amb_mbuild_report(b, ref, true, "",
+			  "until it is mended, all %sconnections to %s%s%s are denied",
+			  plain ? "plaintext " : "",
+			  selector ? "the workloads that it selects in " : "",
+			  mesh ? "the whole mesh" : "namespace ", mesh ? "" : o->ns);
+}
+
 static void add_authz(struct amb_mbuild *b, const struct amb_mref *ref)
 {
 	ProtobufCAllocator alloc = { arena_alloc, arena_free, b->a };
 	const struct amb_mauthz *pol = ref->obj->spec;
 	Istio__Security__Authorization *a;
-	const char *key;
+	const char *key, *ns = *ref->obj->ns ? ref->obj->ns : b->set->root_ns;
 
 	if (!pol->packed)
 		return;
+	if (ref->obj->stand_in)
+		tell_stand_in(b, ref, pol->selector.n, false);
 	a = istio__security__authorization__unpack(&alloc, pol->len, pol->packed);
-	key = amb_arena_printf(b->a, "%s/%s", ref->obj->ns, ref->obj->name);
+	key = amb_arena_printf(b->a, "%s/%s", ns, ref->obj->name);
 	if (!a || !key) {
 		b->failed = true;
 		return;
 	}
 	a->name = (char *)ref->obj->name;
-	a->namespace_ = (char *)ref->obj->ns;
+	a->namespace_ = (char *)ns;
 	if (pol->selector.n) {
-		bool root = !strcmp(ref->obj->ns, b->set->root_ns);
+		bool root = !strcmp(ns, b->set->root_ns);
 
 		a->scope = ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR;
-		if (amb_mselect_add(b->by_policy, root ? NULL : ref->obj->ns, &pol->selector,
-				    (void *)key))
+		if (amb_mselect_add(b->by_policy, root ? NULL : ns, &pol->selector, (void *)key))
 			b->failed = true;
-	} else if (!strcmp(ref->obj->ns, b->set->root_ns)) {
+	} else if (!strcmp(ns, b->set->root_ns)) {
 		a->scope = ISTIO__SECURITY__SCOPE__GLOBAL;
 	} else {
 		a->scope = ISTIO__SECURITY__SCOPE__NAMESPACE;
@@ -71,6 +86,9 @@ static bool older(const struct amb_mobj *a, const struct amb_mobj *b)
 {
 	const struct amb_mpeerauth *x = a->spec, *y = b->spec;
 	int c = strcmp(x->created, y->created);
+
+	if (a->stand_in != b->stand_in)
+		return a->stand_in;
 
 	return c < 0 || (!c && strcmp(a->name, b->name) < 0);
 }
@@ -309,7 +327,13 @@ void amb_mbuild_policies(struct amb_mbuild *b)
 
 		if (ref->obj->kind == AMB_MOBJ_AUTHORIZATIONPOLICY)
 			add_authz(b, ref);
-		peerauths += ref->obj->kind == AMB_MOBJ_PEERAUTHENTICATION;
+		if (ref->obj->kind != AMB_MOBJ_PEERAUTHENTICATION)
+			continue;
+		peerauths++;
+		if (ref->obj->stand_in)
+			tell_stand_in(b, ref,
+				      ((const struct amb_mpeerauth *)ref->obj->spec)->selector.n,
+				      true);
 	}
 	if (peerauths) {
 		find_spaces(b, peerauths);

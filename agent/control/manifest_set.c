@@ -43,6 +43,7 @@ struct amb_mset {
 	struct file **files; /* by name */
 	uint32_t nfiles;
 	struct amb_mtable table; /* borrows objects and paths from the files */
+	bool loaded; /* once at least */
 	struct amb_arena scratch, temp;
 };
 
@@ -169,8 +170,63 @@ static void tell_unknown(struct file *f, struct unknown *u, const char *what, ui
 	amb_mproblems_add(&f->problems, &told);
 }
 
+static bool is_policy(enum amb_mobj_kind kind)
+{
+	return kind == AMB_MOBJ_AUTHORIZATIONPOLICY || kind == AMB_MOBJ_PEERAUTHENTICATION;
+}
+
+/* Denies mesh-wide for what cannot be read of a file and may be a policy. */
+static int deny_mesh(struct load *l, struct file *f)
+{
+	struct amb_mobj_read read = { .scratch = &l->set->scratch, .temp = &l->set->temp };
+	char name[300];
+	struct amb_mobj *o;
+	uint32_t i;
+
+	snprintf(name, sizeof(name), "unreadable-%s", f->name);
+	for (i = 0; i < f->n; i++)
+		if (f->objs[i]->stand_in && !strcmp(f->objs[i]->name, name))
+			return 0;
+	o = amb_mobj_stand_in(&read, AMB_MOBJ_AUTHORIZATIONPOLICY, "", name, NULL, 0);
+	if (!o || file_add(f, o)) {
+		amb_mobj_put(o);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* A policy without a last good state fails closed. */
+static int add_stand_in(struct amb_mobj_read *read, struct file *f, const struct amb_yaml *doc)
+{
+	struct amb_mobj *o =
+		amb_mobj_stand_in(read, read->kind, read->ns, read->name, doc, doc->line);
+
+	if (!o || file_add(f, o)) {
+		amb_mobj_put(o);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static bool had_policy(const struct file *old)
+{
+	uint32_t i;
+
+	for (i = 0; old && i < old->n; i++)
+		if (is_policy(old->objs[i]->kind))
+			return true;
+	return false;
+}
+
+/* What could not be told apart in a file. */
+struct blind {
+	bool text; /* something that is no YAML, or no object */
+	bool policy; /* a policy that does not say who it is */
+	bool unnamed; /* any object that does not */
+};
+
 /* Reads the documents. 0 also when some are broken; -EBADMSG when the file as a whole is. */
-static int read_documents(struct load *l, struct file *f, int fd, bool *unnamed)
+static int read_documents(struct load *l, struct file *f, int fd, struct blind *blind)
 {
 	struct amb_yaml_reader *r = amb_yaml_open(fd, NULL, 0);
 	struct amb_mobj_read read = { .file = f->path,
@@ -193,13 +249,14 @@ static int read_documents(struct load *l, struct file *f, int fd, bool *unnamed)
 			if (err == -ENOMEM)
 				break;
 			tell(&f->problems, f->path, line, "", why);
-			*unnamed = true;
+			blind->text = true;
 			if (err == -EINVAL)
 				continue;
 			err = -EBADMSG;
 			break;
 		}
 		err = 0;
+		read.kind = AMB_MOBJ_MAX;
 		switch (amb_mobj_read(&read, doc, list_kind)) {
 		case AMB_MOBJ_OK:
 			if (l->nobjects + f->n >= AMB_MANIFEST_OBJECTS_MAX) {
@@ -215,10 +272,15 @@ static int read_documents(struct load *l, struct file *f, int fd, bool *unnamed)
 			break;
 		case AMB_MOBJ_BROKEN:
 			if (!read.named) {
-				*unnamed = true;
+				blind->unnamed = true;
+				blind->policy |= is_policy(read.kind);
 				break;
 			}
 			last = amb_mtable_find(&l->set->table, read.kind, read.ns, read.name);
+			if (is_policy(read.kind) && (!last || last->obj->stand_in)) {
+				err = add_stand_in(&read, f, doc);
+				break;
+			}
 			if (!last)
 				break;
 			err = file_add(f, last->obj);
@@ -313,7 +375,7 @@ static int load_file(struct load *l, const char *name, struct file **out)
 	const struct file *old = find_file(l->set, name);
 	_cleanup_fd_ int fd = -1;
 	struct file *f = file_new(l->set->dir, name);
-	bool unnamed = false;
+	struct blind blind = { 0 };
 	struct stat st;
 	int err;
 
@@ -327,6 +389,7 @@ static int load_file(struct load *l, const char *name, struct file **out)
 	if (fd < 0 || fstat(fd, &st)) {
 		tell(&f->problems, f->path, 0, "", strerror(errno));
 		err = keep_all(f, old);
+		blind.text = true;
 		goto done;
 	}
 	if (!S_ISREG(st.st_mode)) {
@@ -339,12 +402,15 @@ static int load_file(struct load *l, const char *name, struct file **out)
 		return *out ? 0 : -ENOMEM;
 	}
 	remember(f, &st);
-	err = read_documents(l, f, fd, &unnamed);
+	err = read_documents(l, f, fd, &blind);
 	if (err == -EBADMSG)
 		err = keep_all(f, old);
-	else if (!err && unnamed)
+	else if (!err && (blind.unnamed || blind.text))
 		err = keep_missing(f, old);
 done:
+	/* Without a last good state, what cannot be read may have been a policy. */
+	if (!err && ((blind.text && !l->set->loaded) || (blind.policy && !had_policy(old))))
+		err = deny_mesh(l, f);
 	if (err) {
 		file_free(f);
 		return err;
@@ -478,6 +544,7 @@ int amb_mset_load(struct amb_mset *s, struct amb_mproblems *problems)
 	s->files = l.files;
 	s->nfiles = l.nfiles;
 	s->table = l.table;
+	s->loaded = true;
 	load_free(&old);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "base/util.h"
 #include "control/manifest.h"
+#include "mesh/policy.h"
 #include "mesh/state.h"
 
 #define DEADLINE_NS 20000000000ull
@@ -229,6 +230,68 @@ TEST(a_broken_object_keeps_its_last_good_state)
 	CHECK(!has_pod("a", "10.0.0.1") && has_pod("b", "10.0.0.7"));
 	CHECK_STR(told(), "");
 	end();
+}
+
+#define AUTHZ(meta, spec)                                                                          \
+	"---\n{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: " meta       \
+	", spec: " spec "}\n"
+#define BAD "rules: 7"
+
+static bool show_policy(void *ctx, const struct amb_policy_info *p)
+{
+	size_t at = strlen(problems);
+
+	(void)ctx;
+	snprintf(problems + at, sizeof(problems) - at, "%s/%s %d %d\n", p->ns, p->name, p->scope,
+		 p->action);
+	return true;
+}
+
+static const char *policies(void)
+{
+	problems[0] = 0;
+	amb_state_read_begin(st);
+	amb_policy_each(st, show_policy, NULL);
+	amb_state_read_end(st);
+	return problems;
+}
+
+TEST(a_policy_that_never_was_good_denies)
+{
+	static const struct {
+		const char *text, *policy, *says;
+	} cases[] = {
+		{ AUTHZ("{namespace: w, name: p}", "{selector: {matchLabels: {app: x}}, " BAD "}"),
+		  "w/p 2 1\n", "all connections to the workloads that it selects in namespace w" },
+		{ AUTHZ("{namespace: w, name: p}", "{selector: 3, " BAD "}"), "w/p 1 1\n",
+		  "all connections to namespace w" },
+		{ AUTHZ("{namespace: istio-system, name: p}", "{" BAD "}"), "istio-system/p 0 1\n",
+		  "all connections to the whole mesh" },
+		{ AUTHZ("{namespace: [], name: p}", "{" BAD "}"),
+		  "istio-system/unreadable-a.yaml 0 1\n", "all connections to the whole mesh" },
+		{ "kind: [", "istio-system/unreadable-a.yaml 0 1\n",
+		  "all connections to the whole mesh" },
+		{ "---\n{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: "
+		  "{namespace: w, name: p}, spec: {mtls: {mode: STRICTT}}}\n",
+		  "istio-system/istio_converted_static_strict 2 1\n",
+		  "all plaintext connections to namespace w" },
+		{ "---\n{apiVersion: v1, kind: Pod, metadata: {}}\n", "", "has no name" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		new_dir();
+		put("a.yaml", cases[i].text);
+		begin();
+		CHECK_STR(policies(), cases[i].policy);
+		CHECK(strstr(told(), cases[i].says));
+		loads = status().loads;
+		put("a.yaml", POD("a", "10.0.0.1"));
+		settle();
+		CHECK_STR(policies(), "");
+		CHECK_STR(told(), "");
+		end();
+	}
 }
 
 TEST(a_file_that_is_no_yaml_keeps_its_objects)
@@ -459,10 +522,11 @@ TEST(validate)
 	put("b.yaml", "a: [");
 	validated = 0;
 	CHECK_EQ(amb_manifest_validate(dir, on_problem, NULL, &counts), 0);
-	CHECK_EQ(validated, 2);
-	CHECK_EQ(counts.errors, 2);
+	/* Of b.yaml also what it would cost. */
+	CHECK_EQ(validated, 3);
+	CHECK_EQ(counts.errors, 3);
 	CHECK_EQ(counts.files, 2);
-	CHECK_EQ(counts.objects, 1);
+	CHECK_EQ(counts.objects, 2);
 	CHECK_EQ(counts.workloads, 1);
 	CHECK_EQ(amb_manifest_validate("/nonexistent/manifests", on_problem, NULL, &counts),
 		 -ENOENT);
