@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "control/manifest.h"
+#include "proxy/aead.h"
 
 struct pod_walk {
 	amb_admin_pod_fn *fn;
@@ -115,11 +116,11 @@ static json_t *probe(void *ctx)
 {
 	const struct amb_agent *a = ctx;
 	json_t *j = json_object();
+	char detail[160];
 	size_t i;
 
 	for (i = 0; i < a->nprobes; i++) {
 		const struct amb_probe *p = &a->probes[i];
-		char detail[160];
 
 		if (p->err)
 			snprintf(detail, sizeof(detail), "%s: %s: %s", p->purpose, p->detail,
@@ -131,6 +132,10 @@ static json_t *probe(void *ctx)
 				    json_pack("{s:b, s:b, s:b, s:s}", "ok", !p->err, "needed",
 					      p->needed, "used", p->used, "detail", detail));
 	}
+	snprintf(detail, sizeof(detail), "encrypt tunnels, by %s", amb_aead_library());
+	json_object_set_new(j, "aes-gcm",
+			    json_pack("{s:b, s:b, s:b, s:s}", "ok", true, "needed", true, "used",
+				      true, "detail", detail));
 	return j;
 }
 
