@@ -391,6 +391,14 @@ static struct flow *lone_flow(struct lone *l)
 	return f;
 }
 
+static uint64_t get_id(const uint8_t payload[8])
+{
+	uint64_t id;
+
+	memcpy(&id, payload, sizeof(id));
+	return id;
+}
+
 TEST(ping_timeout)
 {
 	struct lone l;
@@ -765,6 +773,35 @@ TEST(streams_after_the_last_goaway)
 	RAW_UNTIL(l.r, raw_said(l.r, "rst3:7"));
 	CHECK(!l.p.closed[1]);
 	CHECK_EQ(l.p.requests, 1);
+	lone_stop(&l);
+}
+
+/* The pong to the ping of the first GOAWAY comes when the next keepalive ping went already. */
+TEST(drained_between_two_pings)
+{
+	uint8_t frame[AMB_H2_SMALL_FRAME], first[8];
+	struct lone l;
+	struct flow *f;
+
+	base_config()->ping_interval_ns = 20000000;
+	lone_start(&l, true);
+	f = lone_flow(&l);
+	raw_connect(l.r, 1, 0);
+	raw_flush(l.r, 16384);
+	RAW_UNTIL(l.r, f->server);
+	RAW_UNTIL(l.r, raw_said(l.r, "ping"));
+	raw_add(l.r, frame, amb_h2_write_ping(frame, true, l.r->pong));
+	raw_flush(l.r, 16384);
+	RAW_UNTIL(l.r, !l.p.c[1]->pinging);
+	amb_hbone_drain(l.p.c[1]);
+	RAW_UNTIL(l.r, raw_said(l.r, "goaway:2147483647:0"));
+	RAW_UNTIL(l.r, ~l.p.c[1]->ping_id == get_id(l.r->pong));
+	memcpy(first, l.r->pong, 8);
+	RAW_UNTIL(l.r, l.p.c[1]->pinging && memcmp(first, l.r->pong, 8));
+	raw_add(l.r, frame, amb_h2_write_ping(frame, true, first));
+	raw_flush(l.r, 16384);
+	RAW_UNTIL(l.r, raw_said(l.r, "goaway:1:0"));
+	CHECK(!l.p.closed[1]);
 	lone_stop(&l);
 }
 
