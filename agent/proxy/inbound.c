@@ -346,7 +346,7 @@ static void judge_and_dial(struct request *r, const struct amb_hbone_request *re
 /* @r is charged from here on. */
 static void request_begin(struct tunnel *t, struct amb_stream *s,
 			  const struct amb_hbone_request *req, const char *authority,
-			  struct amb_inbound *in)
+			  const struct amb_workload *local, struct amb_inbound *in)
 {
 	struct request *r;
 
@@ -368,7 +368,7 @@ static void request_begin(struct tunnel *t, struct amb_stream *s,
 	r->stream = s;
 	r->in = *in;
 	r->dial.io.fd = -1;
-	r->local = amb_workload_get(amb_pod_workload(t->pod));
+	r->local = amb_workload_get(local);
 	cds_list_add_tail(&r->setup.node, &t->pod->setups);
 	amb_stream_set_owner(s, &request_ops, r);
 	judge_and_dial(r, req, authority);
@@ -401,7 +401,7 @@ static void tunnel_request(struct amb_hbone *c, void *owner, struct amb_stream *
 	amb_decide_inbound(worker_of(t)->env->st, local, &t->local, &authority,
 			   has_host ? host : NULL, &in);
 	if (in.status == 200 && local) {
-		request_begin(t, s, req, text, &in);
+		request_begin(t, s, req, text, local, &in);
 		return;
 	}
 	early_reject(t, s, text, in.status == 200 ? 503 : in.status,
@@ -527,7 +527,7 @@ static void local_there(struct amb_pod_waiter *wait, bool known)
 	struct tunnel *t = AMB_CONTAINER_OF(wait, struct tunnel, wait);
 
 	if (known) {
-		tunnel_start(t, amb_pod_workload(t->pod));
+		tunnel_start(t, t->pod->workload);
 		return;
 	}
 	tunnel_failed(t, AMB_REASON_NO_DESTINATION, NULL);

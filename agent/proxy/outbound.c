@@ -342,7 +342,7 @@ static void source_there(struct amb_pod_waiter *w, bool known)
 		fail(o, AMB_REASON_NO_SOURCE, AMB_FLAG_NONE, NULL);
 		return;
 	}
-	o->source = amb_workload_get(amb_pod_workload(o->pod));
+	o->source = amb_workload_get(o->pod->workload);
 	decide(o);
 }
 

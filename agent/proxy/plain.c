@@ -207,7 +207,7 @@ static void local_there(struct amb_pod_waiter *w, bool known)
 		fail(p, AMB_REASON_NO_DESTINATION, AMB_FLAG_NONE, NULL);
 		return;
 	}
-	p->local = amb_workload_get(amb_pod_workload(p->pod));
+	p->local = amb_workload_get(p->pod->workload);
 	classify(p);
 }
 
