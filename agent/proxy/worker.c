@@ -139,6 +139,8 @@ struct amb_worker *amb_worker_start(const struct amb_env *env, unsigned int inde
 	for (i = 0; i < AMB_WORKER_BUCKETS; i++)
 		CDS_INIT_LIST_HEAD(&w->unfinished[i]);
 	w->loop = amb_loop_create();
+	if (!w->loop)
+		err = errno;
 	w->bytes = w->loop ? amb_bytes_create(w->loop, &env->config.hbone) : NULL;
 	if (w->bytes) {
 		err = start_thread(w);
