@@ -260,7 +260,7 @@ static int say_probes(const struct amb_agent *a)
 			p->needed ? "" : ", continuing without", p->purpose);
 		bad |= p->needed;
 	}
-	return bad ? die("this kernel or these rights are not enough; see ambientctl probe") : 0;
+	return bad ? die("this kernel or these rights are not enough; is it run as root?") : 0;
 }
 
 static int start_issuer(struct amb_agent *a)
