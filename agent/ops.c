@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "agent.h"
 #include "base/cleanup.h"
@@ -144,10 +145,11 @@ static int enroll(void *ctx, const char *pod, const char *netns, char *err, size
 	struct amb_agent *a = ctx;
 	int e = amb_pods_enroll(a->pods, pod, netns);
 
-	if (e == -ENOENT)
-		snprintf(err, errlen,
-			 "pod %s: no enrolled pod of node %s has that name (or %s does not exist)",
-			 pod, a->opt.node, netns);
+	if (e == -ENOENT && access(netns, F_OK))
+		snprintf(err, errlen, "pod %s: %s: %s", pod, netns, strerror(errno));
+	else if (e == -ENOENT)
+		snprintf(err, errlen, "pod %s: no enrolled pod of node %s has that name", pod,
+			 a->opt.node);
 	else if (e)
 		snprintf(err, errlen, "pod %s: %s: %s", pod, netns, strerror(-e));
 	return e;
@@ -172,8 +174,10 @@ static int reload(void *ctx, char *err, size_t errlen)
 	if (n < 0)
 		snprintf(err, errlen, "%s: %s", a->opt.manifests, strerror(-n));
 	else if (n)
-		snprintf(err, errlen, "%s: %d errors; what was good before stays in force",
-			 a->opt.manifests, n);
+		snprintf(
+			err, errlen,
+			"%s: %d error%s; what was good before stays in force; see ambientctl status",
+			a->opt.manifests, n, n == 1 ? "" : "s");
 	return n > 0 ? -EINVAL : n;
 }
 

@@ -59,19 +59,25 @@ static int show(const struct ctl *ctl, const struct list *l)
 	return ctl_table_finish(t, ctl->colour);
 }
 
+/* An address of the empty network, "/10.0.0.1" in the dump, is shown without its slash. */
+static const char *item(const json_t *array, size_t i)
+{
+	const char *text = json_string_value(json_array_get(array, i));
+
+	return text && *text == '/' ? text + 1 : text;
+}
+
 /* "a,b", or "a and 3 more", of an array of texts. */
 static void add_few(struct ctl_table *t, const json_t *array)
 {
 	size_t n = json_array_size(array);
 
 	if (n > 2)
-		ctl_table_addf(t, "%s and %zu more", json_string_value(json_array_get(array, 0)),
-			       n - 1);
+		ctl_table_addf(t, "%s and %zu more", item(array, 0), n - 1);
 	else if (n == 2)
-		ctl_table_addf(t, "%s,%s", json_string_value(json_array_get(array, 0)),
-			       json_string_value(json_array_get(array, 1)));
+		ctl_table_addf(t, "%s,%s", item(array, 0), item(array, 1));
 	else
-		ctl_table_add(t, json_string_value(json_array_get(array, 0)));
+		ctl_table_add(t, item(array, 0));
 }
 
 static void add_waypoint(struct ctl_table *t, const json_t *o)

@@ -44,7 +44,8 @@ static const struct argp_option list_options[] = {
 static const struct argp_option enroll_options[] = {
 	OUTPUT,
 	SOCKET,
-	{ "netns", OPT_NETNS, "PATH", 0, "The pod's network namespace, as /run/netns/NAME", 1 },
+	{ "netns", OPT_NETNS, "PATH", 0,
+	  "The pod's network namespace: a path, or a name in /run/netns", 1 },
 	{ "pid", OPT_PID, "PID", 0, "A process in the pod's network namespace", 1 },
 	{ 0 },
 };

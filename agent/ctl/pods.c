@@ -132,9 +132,16 @@ int ctl_enroll(const struct ctl *ctl)
 			return CTL_USAGE;
 		}
 		snprintf(path, sizeof(path), "/proc/%ld/ns/net", pid);
-	} else if (!realpath(ctl->netns, path)) {
-		ctl_error("enroll %s: %s: %m", ctl->arg[0], ctl->netns);
-		return CTL_REFUSED;
+	} else {
+		char named[PATH_MAX];
+
+		/* A bare name is ip-netns(8)'s, as in the annotation. */
+		snprintf(named, sizeof(named), "%s%s", strchr(ctl->netns, '/') ? "" : "/run/netns/",
+			 ctl->netns);
+		if (!realpath(named, path)) {
+			ctl_error("enroll %s: %s: %m", ctl->arg[0], named);
+			return CTL_REFUSED;
+		}
 	}
 	return ask_plain(ctl, json_pack("{s:s,s:s,s:s}", "command", "enroll", "pod", ctl->arg[0],
 					"netns", path));

@@ -24,6 +24,7 @@ for c in status workloads services policies certs connections; do
 done
 like "workloads has the pod" "$(ctl a workloads)" "demo/server|demo +server"
 like "services has the service" "$(ctl a services)" web
+like "its address stands without the network's slash" "$(ctl a services)" " 10\.96\.0\.1 "
 like "policies has the policy" "$(ctl b policies)" allow-client
 like "certs has the identity" "$(ctl b certs)" "$SPIFFE/server|ns/demo/sa/server"
 out=$(ctl b connections)

@@ -35,4 +35,12 @@ check "it is back" busywait enrolled server
 check_fails "an unknown pod is refused" ctl b enroll demo/nobody --netns "$(pod_nspath server)"
 check_fails "a path that is no namespace is refused" ctl b enroll demo/server --netns /etc/passwd
 check "which changes nothing" enrolled server
+out=$(ctl b enroll demo/server --pid 999999999 2>&1)
+like "a process that is not there is what is told" "$out" "/proc/999999999/ns/net: No such file"
+unlike "and not that the pod is unknown" "$out" "has that name"
+check "unenroll again" ctl b unenroll demo/server
+check "its listeners are gone again" busywait not_enrolled server
+check "enroll by a name in /run/netns" ctl b enroll demo/server \
+	--netns "$(basename "$(pod_nspath server)")"
+check "and it is served" busywait enrolled server
 finish
