@@ -174,10 +174,8 @@ static int reload(void *ctx, char *err, size_t errlen)
 	if (n < 0)
 		snprintf(err, errlen, "%s: %s", a->opt.manifests, strerror(-n));
 	else if (n)
-		snprintf(
-			err, errlen,
-			"%s: %d error%s; what was good before stays in force; see ambientctl status",
-			a->opt.manifests, n, n == 1 ? "" : "s");
+		snprintf(err, errlen, "%s: %d error%s, see ambientctl status; the last good stays",
+			 a->opt.manifests, n, n == 1 ? "" : "s");
 	return n > 0 ? -EINVAL : n;
 }
 
