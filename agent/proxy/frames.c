@@ -409,8 +409,11 @@ static void on_reset(struct amb_hbone *c, const struct amb_h2_event *ev)
 		amb_hbone_charge(c, AMB_ABUSE_OTHER);
 		return;
 	}
-	/* Opened and reset before an answer: work for us, none for the peer (CVE-2023-44487). */
-	if (c->server && !s->open)
+	/*
+	 * Opened and reset before an answer, or before a byte went either way: work for us and for
+	 * the application, none for the peer (CVE-2023-44487).
+	 */
+	if (c->server && (!s->open || (!s->to_app && !s->from_app)))
 		amb_hbone_charge(c, AMB_ABUSE_RESET);
 	amb_stream_peer_reset(s, ev->value);
 }

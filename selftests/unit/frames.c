@@ -332,12 +332,13 @@ TEST(floods)
 	}
 }
 
-TEST(rapid_reset)
+/* Reset before an answer (@hold), or after it and before a byte. */
+static void reset_rapidly(bool hold)
 {
 	int i;
 
 	start(NULL);
-	p.hold = true;
+	p.hold = hold;
 	for (i = 0; i < 3000 && !p.closed[1]; i++) {
 		f->server = NULL;
 		raw_connect(r, 1 + 2 * i, i % FLOWS);
@@ -352,6 +353,14 @@ TEST(rapid_reset)
 	CHECK_EQ(abuse(AMB_ABUSE_RESET), 1);
 	CHECK(p.requests < 1000);
 	stop();
+}
+
+TEST(rapid_reset)
+{
+	CASE("before the answer");
+	reset_rapidly(true);
+	CASE("after the answer");
+	reset_rapidly(false);
 }
 
 TEST(empty_records_and_key_updates)
