@@ -73,11 +73,11 @@ BINS := $(if $(wildcard agent/main.c),$(O)/ambientd) $(if $(CTL_OBJ),$(O)/ambien
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all lib unit tools fuzz clean setup check check-fast check-build demo bench install \
+.PHONY: all lib unit tools fuzz clean setup check check-fast check-build root demo bench install \
 	uninstall deb fmt lint arrows
 
 # These begin by doing, or do not need, what the others check for.
-NO_BUILD := clean setup check check-fast demo bench uninstall fmt lint arrows
+NO_BUILD := clean root setup check check-fast demo bench uninstall fmt lint arrows
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) && command -v $(PROTOC_C) >/dev/null && \
 	[ -s "$(WOLFSSL)/lib/libwolfssl.a" ] && echo yes),yes)
@@ -158,7 +158,11 @@ pick = $(if $(TESTS),$(filter $(TESTS) $(addprefix %/,$(TESTS)),$(1)),$(1))
 SUB = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 RUN := selftests/run -o $(O)/test-logs
 
-check: setup
+# Namespaces, rules and marks need root; without it most tests could only fail.
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "The tests need root: sudo make $(MAKECMDGOALS)" >&2; exit 1; }
+
+check: root setup
 	+@$(SUB) check-build
 	@$(RUN) \
 		--group static --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) $(call pick,$(STATIC)) \
@@ -178,7 +182,7 @@ check-build:
 	+@$(if $(call pick,$(UNIT)),$(SUB) O=$(O)/tsan $(TSAN) unit)
 	+@$(if $(call pick,$(FUZZ)),$(SUB) O=$(O)/fuzz $(FUZZER) fuzz)
 
-check-fast: setup
+check-fast: root setup
 	+@$(SUB) all unit tools
 	@$(RUN) --group static --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) $(call pick,$(STATIC)) \
 		--group unit --jobs $(JOBS) $(call pick,$(UNIT)) \

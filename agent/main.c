@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* ambientd: the order in which its parts start and stop. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 #include "control/issuer.h"
 #include "control/manifest.h"
 #include "mesh/state.h"
+#include "proxy/aead.h"
 #include "proxy/creds.h"
 #include "proxy/tls.h"
 
@@ -270,13 +272,17 @@ static int start_issuer(struct amb_agent *a)
 
 	if (amb_tls_init())
 		return die("wolfSSL does not start");
+	/* Chosen now: what choosing touches is given back with the rest of the start. */
+	amb_info(TLS, "records are protected by %s", amb_aead_library());
 	issuer = amb_issuer_create(a->loop, a->opt.ca_dir, a->opt.node, ttl);
 	if (!issuer)
 		return die("CA: %s", strerror(errno));
 	td = amb_issuer_trust_domain(issuer);
 	if (!td)
-		amb_err(CA, "%s; no certificate can be issued until then",
-			amb_issuer_error(issuer));
+		amb_err(CA,
+			"%s; no certificate can be issued until that is mended "
+			"(ambientctl ca init %s, ambientctl ca node %s %s make what is missing)",
+			amb_issuer_error(issuer), a->opt.ca_dir, a->opt.ca_dir, a->opt.node);
 	if (!a->opt.trust_domain)
 		a->opt.trust_domain = td ? td : "cluster.local";
 	return 0;
@@ -293,12 +299,16 @@ static int start_knowledge(struct amb_agent *a)
 		.root_ns = a->opt.root_ns,
 		.network = a->opt.network,
 	};
+	_cleanup_fd_ int dir = open(a->opt.manifests, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct amb_state_config sc = {
 		.node = a->opt.node,
 		.domain = a->opt.domain,
 		.prefer_ns = a->opt.prefer_ns,
 	};
 
+	/* Later it may come and go; at the start it is a mistyped option. */
+	if (dir < 0)
+		return die("--standalone %s: %s", a->opt.manifests, strerror(errno));
 	a->manifest = amb_manifest_create(a->loop, &mc);
 	if (!a->manifest)
 		return die("manifests: %s", strerror(errno));
@@ -376,16 +386,29 @@ static int start_admin(struct amb_agent *a)
 	amb_http_pending(a->http, "state manager", true);
 	a->control = amb_control_create(&a->ops, a->opt.socket);
 	if (!a->control)
-		return die("control socket %s: %s", a->opt.socket, strerror(errno));
+		return die("control socket %s: %s", a->opt.socket,
+			   errno == EADDRINUSE ? "another agent answers there" : strerror(errno));
 	return 0;
+}
+
+static bool count_pod(void *ctx, const struct amb_manifest_pod *pod)
+{
+	(void)pod;
+	++*(size_t *)ctx;
+	return true;
 }
 
 static int serve(struct amb_agent *a)
 {
+	size_t pods = 0;
+
 	amb_manifest_on_pods(a->manifest, amb_agent_sync_pods, a);
 	if (amb_manifest_start(a->manifest, a->state))
 		return die("manifests: out of memory");
 	amb_agent_sync_pods(a);
+	amb_manifest_each_pod(a->manifest, count_pod, &pods);
+	if (!pods)
+		amb_warn(MAIN, "no Pod in %s has spec.nodeName %s", a->opt.manifests, a->opt.node);
 	amb_http_pending(a->http, "state manager", false);
 	settled.fn = settled_due;
 	amb_loop_timer_set(a->loop, &settled, amb_util_now_ns() + SETTLED_NS);

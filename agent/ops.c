@@ -143,7 +143,7 @@ static json_t *probe(void *ctx)
 static int enroll(void *ctx, const char *pod, const char *netns, char *err, size_t errlen)
 {
 	struct amb_agent *a = ctx;
-	int e = amb_pods_enroll(a->pods, pod, netns);
+	int e = a->stopping ? -ESHUTDOWN : amb_pods_enroll(a->pods, pod, netns);
 
 	if (e == -ENOENT && access(netns, F_OK))
 		snprintf(err, errlen, "pod %s: %s: %s", pod, netns, strerror(errno));

@@ -41,7 +41,7 @@ static void print_manifests(const json_t *m)
 	size_t i;
 	json_t *o;
 
-	printf("%-14s %s: %lld files, %lld objects, %lld errors, %lld warnings\n", "manifests",
+	printf("%-14s %s: %lld files, %lld objects, errors: %lld, warnings: %lld\n", "manifests",
 	       ctl_text(m, "directory"), number(m, "files"), number(m, "objects"),
 	       number(m, "errors"), number(m, "warnings"));
 	json_array_foreach(json_object_get(m, "problems"), i, o)
