@@ -18,7 +18,7 @@
 /* Most that is read from an application in one call: sixteen full records. */
 #define AMB_BYTES_READ (16 * AMB_BYTES_FRAME)
 /* Most that is read from a tunnel or a relayed socket in one call. */
-#define AMB_BYTES_SCRATCH (256 << 10)
+#define AMB_BYTES_SCRATCH (512 << 10)
 
 enum amb_bytes_kind {
 	AMB_BYTES_TINY, /* 4 KiB: what few bytes wait in */

@@ -15,12 +15,12 @@ struct nghttp2_hd_deflater;
 struct nghttp2_hd_inflater;
 
 /* Sealed and unsent bytes of a connection beyond which its applications are not read. */
-#define AMB_HBONE_BACKLOG (256 << 10)
+#define AMB_HBONE_BACKLOG (1024 << 10)
 /*
  * What one stream takes from its application before the next one has its turn. Less is fairer by
  * microseconds and dearer by half: small pieces of many streams wake many applications.
  */
-#define AMB_STREAM_SHARE AMB_BYTES_READ
+#define AMB_STREAM_SHARE (4 * AMB_BYTES_READ)
 /* Receives of one connection in one turn. */
 #define AMB_HBONE_RECEIVES 4
 /* Streams over at HTTP/2's level whose application still reads, per connection, in max_streams. */
