@@ -330,15 +330,18 @@ def slow_handshake(s):
     raw.settimeout(0.25)
     end = time.monotonic() + s.args.timeout
     for b in hello[:-1]:
-        if time.monotonic() > end:
-            return
+        # A machine that stood still meanwhile owes the other side a moment to act.
+        last = time.monotonic() > end
+        if last:
+            raw.settimeout(10)
         try:
             raw.sendall(bytes([b]))
             if not raw.recv(1):
                 s.result["closed"] = True
                 return
         except socket.timeout:
-            continue
+            if last:
+                return
         except OSError:
             s.result["closed"] = True
             return
