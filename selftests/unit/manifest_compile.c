@@ -262,12 +262,14 @@ TEST(errors)
 
 int main(void)
 {
+	char path[128];
 	int r;
 
 	if (!mkdtemp(dir))
 		return 1;
 	r = harness_run();
-	write_file("a.yaml", "");
-	unlink("a.yaml");
+	snprintf(path, sizeof(path), "%s/a.yaml", dir);
+	unlink(path);
+	rmdir(dir);
 	return r;
 }
