@@ -240,6 +240,26 @@ uint64_t amb_policy_stamp(const struct amb_state *st, const struct amb_workload 
 	return stamp;
 }
 
+unsigned int amb_policy_inputs(const struct amb_state *st, const struct amb_workload *dst)
+{
+	const struct amb_policy_set *set = amb_table_root(st)->policies;
+	unsigned int inputs;
+	uint32_t i;
+
+	if (!set)
+		return 0;
+	inputs = amb_space_inputs(amb_policy_set_space(set, ""));
+	if (*dst->ns)
+		inputs |= amb_space_inputs(amb_policy_set_space(set, dst->ns));
+	for (i = 0; i < dst->npolicies; i++) {
+		const struct amb_policy *p = amb_policy_set_find(set, dst->policies[i]);
+
+		if (p)
+			inputs |= p->inputs;
+	}
+	return inputs;
+}
+
 struct walk {
 	bool (*fn)(void *ctx, const struct amb_policy_info *p);
 	void *ctx;

@@ -47,6 +47,15 @@ void amb_policy_check(const struct amb_state *st, const struct amb_workload *dst
  */
 uint64_t amb_policy_stamp(const struct amb_state *st, const struct amb_workload *dst);
 
+/* Addresses that policies may look at; a peer's identity and the port they always may. */
+enum amb_policy_input { AMB_POLICY_SRC = 1, AMB_POLICY_DST = 2 };
+
+/*
+ * Which addresses the policies that apply to @dst look at: connections that differ in others
+ * only get one verdict. Of one version with amb_policy_stamp() when one read section asked both.
+ */
+unsigned int amb_policy_inputs(const struct amb_state *st, const struct amb_workload *dst);
+
 /* One policy as config_dump shows it; @source is the resource as it came. */
 struct amb_policy_info {
 	const char *name, *ns;

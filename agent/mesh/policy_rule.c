@@ -251,6 +251,10 @@ static int compile_match(struct amb_policy *p, const Istio__Security__Match *m,
 	if (!err)
 		err = add_cidrs(&b, AMB_RULE_DST, true, m->n_not_destination_ips,
 				m->not_destination_ips);
+	if (m->n_source_ips || m->n_not_source_ips)
+		p->inputs |= AMB_POLICY_SRC;
+	if (m->n_destination_ips || m->n_not_destination_ips)
+		p->inputs |= AMB_POLICY_DST;
 	if (b.never)
 		to->n = 0;
 	return err;

@@ -73,6 +73,7 @@ struct amb_policy {
 	uint64_t version; /* given once in the life of a state */
 	uint8_t scope, action;
 	bool dry_run;
+	uint8_t inputs; /* enum amb_policy_input: which addresses it looks at */
 	uint32_t n;
 	struct amb_rule *rules;
 	struct amb_rule_chunk *chunks; /* owns all that hangs on rules, and the source */

@@ -43,6 +43,7 @@ struct amb_space {
 	amb_str ns;
 	uint64_t stamp;
 	size_t npolicies, nallow;
+	size_t ninputs[2]; /* policies that look at source, at destination addresses */
 	uint32_t kinds[CLASSES][KIND_MAX]; /* rules filed under each kind */
 	struct lengths *lengths; /* NULL until a network is named */
 	struct amb_trie lists; /* of struct list */
@@ -442,27 +443,6 @@ struct amb_space *amb_space_edit(struct amb_txn *txn, struct amb_space *sp, amb_
 	return to;
 }
 
-static bool names_networks(const struct amb_policy *p)
-{
-	uint32_t i, j, k, l;
-
-	for (i = 0; i < p->n; i++) {
-		for (j = 0; j < p->rules[i].n; j++) {
-			const struct amb_rule_clause *c = &p->rules[i].clauses[j];
-
-			for (k = 0; k < c->n; k++) {
-				for (l = 0; l < c->matches[k].n; l++) {
-					uint8_t field = c->matches[k].conds[l].field;
-
-					if (field == AMB_RULE_SRC || field == AMB_RULE_DST)
-						return true;
-				}
-			}
-		}
-	}
-	return false;
-}
-
 int amb_space_file(struct amb_txn *txn, struct amb_space *sp, const struct amb_policy *p,
 		   bool remove, uint64_t stamp)
 {
@@ -470,7 +450,7 @@ int amb_space_file(struct amb_txn *txn, struct amb_space *sp, const struct amb_p
 	int err = 0;
 
 	sp->stamp = stamp;
-	if (!sp->lengths && names_networks(p)) {
+	if (!sp->lengths && p->inputs) {
 		sp->lengths = amb_txn_alloc(txn, sizeof(*sp->lengths));
 		if (!sp->lengths)
 			return -ENOMEM;
@@ -482,9 +462,13 @@ int amb_space_file(struct amb_txn *txn, struct amb_space *sp, const struct amb_p
 	if (remove) {
 		sp->npolicies--;
 		sp->nallow -= f.class == AMB_CLASS_ALLOW;
+		sp->ninputs[0] -= !!(p->inputs & AMB_POLICY_SRC);
+		sp->ninputs[1] -= !!(p->inputs & AMB_POLICY_DST);
 	} else {
 		sp->npolicies++;
 		sp->nallow += f.class == AMB_CLASS_ALLOW;
+		sp->ninputs[0] += !!(p->inputs & AMB_POLICY_SRC);
+		sp->ninputs[1] += !!(p->inputs & AMB_POLICY_DST);
 	}
 	return err;
 }
@@ -530,6 +514,13 @@ amb_str amb_space_ns(const struct amb_space *sp)
 size_t amb_space_allows(const struct amb_space *sp)
 {
 	return sp ? sp->nallow : 0;
+}
+
+unsigned int amb_space_inputs(const struct amb_space *sp)
+{
+	if (!sp)
+		return 0;
+	return (sp->ninputs[0] ? AMB_POLICY_SRC : 0) | (sp->ninputs[1] ? AMB_POLICY_DST : 0);
 }
 
 uint64_t amb_space_stamp(const struct amb_space *sp)

@@ -40,6 +40,8 @@ void amb_space_destroy(void *p);
 /* Of a space, NULL accepted: how many policies can allow (without dry-run), its stamp. */
 size_t amb_space_allows(const struct amb_space *sp);
 uint64_t amb_space_stamp(const struct amb_space *sp);
+/* Which addresses its policies look at: enum amb_policy_input. NULL accepted. */
+unsigned int amb_space_inputs(const struct amb_space *sp);
 /* How many rules a decision for @rc would evaluate. */
 size_t amb_space_candidates(const struct amb_space *sp, enum amb_policy_class class,
 			    const struct amb_rule_conn *rc);
