@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "ambient/ports.h"
 #include "base/addr.h"
 
 /* A namespace held by descriptor. Counted; equal ones have equal dev and ino. */
@@ -33,10 +34,10 @@ void amb_netns_put(struct amb_netns *ns);
  */
 int amb_netns_enter(struct amb_netns *ns);
 
-#define AMB_MARK 0x539 /* SO_MARK of every socket in a pod (ztunnel-interop 3.5) */
 #define AMB_SOCK_TRANSPARENT (1u << 0) /* IP_TRANSPARENT, binds any address; failure is an error */
 #define AMB_SOCK_LISTENER (1u << 1) /* SO_REUSEADDR, SO_REUSEPORT; v6 sockets are dual stack */
 #define AMB_SOCK_KEEPALIVE (1u << 2) /* 180 s / 180 s / 9 */
+#define AMB_SOCK_BACK (1u << 3) /* marked AMB_ROUTE_MARK instead: attach.h's way back */
 
 /*
  * A non-blocking TCP socket made inside @ns: marked, TCP_NODELAY, congestion control

@@ -9,8 +9,8 @@
 
 #include <stdbool.h>
 
-#define AMB_ROUTE_MARK 0x111 /* of replies to a spoofed source */
-#define AMB_ROUTE_MASK 0xfff
+#include "ambient/ports.h"
+
 #define AMB_ROUTE_PRIORITY 32764
 #define AMB_ROUTE_TABLE 100
 

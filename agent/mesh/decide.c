@@ -356,6 +356,30 @@ static void decide(struct decide *d)
 		pass(d, AMB_REASON_NOT_IN_MESH, NULL);
 }
 
+struct endpoints {
+	const struct amb_service *s;
+	const struct amb_addr *vip;
+	amb_decide_endpoint_fn *fn;
+	void *ctx;
+};
+
+static bool endpoint(void *ctx, const struct amb_workload *w, uint16_t port)
+{
+	const struct endpoints *e = ctx;
+
+	return e->fn(e->ctx, w, pick_addr(w, e->s, e->vip), port);
+}
+
+bool amb_decide_endpoints(const struct amb_state *st, const struct amb_workload *src,
+			  const struct amb_service *s, const struct amb_addr *vip, uint16_t port,
+			  amb_decide_endpoint_fn *fn, void *ctx)
+{
+	const struct amb_svc *svc = amb_table_svc(amb_table_root(st), s->key);
+	struct endpoints e = { s, vip, fn, ctx };
+
+	return !svc || svc->service != s || amb_lb_each(svc, src, port, endpoint, &e);
+}
+
 void amb_decide_outbound(const struct amb_state *st, const struct amb_workload *src,
 			 const struct amb_endpoint *dst, struct amb_decision *out)
 {

@@ -9,14 +9,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ambient/ports.h"
 #include "ambient/reason.h"
 #include "base/addr.h"
 #include "identity.h"
 #include "state.h"
-
-#define AMB_PORT_OUTBOUND 15001
-#define AMB_PORT_INBOUND_PLAIN 15006
-#define AMB_PORT_HBONE 15008
 
 /* hostname of 253 and ":65535", with NUL */
 #define AMB_AUTHORITY_MAX 264
@@ -53,6 +50,17 @@ void amb_decide_outbound(const struct amb_state *st, const struct amb_workload *
 void amb_decision_release(struct amb_decision *d);
 /* Completes a decision that wanted @resolve with the address found. */
 void amb_decision_resolved(struct amb_decision *d, const struct amb_addr *addr);
+
+/*
+ * The endpoints among which a connection of @src to @port of @s is drawn: those of the best rank,
+ * each with its weight, the address it would be dialled at when @vip was asked for, and its
+ * port. NULL address: it has none. Within a read section. False when @fn stopped the walk.
+ */
+typedef bool amb_decide_endpoint_fn(void *ctx, const struct amb_workload *w,
+				    const struct amb_addr *addr, uint16_t port);
+bool amb_decide_endpoints(const struct amb_state *st, const struct amb_workload *src,
+			  const struct amb_service *s, const struct amb_addr *vip, uint16_t port,
+			  amb_decide_endpoint_fn *fn, void *ctx);
 
 enum amb_authority_kind { AMB_AUTHORITY_ADDR, AMB_AUTHORITY_HOST };
 struct amb_authority {

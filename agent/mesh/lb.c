@@ -246,3 +246,25 @@ const struct amb_workload *amb_lb_pick(const struct amb_svc *svc, const struct a
 		*target = target_port(&p, w);
 	return w;
 }
+
+bool amb_lb_each(const struct amb_svc *svc, const struct amb_workload *src, uint16_t port,
+		 bool (*fn)(void *ctx, const struct amb_workload *w, uint16_t target), void *ctx)
+{
+	struct pick p = { .svc = svc, .src = src, .purpose = AMB_LB_TRAFFIC, .port = port };
+	const struct amb_workload *w;
+	struct amb_trie_iter it;
+	int best = -1, r;
+
+	p.target = amb_table_target(svc->service->ports, port, &p.known);
+	if (!p.known)
+		return true;
+	for (w = amb_trie_first(&it, &svc->endpoints); w; w = amb_trie_next(&it)) {
+		if (eligible(&p, w, &r) && r > best)
+			best = r;
+	}
+	for (w = amb_trie_first(&it, &svc->endpoints); w; w = amb_trie_next(&it)) {
+		if (eligible(&p, w, &r) && r == best && !fn(ctx, w, target_port(&p, w)))
+			return false;
+	}
+	return true;
+}

@@ -15,6 +15,10 @@ const struct amb_workload *amb_lb_pick(const struct amb_svc *svc, const struct a
 				       uint16_t port, enum amb_lb_purpose purpose,
 				       uint16_t *target);
 
+/* Calls @fn for each endpoint that amb_lb_pick() would draw from, until it returns false. */
+bool amb_lb_each(const struct amb_svc *svc, const struct amb_workload *src, uint16_t port,
+		 bool (*fn)(void *ctx, const struct amb_workload *w, uint16_t target), void *ctx);
+
 /* NULL is accepted. */
 void amb_lb_cache_free(struct amb_lb_cache *c);
 
