@@ -14,6 +14,7 @@ CC ?= gcc
 CLANG ?= clang
 PROTOC_C ?= protoc-c
 PKG_CONFIG ?= pkg-config
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 V ?= 0
 SAN ?=
 OPT ?= -O2 -g
@@ -29,7 +30,7 @@ say = @printf '  %-7s %s\n' $(1) $(2)
 endif
 
 PKGS := libnghttp2 jansson libprotobuf-c yaml-0.1 liburcu liburcu-cds libmicrohttpd \
-	libcap-ng libseccomp libnftables libnl-3.0 libnl-route-3.0
+	libcap-ng libseccomp libnftables libnl-3.0 libnl-route-3.0 libbpf
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
 
@@ -54,6 +55,13 @@ PROTOS := agent/mesh/proto/workload.proto agent/mesh/proto/authorization.proto
 WKT := google/protobuf/any google/protobuf/wrappers google/protobuf/empty
 GEN_H := $(PROTOS:agent/mesh/proto/%.proto=$(O)/gen/%.pb-c.h) $(WKT:%=$(O)/gen/%.pb-c.h)
 GEN_O := $(GEN_H:.h=.o)
+
+# The maps come first: the linker of libbpf 1.1 loses the place of maps that it meets as extern.
+BPF_SRC := bpf/maps.bpf.c $(filter-out bpf/maps.bpf.c,$(wildcard bpf/*.bpf.c))
+BPF_OBJ := $(BPF_SRC:%.c=$(O)/%.o)
+BPF_CFLAGS := -O2 -g -mcpu=v3 -target bpf -Wall -Wextra -Werror -Iinclude \
+	-I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
+SKEL := $(O)/gen/amb.skel.h
 
 # The parts beside main.c are in the library too, so that tests can call them.
 LIB_SRC := $(filter-out agent/main.c,$(wildcard agent/*.c)) $(wildcard agent/base/*.c \
@@ -101,6 +109,22 @@ $(O)/gen/google/protobuf/%.pb-c.c $(O)/gen/google/protobuf/%.pb-c.h: \
 	$(call say,PROTO,$<)
 	@mkdir -p $(@D)
 	$(Q)$(PROTOC_C) --proto_path=/usr/include --c_out=$(O)/gen $<
+
+$(O)/bpf/%.o: bpf/%.c
+	$(call say,BPF,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+
+$(O)/bpf/amb.o: $(BPF_OBJ)
+	$(call say,BPFLD,$@)
+	$(Q)$(BPFTOOL) gen object $@ $^
+
+$(SKEL): $(O)/bpf/amb.o
+	$(call say,SKEL,$@)
+	@mkdir -p $(@D)
+	$(Q)$(BPFTOOL) gen skeleton $< name amb_prog >$@
+
+$(O)/agent/kernel/bpf.o: $(SKEL)
 
 $(O)/gen/%.o: $(O)/gen/%.c | $(GEN_H)
 	$(call say,CC,$@)
@@ -235,4 +259,4 @@ deb: all
 	$(call say,DEB,$(DEB))
 
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(CTL_OBJ) $(O)/agent/main.o $(UNIT:=.o) $(TOOLS:=.o) \
-	$(FUZZ:=.o))
+	$(FUZZ:=.o)) $(BPF_OBJ:.o=.d)

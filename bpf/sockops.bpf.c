@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The life of a connection, for telemetry and for whoever has to find it again.
+ *
+ * Going out: when the first packet leaves, the source port is known, and what connect() decided
+ * moves from the socket to amb_flight, where the agent (tunnel) or the other end (direct) finds
+ * it. Passthrough is entered into amb_conn by the socket that connects; direct connections and
+ * plaintext from elsewhere by the socket that accepts, since that is where policy is. So each
+ * connection has one row and one pair of events, from which the agent makes both reports.
+ *
+ * Lifetime: a row is made when a connection is established and goes when its socket reaches
+ * CLOSE, which every established socket does, also when it is destroyed.
+ */
+#include "addr.h"
+#include "events.h"
+#include "flight.h"
+#include "maps.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+#define OK 1
+
+static __always_inline void local_of(const struct bpf_sock_ops *ctx, struct amb_in6 *a)
+{
+	if (ctx->family == AMB_AF_INET)
+		amb_addr_set4(a, ctx->local_ip4);
+	else
+		AMB_ADDR_SET6(a, ctx->local_ip6);
+}
+
+static __always_inline void remote_of(const struct bpf_sock_ops *ctx, struct amb_in6 *a)
+{
+	if (ctx->family == AMB_AF_INET)
+		amb_addr_set4(a, ctx->remote_ip4);
+	else
+		AMB_ADDR_SET6(a, ctx->remote_ip6);
+}
+
+static __always_inline struct amb_sock_row *sock_row(struct bpf_sock_ops *ctx)
+{
+	return ctx->sk ? bpf_sk_storage_get(&amb_sock, ctx->sk, 0, 0) : NULL;
+}
+
+static __always_inline void enter(struct bpf_sock_ops *ctx, const struct amb_conn_row *conn)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+
+	/*
+	 * Without room for the row nobody could find the connection to end it. It lives on: what
+	 * connect() and lookup allowed was allowed; but it is said.
+	 */
+	if (bpf_map_update_elem(&amb_conn, &cookie, conn, BPF_ANY)) {
+		amb_event_dropped(AMB_REASON_LIMIT);
+		return;
+	}
+	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+	amb_event_tell(AMB_EVENT_OPEN, AMB_REASON_NONE, cookie, conn, 0, 0);
+}
+
+/* The SYN is about to leave. */
+static __always_inline void connecting(struct bpf_sock_ops *ctx)
+{
+	struct amb_sock_row *row = sock_row(ctx);
+	struct amb_flight_key key;
+	struct amb_in6 to;
+
+	if (!row)
+		return;
+	remote_of(ctx, &to);
+	local_of(ctx, &row->flight.src);
+	amb_flight_key_set(&key, bpf_get_netns_cookie(ctx), &to, bpf_ntohl(ctx->remote_port),
+			   ctx->local_port);
+	bpf_map_update_elem(&amb_flight, &key, &row->flight, BPF_ANY);
+	/* For one that never comes up. */
+	if (row->flight.way == AMB_WAY_DIRECT || row->flight.way == AMB_WAY_PASSTHROUGH)
+		bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+static __always_inline void fill_outbound(struct bpf_sock_ops *ctx, const struct amb_flight_row *f,
+					  struct amb_conn_row *conn)
+{
+	__u64 netns = bpf_get_netns_cookie(ctx);
+	const struct amb_pod_row *pod = bpf_map_lookup_elem(&amb_pod, &netns);
+
+	conn->netns = netns;
+	conn->start_ns = bpf_ktime_get_ns();
+	conn->way = f->way;
+	conn->src_identity = pod ? pod->identity : 0;
+	local_of(ctx, &conn->src);
+	remote_of(ctx, &conn->dst);
+	conn->asked = f->dst;
+	conn->src_port = ctx->local_port;
+	conn->dst_port = bpf_ntohl(ctx->remote_port);
+	conn->asked_port = f->dst_port;
+}
+
+static __always_inline void connected(struct bpf_sock_ops *ctx)
+{
+	struct amb_sock_row *row = sock_row(ctx);
+	struct amb_conn_row conn = {};
+
+	if (!row)
+		return;
+	if (row->flight.way == AMB_WAY_DIRECT) {
+		/* The other end tells of it. */
+		bpf_sock_ops_cb_flags_set(ctx, 0);
+		return;
+	}
+	if (row->flight.way != AMB_WAY_PASSTHROUGH)
+		return;
+	fill_outbound(ctx, &row->flight, &conn);
+	enter(ctx, &conn);
+}
+
+static __always_inline void accepted(struct bpf_sock_ops *ctx)
+{
+	__u64 netns = bpf_get_netns_cookie(ctx);
+	const struct amb_pod_row *pod = bpf_map_lookup_elem(&amb_pod, &netns);
+	struct amb_flight_row *flight;
+	struct amb_conn_row conn = {};
+	struct amb_flight_key key;
+	struct amb_addr_row *from;
+
+	if (!pod || !(pod->flags & AMB_POD_INBOUND) || amb_addr_own_port(ctx->local_port))
+		return;
+	local_of(ctx, &conn.dst);
+	remote_of(ctx, &conn.src);
+	/* The pod's talk with itself is its own. */
+	if (amb_addr_loopback(&conn.src) || amb_addr_same(&conn.src, &conn.dst))
+		return;
+	conn.src_port = bpf_ntohl(ctx->remote_port);
+	conn.dst_port = ctx->local_port;
+	/* What the agent brought in it tells of itself. */
+	amb_flight_key_set(&key, netns, &conn.dst, conn.dst_port, conn.src_port);
+	if (amb_flight_agent(&key, &conn.src)) {
+		bpf_map_delete_elem(&amb_flight, &key);
+		return;
+	}
+	conn.netns = netns;
+	conn.start_ns = bpf_ktime_get_ns();
+	conn.inbound = 1;
+	conn.dst_identity = pod->identity;
+	conn.way = AMB_WAY_PASSTHROUGH;
+	conn.asked = conn.dst;
+	conn.asked_port = conn.dst_port;
+	flight = amb_flight_of(&conn.src, conn.src_port, &conn.dst, conn.dst_port, &key, &from);
+	if (flight) {
+		conn.way = flight->way;
+		conn.peer = from->netns;
+		conn.src_identity = from->identity;
+		conn.asked = flight->dst;
+		conn.asked_port = flight->dst_port;
+		bpf_map_delete_elem(&amb_flight, &key);
+	}
+	enter(ctx, &conn);
+}
+
+static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 before)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct amb_conn_row *row = bpf_map_lookup_elem(&amb_conn, &cookie);
+	__u64 in = AMB_LONG(ctx->bytes_received), out = AMB_LONG(ctx->bytes_acked);
+	struct amb_conn_row conn = {};
+	struct amb_sock_row *sock;
+
+	if (row) {
+		conn = *row;
+		if (bpf_map_delete_elem(&amb_conn, &cookie))
+			return;
+		amb_event_tell(AMB_EVENT_CLOSE, AMB_REASON_NONE, cookie, &conn,
+			       conn.inbound ? in : out, conn.inbound ? out : in);
+		return;
+	}
+	sock = sock_row(ctx);
+	if (before != BPF_TCP_SYN_SENT || !sock)
+		return;
+	fill_outbound(ctx, &sock->flight, &conn);
+	amb_event_tell(AMB_EVENT_FAIL, AMB_REASON_CONNECT, cookie, &conn, 0, 0);
+}
+
+SEC("sockops")
+int amb_sockops(struct bpf_sock_ops *ctx)
+{
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		connecting(ctx);
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		connected(ctx);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		accepted(ctx);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		if (ctx->args[1] == BPF_TCP_CLOSE)
+			closed(ctx, ctx->args[0]);
+		break;
+	}
+	return OK;
+}
