@@ -164,7 +164,7 @@ int amb_netns_socket(struct amb_netns *ns, int family, unsigned int flags)
 	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 	if (fd < 0)
 		return -errno;
-	err = set_int(fd, SOL_SOCKET, SO_MARK, AMB_MARK);
+	err = set_int(fd, SOL_SOCKET, SO_MARK, flags & AMB_SOCK_BACK ? AMB_ROUTE_MARK : AMB_MARK);
 	if (!err)
 		err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	/* A kernel without it still carries the bytes: not an error. */

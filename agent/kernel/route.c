@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/util.h"
+#include "nl.h"
 
 #include <netlink/netlink.h>
 #include <netlink/route/nexthop.h>
@@ -19,11 +20,6 @@
 #define LOOPBACK_INDEX 1 /* the kernel gives every namespace's lo this index */
 #define MAX_DUPLICATES 16 /* equal rules that a removal takes away */
 
-static void cleanup_sock(struct nl_sock **s)
-{
-	nl_socket_free(*s);
-}
-
 static void cleanup_rule(struct rtnl_rule **r)
 {
 	rtnl_rule_put(*r);
@@ -37,33 +33,6 @@ static void cleanup_route(struct rtnl_route **r)
 static void cleanup_addr(struct nl_addr **a)
 {
 	nl_addr_put(*a);
-}
-
-/* libnl folds errno into its own codes; those that we tell apart, back again. */
-static int from_nl(int code)
-{
-	switch (-code) {
-	case 0:
-		return 0;
-	case NLE_EXIST:
-		return -EEXIST;
-	case NLE_OBJ_NOTFOUND:
-		return -ENOENT;
-	case NLE_NOMEM:
-		return -ENOMEM;
-	case NLE_PERM:
-		return -EPERM;
-	case NLE_NOACCESS:
-		return -EACCES;
-	case NLE_NODEV:
-		return -ENODEV;
-	case NLE_AF_NOSUPPORT:
-		return -EAFNOSUPPORT;
-	case NLE_OPNOTSUPP:
-		return -EOPNOTSUPP;
-	default:
-		return -EIO;
-	}
 }
 
 static struct rtnl_rule *make_rule(int family)
@@ -112,10 +81,10 @@ static int add_family(struct nl_sock *sock, int family, bool *added)
 
 	if (!rule || !route)
 		return -ENOMEM;
-	err = from_nl(rtnl_route_add(sock, route, NLM_F_REPLACE));
+	err = amb_nl_errno(rtnl_route_add(sock, route, NLM_F_REPLACE));
 	if (err && err != -EEXIST)
 		return err;
-	err = from_nl(rtnl_rule_add(sock, rule, NLM_F_EXCL));
+	err = amb_nl_errno(rtnl_rule_add(sock, rule, NLM_F_EXCL));
 	*added = !err;
 	return err == -EEXIST ? 0 : err;
 }
@@ -129,25 +98,11 @@ static int remove_family(struct nl_sock *sock, int family)
 	if (!rule || !route)
 		return -ENOMEM;
 	for (i = 0, err = 0; i < MAX_DUPLICATES && !err; i++)
-		err = from_nl(rtnl_rule_delete(sock, rule, 0));
+		err = amb_nl_errno(rtnl_rule_delete(sock, rule, 0));
 	if (err && err != -ENOENT)
 		return err;
-	err = from_nl(rtnl_route_delete(sock, route, 0));
+	err = amb_nl_errno(rtnl_route_delete(sock, route, 0));
 	return err == -ENOENT ? 0 : err;
-}
-
-static int open_sock(struct nl_sock **out)
-{
-	_cleanup_(cleanup_sock) struct nl_sock *sock = nl_socket_alloc();
-	int err;
-
-	if (!sock)
-		return -ENOMEM;
-	err = from_nl(nl_connect(sock, NETLINK_ROUTE));
-	if (err)
-		return err;
-	*out = take_ptr(sock);
-	return 0;
 }
 
 /* The loopback device has an IPv6 address wherever IPv6 is in use at all. */
@@ -160,11 +115,11 @@ static bool have_ipv6(void)
 
 int amb_route_install(bool ipv6, char *err, unsigned long errlen)
 {
-	_cleanup_(cleanup_sock) struct nl_sock *sock = NULL;
+	_cleanup_nl_ struct nl_sock *sock = NULL;
 	bool added[2] = { false, false };
 	int code;
 
-	code = open_sock(&sock);
+	code = amb_nl_open(&sock);
 	if (!code)
 		code = add_family(sock, AF_INET, &added[0]);
 	if (!code && ipv6 && have_ipv6())
@@ -179,10 +134,10 @@ int amb_route_install(bool ipv6, char *err, unsigned long errlen)
 
 int amb_route_remove(void)
 {
-	_cleanup_(cleanup_sock) struct nl_sock *sock = NULL;
+	_cleanup_nl_ struct nl_sock *sock = NULL;
 	int err, err6;
 
-	err = open_sock(&sock);
+	err = amb_nl_open(&sock);
 	if (err)
 		return err;
 	err = remove_family(sock, AF_INET);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One pod's share of the programs: the look-up in its namespace, the guard at the host's ends of
+ * its interfaces, and the way back for what the agent sends with a client's address. Main thread.
+ */
+#ifndef AMB_ATTACH_H
+#define AMB_ATTACH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "bpf.h"
+
+struct amb_netns;
+
+/* Cookie of a network namespace; never given twice while the machine runs. 0 or -errno. */
+int amb_attach_cookie(struct amb_netns *ns, uint64_t *cookie);
+
+struct amb_attach {
+	uint64_t cookie;
+	const struct amb_addr *addrs; /* the pod's, as the mesh knows them */
+	size_t naddrs;
+	bool ipv6;
+	unsigned int guarded; /* answer: interfaces with the guard; 0: nothing keeps it honest */
+};
+
+/* Is tcp_fwmark_accept on in the namespace? 1, 0, or -errno. */
+int amb_attach_fwmark(struct amb_netns *ns);
+
+/*
+ * Attaches, taking over what is attached already. 0, or -errno with the step in @err; the caller
+ * then takes away what there is.
+ */
+int amb_attach_pod(const struct amb_bpf *b, struct amb_netns *ns, struct amb_attach *a, char *err,
+		   size_t errlen);
+
+/*
+ * Undoes it. @ns may be NULL: the namespace is gone, and with it all that was inside. @fwmark:
+ * switch tcp_fwmark_accept off again.
+ */
+void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie, bool fwmark);
+
+/* Undoes what is attached for pods that @wanted does not know; after a take-over. */
+void amb_attach_sweep(const struct amb_bpf *b, bool (*wanted)(void *ctx, uint64_t cookie),
+		      void *ctx);
+
+#endif

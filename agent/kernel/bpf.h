@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The BPF programs and maps of this node: loaded, pinned, and taken over from the agent before.
+ *
+ * Everything stands under one directory of a bpffs: maps by their names, links/ with the programs
+ * that hang at the root of the cgroups, pods/ with those of single pods. So the kernel goes on
+ * with what it knows while no agent runs; the next one exchanges the programs and keeps the maps.
+ */
+#ifndef AMB_KERNEL_BPF_H
+#define AMB_KERNEL_BPF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ambient/rows.h"
+
+#define AMB_BPF_DIR "/sys/fs/bpf/ambient"
+
+enum amb_bpf_map {
+	AMB_BPF_META,
+	AMB_BPF_POD,
+	AMB_BPF_ADDR,
+	AMB_BPF_CIDR,
+	AMB_BPF_SVC,
+	AMB_BPF_END,
+	AMB_BPF_POLICY,
+	AMB_BPF_FLIGHT,
+	AMB_BPF_CONN,
+	AMB_BPF_IDENT,
+	AMB_BPF_IF,
+	AMB_BPF_LISTENER,
+	AMB_BPF_STAT,
+	AMB_BPF_EVENTS,
+	AMB_BPF_MAPS,
+};
+
+enum amb_bpf_prog {
+	AMB_BPF_ASK,
+	AMB_BPF_FROM_POD,
+	AMB_BPF_LOOKUP,
+	AMB_BPF_PROGS,
+};
+
+/* Descriptors belong to the object; any thread may use them. */
+struct amb_bpf {
+	int map[AMB_BPF_MAPS];
+	int prog[AMB_BPF_PROGS];
+	int dir; /* locked: one agent at a time */
+	char *path;
+	bool adopted; /* the rows are those of an agent before */
+};
+
+struct amb_bpf_config {
+	const char *dir; /* of the pins; its bpffs is mounted where there is none */
+	const char *cgroup; /* root of cgroup v2; NULL: looked for */
+};
+
+/*
+ * Loads the programs and hangs them up, with fresh maps or those that are pinned; every verdict
+ * of an earlier agent is void then. NULL with errno and a sentence in @err: EPROTO when the pins
+ * are of a version that this agent cannot read, EBUSY when another agent has them.
+ */
+struct amb_bpf *amb_bpf_open(const struct amb_bpf_config *config, char *err, size_t errlen);
+
+/* Lets go. With @keep all stays in the kernel for the next agent, else all is removed. */
+void amb_bpf_close(struct amb_bpf *b, bool keep);
+
+/*
+ * Removes programs and maps that are pinned in @dir, whoever left them. 0, also when there is
+ * nothing, -EBUSY while an agent has them, or -errno.
+ */
+int amb_bpf_remove(const char *dir);
+
+/* Asks the decision program. @ask is question and answer. 0; -ENOENT: no such pod; or -errno. */
+int amb_bpf_ask(const struct amb_bpf *b, struct amb_ask *ask);
+
+#endif

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Rows of the BPF maps. */
+#include "rows.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+int amb_rows_put(const struct amb_bpf *b, enum amb_bpf_map map, const void *key, const void *row)
+{
+	return bpf_map_update_elem(b->map[map], key, row, BPF_ANY) ? -errno : 0;
+}
+
+int amb_rows_del(const struct amb_bpf *b, enum amb_bpf_map map, const void *key)
+{
+	return bpf_map_delete_elem(b->map[map], key) && errno != ENOENT ? -errno : 0;
+}
+
+bool amb_rows_get(const struct amb_bpf *b, enum amb_bpf_map map, const void *key, void *row)
+{
+	return !bpf_map_lookup_elem(b->map[map], key, row);
+}
+
+bool amb_rows_next(const struct amb_bpf *b, enum amb_bpf_map map, bool first, void *key)
+{
+	return !bpf_map_get_next_key(b->map[map], first ? NULL : key, key);
+}
+
+int amb_rows_set_meta(const struct amb_bpf *b, uint32_t flags)
+{
+	struct amb_meta_row row;
+	uint32_t zero = 0;
+
+	if (!amb_rows_get(b, AMB_BPF_META, &zero, &row))
+		return -errno;
+	if (row.flags == flags)
+		return 0;
+	row.flags = flags;
+	return amb_rows_put(b, AMB_BPF_META, &zero, &row);
+}
+
+int amb_rows_listener(const struct amb_bpf *b, uint64_t cookie, int fd)
+{
+	uint64_t value = fd;
+
+	return amb_rows_put(b, AMB_BPF_LISTENER, &cookie, &value);
+}
+
+int amb_rows_flight_take(const struct amb_bpf *b, uint64_t cookie, const struct amb_endpoint *src,
+			 const struct amb_endpoint *to, struct amb_endpoint *dst)
+{
+	struct amb_flight_key key = {
+		.netns = cookie,
+		.to = amb_rows_addr(&to->addr),
+		.to_port = to->port,
+		.from_port = src->port,
+	};
+	struct amb_flight_row row;
+
+	if (bpf_map_lookup_and_delete_elem(b->map[AMB_BPF_FLIGHT], &key, &row))
+		return -ENOENT;
+	dst->addr = amb_rows_addr_of(&row.dst);
+	dst->port = row.dst_port;
+	return 0;
+}
+
+bool amb_rows_flight_proves(const struct amb_bpf *b, const struct amb_endpoint *src,
+			    const struct amb_endpoint *dst)
+{
+	struct amb_flight_key key = {
+		.to = amb_rows_addr(&dst->addr),
+		.to_port = dst->port,
+		.from_port = src->port,
+	};
+	struct amb_in6 addr = amb_rows_addr(&src->addr);
+	struct amb_flight_row row;
+	struct amb_addr_row from;
+
+	if (!amb_rows_get(b, AMB_BPF_ADDR, &addr, &from) || !from.netns)
+		return false;
+	key.netns = from.netns;
+	return amb_rows_get(b, AMB_BPF_FLIGHT, &key, &row) &&
+	       (row.way == AMB_WAY_DIRECT || row.way == AMB_WAY_SPLICE);
+}
+
+void amb_rows_verdict_keep(const struct amb_bpf *b, const struct amb_rows_verdict *v)
+{
+	struct amb_policy_key key = { .identity = v->identity, .port = v->dst.port };
+	const struct amb_policy_row row = {
+		.stamp = v->stamp,
+		.allow = v->allow,
+		.reason = v->reason,
+	};
+	struct amb_in6 addr = amb_rows_addr(&v->dst.addr);
+	struct amb_addr_row to;
+	struct amb_pod_row pod;
+
+	if (!amb_rows_get(b, AMB_BPF_ADDR, &addr, &to) || !to.netns ||
+	    !amb_rows_get(b, AMB_BPF_POD, &to.netns, &pod))
+		return;
+	key.netns = to.netns;
+	if (pod.inputs & AMB_INPUT_SRC)
+		key.src = amb_rows_addr(&v->src.addr);
+	if (pod.inputs & AMB_INPUT_DST)
+		key.dst = addr;
+	(void)amb_rows_put(b, AMB_BPF_POLICY, &key, &row);
+}
+
+int amb_rows_stats(const struct amb_bpf *b, struct amb_stat_row *rows)
+{
+	int cpus = libbpf_num_possible_cpus(), i;
+	_cleanup_free_ struct amb_stat_row *each = NULL;
+	uint32_t key;
+
+	if (cpus < 0)
+		return cpus;
+	each = calloc(cpus, sizeof(*each));
+	if (!each)
+		return -ENOMEM;
+	memset(rows, 0, AMB_STATS_MAX * sizeof(*rows));
+	for (key = 0; key < AMB_STATS_MAX; key++) {
+		if (bpf_map_lookup_elem(b->map[AMB_BPF_STAT], &key, each))
+			return -errno;
+		for (i = 0; i < cpus; i++) {
+			rows[key].passthrough += each[i].passthrough;
+			rows[key].direct += each[i].direct;
+			rows[key].splice += each[i].splice;
+			rows[key].tunnel += each[i].tunnel;
+			rows[key].deny += each[i].deny;
+			rows[key].dropped += each[i].dropped;
+		}
+	}
+	return 0;
+}

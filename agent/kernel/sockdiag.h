@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Sockets of others, told by their cookies: looked at and ended (sock_diag(7)). */
+#ifndef AMB_SOCKDIAG_H
+#define AMB_SOCKDIAG_H
+
+#include <stdint.h>
+
+#include "base/addr.h"
+
+struct amb_netns;
+
+/* A TCP socket of the namespace: its own end, the other one, its cookie. */
+struct amb_sockdiag_id {
+	struct amb_endpoint local, remote;
+	uint64_t cookie;
+};
+
+/*
+ * Ends the connection: the application sees ECONNABORTED, its peer a reset. 0, -ENOENT when it
+ * has ended already, -EOPNOTSUPP when this kernel cannot, or -errno.
+ */
+int amb_sockdiag_destroy(struct amb_netns *ns, const struct amb_sockdiag_id *id);
+
+/* Bytes that the peer has acknowledged, and that came in. 0 or -errno. */
+int amb_sockdiag_bytes(struct amb_netns *ns, const struct amb_sockdiag_id *id, uint64_t *out,
+		       uint64_t *in);
+
+#endif
