@@ -9,6 +9,7 @@
 #include "pods.h"
 
 struct amb_ca;
+struct amb_capture;
 struct amb_certs;
 struct amb_control;
 struct amb_http;
@@ -23,6 +24,7 @@ struct amb_agent {
 	struct amb_manifest *manifest;
 	struct amb_metrics *metrics;
 	struct amb_proxy *proxy;
+	struct amb_capture *capture;
 	struct amb_pods *pods;
 	struct amb_http *http;
 	struct amb_control *control;

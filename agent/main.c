@@ -19,9 +19,11 @@
 #include "base/priv.h"
 #include "base/rcu.h"
 #include "base/trim.h"
+#include "capture.h"
 #include "control/certs.h"
 #include "control/issuer.h"
 #include "control/manifest.h"
+#include "flows.h"
 #include "mesh/state.h"
 #include "proxy/aead.h"
 #include "proxy/creds.h"
@@ -143,6 +145,8 @@ static void state_changed(void *ctx, const struct amb_state_change *change)
 	(void)ctx;
 	if (change->workloads && !prefetch.index)
 		amb_loop_timer_set(agent.loop, &prefetch, amb_util_now_ns() + PREFETCH_NS);
+	/* First nothing new, then what lives: so nothing slips in between. */
+	amb_capture_changed(agent.capture, true);
 	if (change->policies && agent.proxy)
 		amb_proxy_rejudge(agent.proxy);
 }
@@ -184,6 +188,8 @@ static bool proxy_stats(void *ctx, struct amb_proxy_stats *out)
 	if (!a->proxy)
 		return false;
 	amb_proxy_stats(a->proxy, out);
+	if (amb_capture_flows(a->capture))
+		amb_flows_stats(amb_capture_flows(a->capture), out);
 	return true;
 }
 
@@ -343,19 +349,34 @@ static int start_certs(struct amb_agent *a)
 	return 0;
 }
 
+static int start_capture(struct amb_agent *a)
+{
+	const struct amb_capture_config config = {
+		.mode = a->opt.capture,
+		.bpf = { .dir = a->opt.bpf_dir, .cgroup = a->opt.cgroup },
+		.keep = a->opt.keep,
+		.ipv6 = a->opt.proxy.ipv6,
+		.always_tunnel = a->opt.always_tunnel,
+	};
+	char why[320];
+
+	a->capture = amb_capture_create(a->loop, a->state, &config, why, sizeof(why));
+	if (!a->capture)
+		return die("capture: %s", why);
+	a->opt.proxy.bpf = amb_capture_bpf(a->capture);
+	amb_info(KERNEL, "capture: %s", amb_capture_mode_name(amb_capture_mode(a->capture)));
+	return 0;
+}
+
 static int start_proxy(struct amb_agent *a)
 {
 	const struct amb_metrics_config mc = {
-		.workers = a->opt.proxy.workers,
+		/* One more is this thread, for what the kernel carries by itself. */
+		.workers = a->opt.proxy.workers + 1,
 		.version = AMB_VERSION,
 		.proxy = proxy_stats,
 		.gauges = gauges,
 		.ctx = a,
-	};
-	const struct amb_pods_config pc = {
-		.intercept = a->opt.intercept,
-		.keep = a->opt.keep,
-		.ipv6 = a->opt.proxy.ipv6,
 	};
 
 	a->metrics = amb_metrics_create(&mc);
@@ -365,9 +386,11 @@ static int start_proxy(struct amb_agent *a)
 				    amb_metrics_hooks(a->metrics));
 	if (!a->proxy)
 		return die("proxy: %s", strerror(errno));
-	a->pods = amb_pods_create(a->loop, a->proxy, &pc);
+	a->pods = amb_pods_create(a->loop, a->proxy, a->capture);
 	if (!a->pods)
 		return die("pods: out of memory");
+	if (amb_capture_observe(a->capture, amb_metrics_hooks(a->metrics), a->opt.proxy.workers))
+		return die("BPF events: %s", strerror(errno));
 	return 0;
 }
 
@@ -398,6 +421,18 @@ static bool count_pod(void *ctx, const struct amb_manifest_pod *pod)
 	return true;
 }
 
+static bool is_wanted(void *ctx, const char *pod)
+{
+	return amb_pods_wants(((struct amb_agent *)ctx)->pods, pod);
+}
+
+static void pods_started(void *ctx)
+{
+	struct amb_agent *a = ctx;
+
+	amb_capture_settle(a->capture, is_wanted, a);
+}
+
 static int serve(struct amb_agent *a)
 {
 	size_t pods = 0;
@@ -410,6 +445,7 @@ static int serve(struct amb_agent *a)
 	if (!pods)
 		amb_warn(MAIN, "no Pod in %s has spec.nodeName %s", a->opt.manifests, a->opt.node);
 	amb_http_pending(a->http, "state manager", false);
+	amb_pods_when_started(a->pods, pods_started, a);
 	settled.fn = settled_due;
 	amb_loop_timer_set(a->loop, &settled, amb_util_now_ns() + SETTLED_NS);
 	amb_info(MAIN, "ambientd %s serves node %s from %s", AMB_VERSION, a->opt.node,
@@ -422,6 +458,8 @@ static void stop_all(struct amb_agent *a)
 	amb_control_destroy(a->control);
 	amb_http_destroy(a->http);
 	amb_pods_destroy(a->pods);
+	amb_capture_destroy(a->capture);
+	a->capture = NULL;
 	amb_manifest_destroy(a->manifest);
 	amb_proxy_destroy(a->proxy);
 	amb_metrics_destroy(a->metrics);
@@ -442,7 +480,7 @@ int main(int argc, char **argv)
 	amb_options_parse(&a->opt, argc, argv);
 	err = start_base(a) ?: say_probes(a);
 	if (!err)
-		err = start_issuer(a) ?: start_knowledge(a) ?: start_certs(a);
+		err = start_issuer(a) ?: start_knowledge(a) ?: start_certs(a) ?: start_capture(a);
 	if (!err && !a->opt.privileged) {
 		err = amb_priv_drop();
 		if (err)

@@ -10,7 +10,9 @@
 #include "agent.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "capture.h"
 #include "control/manifest.h"
+#include "flows.h"
 #include "proxy/aead.h"
 
 struct pod_walk {
@@ -70,9 +72,9 @@ static json_t *status(void *ctx)
 
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:o}", "node", a->opt.node, "mode",
 			 "standalone", "ca", a->opt.ca_dir, "trustDomain", a->opt.trust_domain,
-			 "capture", a->opt.intercept ? "nft" : "cni", "uptimeSeconds",
-			 (json_int_t)(time(NULL) - a->started_at), "stopping", a->stopping,
-			 "manifests", manifest_status(a));
+			 "capture", amb_capture_mode_name(amb_capture_mode(a->capture)),
+			 "uptimeSeconds", (json_int_t)(time(NULL) - a->started_at), "stopping",
+			 a->stopping, "manifests", manifest_status(a));
 }
 
 static json_t *seconds(uint64_t ns)
@@ -108,7 +110,10 @@ static json_t *config(void *ctx)
 	json_object_set_new(j, "localhostAppTunnel", json_boolean(p->localhost_app_tunnel));
 	json_object_set_new(j, "enableResponseBaggage", json_boolean(p->response_baggage));
 	json_object_set_new(j, "authzPolicyInfoLogging", json_boolean(p->policy_log));
-	json_object_set_new(j, "intercept", json_boolean(o->intercept));
+	json_object_set_new(j, "capture",
+			    json_string(amb_capture_mode_name(amb_capture_mode(a->capture))));
+	json_object_set_new(j, "alwaysTunnel", json_boolean(o->always_tunnel));
+	json_object_set_new(j, "bpfDirectory", json_string(o->bpf_dir));
 	json_object_set_new(j, "keep", json_boolean(o->keep));
 	return j;
 }
@@ -184,6 +189,30 @@ static void quit(void *ctx)
 	amb_agent_stop(ctx);
 }
 
+static void tell_bytes(void *ctx)
+{
+	const struct amb_agent *a = ctx;
+
+	if (amb_capture_flows(a->capture))
+		amb_flows_tell_bytes(amb_capture_flows(a->capture));
+}
+
+static void add_stats(void *ctx, struct amb_proxy_stats *stats)
+{
+	const struct amb_agent *a = ctx;
+
+	if (amb_capture_flows(a->capture))
+		amb_flows_stats(amb_capture_flows(a->capture), stats);
+}
+
+static void each_conn(void *ctx, void (*fn)(void *arg, const struct amb_proxy_conn *c), void *arg)
+{
+	const struct amb_agent *a = ctx;
+
+	if (amb_capture_flows(a->capture))
+		amb_flows_each(amb_capture_flows(a->capture), fn, arg);
+}
+
 void amb_agent_set_ops(struct amb_agent *a)
 {
 	a->ops = (struct amb_admin_ops){
@@ -201,6 +230,9 @@ void amb_agent_set_ops(struct amb_agent *a)
 		.enroll = enroll,
 		.unenroll = unenroll,
 		.reload = reload,
+		.tell_bytes = tell_bytes,
+		.add_stats = add_stats,
+		.each_conn = each_conn,
 		.quit = quit,
 	};
 }
@@ -242,6 +274,8 @@ static bool want_pod(void *ctx, const struct amb_manifest_pod *pod)
 		.sa = pod->sa,
 		.netns = pod->netns,
 		.ingress_mode = pod->ingress_mode,
+		.always_tunnel = pod->always_tunnel,
+		.splice = pod->splice,
 	};
 	return true;
 }

@@ -26,7 +26,11 @@ enum {
 	OPT_LOG,
 	OPT_LOG_JSON,
 	OPT_KEEP,
+	OPT_CAPTURE,
 	OPT_NO_INTERCEPT,
+	OPT_ALWAYS_TUNNEL,
+	OPT_BPF_DIR,
+	OPT_CGROUP,
 	OPT_PRIVILEGED,
 	OPT_CERT_TTL,
 	OPT_DRAIN,
@@ -58,9 +62,18 @@ static const struct argp_option options[] = {
 	{ "drain", OPT_DRAIN, "TIME", 0,
 	  "How long connections may finish on exit (default 5s; CONNECTION_TERMINATION_DEADLINE)",
 	  3 },
-	{ "keep", OPT_KEEP, NULL, 0, "Leave the interception rules in the pods on exit", 3 },
-	{ "no-intercept", OPT_NO_INTERCEPT, NULL, 0,
-	  "Write no interception rules: somebody else (a CNI) does", 3 },
+	{ "capture", OPT_CAPTURE, "MODE", 0,
+	  "How connections of pods come here: ebpf, nft, none (somebody else's rules do it), "
+	  "or auto (default): ebpf where it works, else nft",
+	  3 },
+	{ "no-intercept", OPT_NO_INTERCEPT, NULL, 0, "The same as --capture none", 3 },
+	{ "always-tunnel", OPT_ALWAYS_TUNNEL, NULL, 0,
+	  "Encrypt within the node too: no direct connections between its pods", 3 },
+	{ "keep", OPT_KEEP, NULL, 0,
+	  "Leave capture in place on exit: for the next agent, and fail closed until it comes", 3 },
+	{ "bpf-dir", OPT_BPF_DIR, "DIR", 0,
+	  "Where BPF maps and links are pinned (default " AMB_BPF_DIR ")", 4 },
+	{ "cgroup", OPT_CGROUP, "DIR", 0, "Root of cgroup v2 (default: looked for)", 4 },
 	{ "socket", OPT_SOCKET, "PATH", 0,
 	  "Control socket of ambientctl (default " AMB_RUN_DIR "/ambientd.sock)", 4 },
 	{ "admin-port", OPT_ADMIN_PORT, "PORT", 0, "config_dump and logging (default 15000)", 4 },
@@ -142,8 +155,21 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_KEEP:
 		o->keep = true;
 		return 0;
+	case OPT_CAPTURE:
+		if (amb_capture_mode_parse(arg, &o->capture))
+			argp_error(state, "--capture: '%s' is none of auto, ebpf, nft, none", arg);
+		return 0;
 	case OPT_NO_INTERCEPT:
-		o->intercept = false;
+		o->capture = AMB_CAPTURE_NONE;
+		return 0;
+	case OPT_ALWAYS_TUNNEL:
+		o->always_tunnel = true;
+		return 0;
+	case OPT_BPF_DIR:
+		o->bpf_dir = arg;
+		return 0;
+	case OPT_CGROUP:
+		o->cgroup = arg;
 		return 0;
 	case OPT_PRIVILEGED:
 		o->privileged = true;
@@ -270,7 +296,7 @@ void amb_options_parse(struct amb_options *o, int argc, char **argv)
 		.domain = "cluster.local",
 		.root_ns = "istio-system",
 		.log_filter = "info",
-		.intercept = true,
+		.bpf_dir = AMB_BPF_DIR,
 		.cert_ttl = 24 * 3600 * 1000000000ull,
 		.drain = 5 * 1000000000ull,
 		.admin_port = 15000,

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "capture.h"
 #include "proxy/proxy.h"
 
 #define AMB_RUN_DIR "/run/ambient"
@@ -24,8 +25,11 @@ struct amb_options {
 	const char *prefer_ns;
 	const char *log_filter;
 	bool log_json;
-	bool keep; /* leave the interception rules in the pods on exit */
-	bool intercept; /* write interception rules at all */
+	bool keep; /* leave capture in place on exit */
+	enum amb_capture_mode capture;
+	bool always_tunnel; /* no direct ways */
+	const char *bpf_dir;
+	const char *cgroup; /* NULL: looked for */
 	bool privileged; /* keep all capabilities (debugging) */
 	uint64_t cert_ttl;
 	uint64_t drain;

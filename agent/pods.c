@@ -3,8 +3,8 @@
  * The pods that this agent serves: what is wanted made so.
  *
  * A pod moves WAITING -> STARTING -> UP, and to FAILED from any of them; FAILED ones are
- * tried again each RETRY_NS. Order: listeners open before the rules that redirect to them,
- * and rules go before the listeners do, so that no connection meets a closed port.
+ * tried again each RETRY_NS. Order: listeners open before anything sends connections there, and
+ * capture ends before the listeners do, so that no connection meets a closed port.
  *
  * Lifetime: the proxy answers later (pod_started), so an entry that is let go meanwhile is
  * kept as a zombie until the answer came.
@@ -18,8 +18,8 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "capture.h"
 #include "kernel/netns.h"
-#include "kernel/nft.h"
 #include "proxy/proxy.h"
 
 #define RETRY_NS (5 * 1000000000ull)
@@ -33,7 +33,8 @@ struct pod {
 	bool wanted; /* mark of a sync */
 	bool gone; /* no longer ours, waits for the proxy's answer */
 	bool unenrolled; /* by command: stays away until enrolled again */
-	bool ruled; /* our rules are in its netns */
+	bool always_tunnel, splice;
+	struct amb_capture_pod *captured; /* NULL: not (yet) */
 	bool served; /* the proxy has it, or is being told */
 	enum amb_pods_state state;
 	struct amb_netns *netns;
@@ -43,10 +44,12 @@ struct pod {
 struct amb_pods {
 	struct amb_loop *loop;
 	struct amb_proxy *proxy;
-	struct amb_pods_config config;
+	struct amb_capture *capture;
 	struct pod *first;
 	struct amb_timer retry;
 	unsigned long started, stopped;
+	void (*when_started)(void *ctx); /* NULL: nobody waits */
+	void *when_ctx;
 };
 
 const char *amb_pods_state_text(enum amb_pods_state state)
@@ -106,43 +109,33 @@ static void fail(struct pod *pod, const char *what, int err)
 	pod->state = AMB_PODS_FAILED;
 }
 
-static void remove_rules(struct pod *pod)
+static int capture(struct pod *pod)
 {
-	int err;
-
-	if (!pod->ruled || pod->pods->config.keep)
-		return;
-	pod->ruled = false;
-	err = amb_nft_remove(pod->netns);
-	if (err)
-		amb_warn(MAIN, "pod %s/%s: interception rules stay behind: %s, continuing", pod->ns,
-			 pod->name, strerror(-err));
-}
-
-static int install_rules(struct pod *pod)
-{
-	const struct amb_nft_config config = {
-		.ipv6 = pod->pods->config.ipv6,
+	const struct amb_capture_want want = {
+		.uid = pod->uid,
+		.ns = pod->ns,
+		.name = pod->name,
+		.sa = pod->sa,
+		.netns = pod->netns,
 		.ingress_mode = pod->ingress_mode,
+		.always_tunnel = pod->always_tunnel,
+		.splice = pod->splice,
 	};
 	char text[128] = "";
 	int err;
 
-	if (!pod->pods->config.intercept)
+	pod->captured = amb_capture_pod_add(pod->pods->capture, &want, text, sizeof(text));
+	if (pod->captured)
 		return 0;
-	err = amb_nft_install(pod->netns, &config, text, sizeof(text));
-	if (err) {
-		fail(pod, *text ? text : "interception rules", err);
-		return err;
-	}
-	pod->ruled = true;
-	return 0;
+	err = -errno;
+	fail(pod, *text ? text : "capture", err);
+	return err;
 }
 
 /* Takes a pod out of service; the entry stays. */
 static void stop(struct pod *pod)
 {
-	remove_rules(pod);
+	amb_capture_pod_del(take_ptr(pod->captured));
 	if (pod->served) {
 		amb_proxy_pod_del(pod->pods->proxy, pod->uid, NULL, NULL);
 		pod->served = false;
@@ -156,9 +149,29 @@ static void stop(struct pod *pod)
 	pod->state = AMB_PODS_WAITING;
 }
 
-static void pod_started(void *ctx, int err)
+static void tell_started(struct amb_pods *p)
 {
-	struct pod *pod = ctx;
+	void (*fn)(void *ctx) = p->when_started;
+	const struct pod *pod;
+
+	for (pod = p->first; pod; pod = pod->next) {
+		if (pod->state == AMB_PODS_STARTING)
+			return;
+	}
+	p->when_started = NULL;
+	if (fn)
+		fn(p->when_ctx);
+}
+
+void amb_pods_when_started(struct amb_pods *p, void (*fn)(void *ctx), void *ctx)
+{
+	p->when_started = fn;
+	p->when_ctx = ctx;
+	tell_started(p);
+}
+
+static void started(struct pod *pod, int err)
+{
 	struct amb_pods *p = pod->pods;
 
 	if (pod->gone) {
@@ -176,7 +189,7 @@ static void pod_started(void *ctx, int err)
 		stop(pod);
 		return;
 	}
-	if (install_rules(pod)) {
+	if (capture(pod)) {
 		amb_proxy_pod_del(p->proxy, pod->uid, NULL, NULL);
 		pod->served = false;
 		return;
@@ -185,6 +198,15 @@ static void pod_started(void *ctx, int err)
 	pod->error[0] = 0;
 	p->started++;
 	amb_info(MAIN, "pod %s/%s: joined the mesh", pod->ns, pod->name);
+}
+
+static void pod_started(void *ctx, int err)
+{
+	struct pod *pod = ctx;
+	struct amb_pods *p = pod->pods;
+
+	started(pod, err);
+	tell_started(p);
 }
 
 static void start(struct pod *pod)
@@ -212,6 +234,11 @@ static void start(struct pod *pod)
 		.netns = pod->netns,
 		.ingress_mode = pod->ingress_mode,
 	};
+	err = amb_capture_cookie(pod->pods->capture, pod->netns, &what.cookie);
+	if (err) {
+		fail(pod, "network namespace", err);
+		return;
+	}
 	pod->state = AMB_PODS_STARTING;
 	pod->served = true;
 	err = amb_proxy_pod_add(pod->pods->proxy, &what, pod_started, pod);
@@ -299,6 +326,8 @@ static struct pod *add(struct amb_pods *p, const struct amb_pods_want *w)
 	pod->name = strdup(w->name);
 	pod->sa = strdup(w->sa);
 	pod->ingress_mode = w->ingress_mode;
+	pod->always_tunnel = w->always_tunnel;
+	pod->splice = w->splice;
 	if (!pod->uid || !pod->ns || !pod->name || !pod->sa) {
 		pod_free(pod);
 		return NULL;
@@ -317,7 +346,8 @@ static int update(struct amb_pods *p, const struct amb_pods_want *w)
 {
 	struct pod *pod = find_uid(p, w->uid);
 
-	if (pod && (strcmp(pod->sa, w->sa) || pod->ingress_mode != w->ingress_mode)) {
+	if (pod && (strcmp(pod->sa, w->sa) || pod->ingress_mode != w->ingress_mode ||
+		    pod->always_tunnel != w->always_tunnel || pod->splice != w->splice)) {
 		/* Another identity or other rules: begin again, but keep what enrol said. */
 		_cleanup_free_ char *enrolled = take_ptr(pod->enrolled);
 
@@ -359,6 +389,11 @@ void amb_pods_sync(struct amb_pods *p, const struct amb_pods_want *want, size_t 
 		if (!pod->wanted && !pod->gone)
 			let_go(pod);
 	}
+}
+
+bool amb_pods_wants(struct amb_pods *p, const char *name)
+{
+	return find_name(p, name);
 }
 
 int amb_pods_enroll(struct amb_pods *p, const char *name, const char *path)
@@ -431,7 +466,7 @@ void amb_pods_count(const struct amb_pods *p, struct amb_pods_counts *out)
 }
 
 struct amb_pods *amb_pods_create(struct amb_loop *loop, struct amb_proxy *proxy,
-				 const struct amb_pods_config *config)
+				 struct amb_capture *capture)
 {
 	struct amb_pods *p = calloc(1, sizeof(*p));
 
@@ -439,7 +474,7 @@ struct amb_pods *amb_pods_create(struct amb_loop *loop, struct amb_proxy *proxy,
 		return NULL;
 	p->loop = loop;
 	p->proxy = proxy;
-	p->config = *config;
+	p->capture = capture;
 	p->retry.fn = retry;
 	if (amb_loop_timer_set(loop, &p->retry, amb_loop_now(loop) + RETRY_NS)) {
 		free(p);
@@ -457,7 +492,6 @@ void amb_pods_destroy(struct amb_pods *p)
 		struct pod *pod = p->first;
 
 		p->first = pod->next;
-		remove_rules(pod);
 		pod_free(pod);
 	}
 	free(p);

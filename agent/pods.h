@@ -11,26 +11,23 @@
 
 #include "base/loop.h"
 
+struct amb_capture;
 struct amb_pods;
 struct amb_proxy;
-
-struct amb_pods_config {
-	bool intercept; /* write nft rules in the pods */
-	bool keep; /* leave them there at the end */
-	bool ipv6;
-};
 
 /* A pod that ought to be served; strings are copied. */
 struct amb_pods_want {
 	const char *uid, *ns, *name, *sa;
 	const char *netns; /* path, or NULL: an enrol command has to say */
 	bool ingress_mode;
+	bool always_tunnel; /* never direct */
+	bool splice; /* opted in */
 };
 
-/* NULL: out of memory. @proxy outlives the result. */
+/* NULL: out of memory. @proxy and @capture outlive the result. */
 struct amb_pods *amb_pods_create(struct amb_loop *loop, struct amb_proxy *proxy,
-				 const struct amb_pods_config *config);
-/* Removes the rules (unless keep) and forgets everything; the proxy is not told any more. */
+				 struct amb_capture *capture);
+/* Forgets everything; neither the proxy nor capture is told any more. */
 void amb_pods_destroy(struct amb_pods *p);
 
 /*
@@ -46,6 +43,11 @@ void amb_pods_sync(struct amb_pods *p, const struct amb_pods_want *want, size_t 
 int amb_pods_enroll(struct amb_pods *p, const char *pod, const char *netns_path);
 /* Lets a pod go until it is enrolled again. 0 or -ENOENT. */
 int amb_pods_unenroll(struct amb_pods *p, const char *pod);
+
+/* True when the pod "ns/name" is to be served, wherever its netns is. */
+bool amb_pods_wants(struct amb_pods *p, const char *pod);
+/* Calls @fn when no pod is being started any more, perhaps at once; once. */
+void amb_pods_when_started(struct amb_pods *p, void (*fn)(void *ctx), void *ctx);
 
 enum amb_pods_state { AMB_PODS_WAITING, AMB_PODS_STARTING, AMB_PODS_UP, AMB_PODS_FAILED };
 

@@ -33,6 +33,8 @@ TRAFFIC=${TRAFFIC:-$BUILD/selftests/tools/amb-traffic}
 PEERS=$LIB_DIR/peers
 # The distribution's python, which has the distribution's h2.
 PYTHON=${PYTHON:-/usr/bin/python3}
+# How agents capture: ebpf, nft, or what they find best.
+CAPTURE=${CAPTURE:-}
 # What to run the agents under, for instance "valgrind -q".
 AMB_WRAP=${AMB_WRAP:-}
 # Waits are long enough for a loaded machine under a sanitizer; they end when the condition holds.
@@ -425,6 +427,11 @@ ca_init() {
 
 agent_socket() { echo "$TMP/run-$1/ambientd.sock"; }
 agent_log() { echo "$TMP/agent-$1.log"; }
+# Each test has a bpffs of its own, so that tests and agents run side by side.
+agent_pins() { echo "$TMP/bpf/$1"; }
+pins_mount() {
+	mountpoint -q "$TMP/bpf" || { mkdir -p "$TMP/bpf" && mount -t bpf bpf "$TMP/bpf"; }
+}
 
 # agent_start NODE [OPTIONS]: does not wait; see agent_ready.
 agent_start() {
@@ -434,10 +441,13 @@ agent_start() {
 	mkdir -p "$TMP/run-$node"
 	# Leak checkers trace their own process, which the agent forbids itself otherwise.
 	[ -z "${AMB_SANITIZED:-}$AMB_WRAP" ] || set -- --privileged "$@"
+	pins_mount
+	# Not by `ip netns exec`: that hides cgroups and bpffs of the host.
 	# shellcheck disable=SC2086
-	ip netns exec "$(node_ns "$node")" $AMB_WRAP "$AMBIENTD" --standalone "$MANIFESTS" \
-		--node "$node" --ca "$CA" --socket "$(agent_socket "$node")" "$@" \
-			>>"$(agent_log "$node")" 2>&1 &
+	nsenter --net="/run/netns/$(node_ns "$node")" $AMB_WRAP "$AMBIENTD" \
+		--standalone "$MANIFESTS" --node "$node" --ca "$CA" \
+		--socket "$(agent_socket "$node")" --bpf-dir "$(agent_pins "$node")" \
+		${CAPTURE:+--capture "$CAPTURE"} "$@" >>"$(agent_log "$node")" 2>&1 &
 	AGENT_PID[$node]=$!
 }
 
@@ -659,6 +669,15 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
+# Pins of agents that were not asked to keep them.
+pins_left() {
+	local n
+	for n in "${!AGENT_EXIT[@]}"; do
+		[ -n "${KEEP_PINS:-}" ] || [ ! -e "$(agent_pins "$n")" ] ||
+			printf ' %s(pins)' "$n"
+	done
+}
+
 # Agents end cleanly and leave nothing in the pods; asserted by every test that started one.
 leak_check() {
 	local n p left= bad=
@@ -678,7 +697,10 @@ leak_check() {
 		[ -z "$(ip -n "$(pod_ns "$p")" rule show priority 32764)" ] || left="$left $p(rule)"
 		[ -z "$(ip -n "$(pod_ns "$p")" route show table 100 2>/dev/null)" ] ||
 			left="$left $p(route)"
+		[ "$(pod_exec "$p" sysctl -n net.ipv4.tcp_fwmark_accept)" = 0 ] ||
+			left="$left $p(tcp_fwmark_accept)"
 	done
+	left="$left$(pins_left)"
 	for p in $(stray_processes); do
 		left="$left process $p($(cat "/proc/$p/comm" 2>/dev/null))"
 	done

@@ -38,7 +38,7 @@ static void add_number(struct line *l, const char *key, char *buf, size_t len, u
 
 static const char *spiffe(const struct amb_flow *f, const struct amb_identity *id)
 {
-	return f->mtls && id ? id->spiffe : NULL;
+	return amb_flow_security(f) && id ? id->spiffe : NULL;
 }
 
 static const char *direction(const struct amb_flow *f)

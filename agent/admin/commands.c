@@ -46,13 +46,15 @@ static void add_pod(void *arg, const struct amb_admin_pod *p)
 					     p->state, "error", p->error));
 }
 
-static json_t *counters(const struct amb_proxy *proxy)
+static json_t *counters(const struct amb_admin_ops *ops)
 {
 	json_t *o = json_object(), *ways = json_object(), *reasons = json_object();
 	struct amb_proxy_stats st = { 0 };
 	unsigned int i;
 
-	amb_proxy_stats(proxy, &st);
+	amb_proxy_stats(ops->proxy, &st);
+	if (ops->add_stats)
+		ops->add_stats(ops->ctx, &st);
 	for (i = 0; i < AMB_WAY_MAX; i++) {
 		if (st.ways[i])
 			json_object_set_new(ways, amb_reason_way_text(i), json_integer(st.ways[i]));
@@ -90,7 +92,7 @@ static json_t *run_status(const struct amb_admin_ops *ops, const json_t *request
 				    json_integer(amb_state_count_policies(ops->state)));
 	}
 	if (ops->proxy)
-		json_object_set_new(o, "connections", counters(ops->proxy));
+		json_object_set_new(o, "connections", counters(ops));
 	if (ops->each_pod)
 		ops->each_pod(ops->ctx, add_pod, pods);
 	json_object_set_new(o, "pods", pods);

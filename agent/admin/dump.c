@@ -459,6 +459,8 @@ struct amb_dump *amb_dump_create(const struct amb_admin_ops *ops, unsigned int s
 	}
 	if (sections & (AMB_DUMP_PODS | AMB_DUMP_CONNECTIONS) && ops->proxy) {
 		d->collecting = true;
+		if (ops->each_conn)
+			ops->each_conn(ops->ctx, take_connection, d);
 		amb_proxy_each_conn(ops->proxy, take_connection, collected, d);
 	}
 	return d;

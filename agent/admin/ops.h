@@ -14,6 +14,8 @@
 struct amb_state;
 struct amb_creds;
 struct amb_proxy;
+struct amb_proxy_conn;
+struct amb_proxy_stats;
 struct amb_metrics;
 struct amb_loop;
 
@@ -47,6 +49,14 @@ struct amb_admin_ops {
 	int (*enroll)(void *ctx, const char *pod, const char *netns, char *err, size_t errlen);
 	int (*unenroll)(void *ctx, const char *pod, char *err, size_t errlen);
 	int (*reload)(void *ctx, char *err, size_t errlen);
+	/*
+	 * Connections that the kernel carries by itself; NULL where there are none. tell_bytes: as
+	 * amb_proxy_tell_bytes(), but done when it returns.
+	 */
+	void (*tell_bytes)(void *ctx);
+	void (*add_stats)(void *ctx, struct amb_proxy_stats *stats);
+	void (*each_conn)(void *ctx, void (*fn)(void *arg, const struct amb_proxy_conn *c),
+			  void *arg);
 	/* Begins the graceful stop; the process ends itself afterwards. */
 	void (*quit)(void *ctx);
 };

@@ -225,6 +225,8 @@ static bool wait_for_bytes(struct http_request *r)
 	if (!r->told)
 		return false;
 	r->told->r = r;
+	if (h->ops->tell_bytes)
+		h->ops->tell_bytes(h->ops->ctx);
 	amb_proxy_tell_bytes(h->ops->proxy, told, r->told);
 	return r->told;
 }

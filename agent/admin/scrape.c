@@ -112,6 +112,12 @@ static void put_peer(struct amb_text *t, const char *side, const char **part)
 	put_principal_and_rest(t, side, part);
 }
 
+static const char *const policies[] = {
+	[AMB_SECURITY_NONE] = "unknown",
+	[AMB_SECURITY_MTLS] = "mutual_tls",
+	[AMB_SECURITY_NODE] = "node_local",
+};
+
 static void put_labels(struct amb_text *t, const struct amb_series *s, enum amb_flag flag)
 {
 	const char *part[AMB_PART_MAX], **src = part + AMB_PART_SRC, **dst = part + AMB_PART_DST;
@@ -130,7 +136,7 @@ static void put_labels(struct amb_text *t, const struct amb_series *s, enum amb_
 	put_peer(t, "destination", dst);
 	put_label(t, "request_protocol", "tcp");
 	put_label(t, "response_flags", flags[flag]);
-	put_label(t, "connection_security_policy", head.mtls ? "mutual_tls" : "unknown");
+	put_label(t, "connection_security_policy", policies[head.security]);
 	if (head.locality) {
 		put_label(t, "source_region", src[AMB_PART_REGION]);
 		put_label(t, "source_zone", src[AMB_PART_ZONE]);

@@ -72,14 +72,14 @@ size_t amb_series_key(const struct amb_flow *f, char key[AMB_SERIES_KEY_MAX])
 {
 	struct amb_series_head head = {
 		.direction = f->direction,
-		.mtls = f->mtls,
+		.security = amb_flow_security(f),
 		.locality = f->src_workload || f->dst_workload || f->src_baggage || f->dst_baggage,
 	};
 	struct key k = { .p = key, .len = sizeof(head) };
 
 	memcpy(key, &head, sizeof(head));
-	add_peer(&k, f->src_workload, f->src_baggage, f->mtls ? f->src_identity : NULL);
-	add_peer(&k, f->dst_workload, f->dst_baggage, f->mtls ? f->dst_identity : NULL);
+	add_peer(&k, f->src_workload, f->src_baggage, head.security ? f->src_identity : NULL);
+	add_peer(&k, f->dst_workload, f->dst_baggage, head.security ? f->dst_identity : NULL);
 	add(&k, f->dst_service ? f->dst_service->hostname : NULL);
 	add(&k, f->dst_service ? f->dst_service->ns : NULL);
 	add(&k, f->dst_service ? f->dst_service->name : NULL);

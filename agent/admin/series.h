@@ -32,7 +32,7 @@ enum amb_series_part {
 /* Key: these three bytes, then AMB_PART_MAX strings, each with its NUL. */
 struct amb_series_head {
 	uint8_t direction;
-	uint8_t mtls;
+	uint8_t security; /* enum amb_security */
 	uint8_t locality; /* some peer is known, so its locality is shown */
 };
 

@@ -218,6 +218,8 @@ static void fill_pod(const struct amb_manifest *m, const struct amb_mobj *o, cha
 		.reroute_ifs = pod->reroute_ifs,
 		.enrolled = amb_mcompile_enrolled(amb_mset_table(m->set), o),
 		.ingress_mode = pod->ingress_mode,
+		.always_tunnel = amb_mcompile_always_tunnel(amb_mset_table(m->set), o),
+		.splice = pod->splice,
 		.dns_capture = pod->dns_capture,
 	};
 }
@@ -237,8 +239,8 @@ static uint64_t pods_print(const struct amb_manifest *m)
 		if (!is_local(m, t->rows[i].obj))
 			continue;
 		fill_pod(m, t->rows[i].obj, uid, sizeof(uid), &pod);
-		snprintf(flags, sizeof(flags), "%d%d%d", pod.enrolled, pod.ingress_mode,
-			 pod.dns_capture);
+		snprintf(flags, sizeof(flags), "%d%d%d%d%d", pod.enrolled, pod.ingress_mode,
+			 pod.dns_capture, pod.always_tunnel, pod.splice);
 		const char *const parts[] = { uid, pod.sa, pod.netns ? pod.netns : "",
 					      pod.reroute_ifs ? pod.reroute_ifs : "", flags };
 

@@ -100,11 +100,15 @@ struct amb_manifest_pod {
 	const char *reroute_ifs; /* annotation istio.io/reroute-virtual-interfaces, or NULL */
 	bool enrolled; /* label istio.io/dataplane-mode of pod or namespace */
 	bool ingress_mode; /* annotation ambient.istio.io/bypass-inbound-capture */
+	bool always_tunnel; /* annotation ambientd.io/always-tunnel of pod or namespace */
+	bool splice; /* annotation ambientd.io/splice */
 	int dns_capture; /* annotation ambient.istio.io/dns-capture: 0, 1, -1 = unset */
 };
 
 /* The annotation that says where a pod's namespace is: a path, or a name of /run/netns. */
 #define AMB_MANIFEST_NETNS "ambientd.io/netns"
+#define AMB_MANIFEST_ALWAYS_TUNNEL "ambientd.io/always-tunnel"
+#define AMB_MANIFEST_SPLICE "ambientd.io/splice"
 
 /* Walks this node's pods, enrolled or not; @fn returns false to stop. */
 void amb_manifest_each_pod(const struct amb_manifest *m,

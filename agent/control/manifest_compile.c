@@ -161,6 +161,16 @@ bool amb_mcompile_enrolled(const struct amb_mtable *t, const struct amb_mobj *po
 	return mode && !strcmp(mode, "ambient");
 }
 
+bool amb_mcompile_always_tunnel(const struct amb_mtable *t, const struct amb_mobj *pod)
+{
+	const struct amb_mref *space = amb_mtable_find(t, AMB_MOBJ_NAMESPACE, "", pod->ns);
+	const char *v = amb_kvs_get(&pod->annotations, AMB_MANIFEST_ALWAYS_TUNNEL);
+
+	if (!v && space)
+		v = amb_kvs_get(&space->obj->annotations, AMB_MANIFEST_ALWAYS_TUNNEL);
+	return v && !strcmp(v, "true");
+}
+
 const char *amb_mcompile_pod_uid(const char *cluster, const struct amb_mobj *pod, char *buf,
 				 size_t len)
 {

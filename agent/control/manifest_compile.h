@@ -38,6 +38,8 @@ void amb_mcompiled_free(struct amb_mcompiled *c);
 
 /* True when a pod is to be captured: label of the pod, else of its namespace. */
 bool amb_mcompile_enrolled(const struct amb_mtable *t, const struct amb_mobj *pod);
+/* By an annotation of the pod, else of its namespace. */
+bool amb_mcompile_always_tunnel(const struct amb_mtable *t, const struct amb_mobj *pod);
 
 /* The uid of a pod, written to @buf. Returns @buf. */
 const char *amb_mcompile_pod_uid(const char *cluster, const struct amb_mobj *pod, char *buf,

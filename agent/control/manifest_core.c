@@ -243,6 +243,8 @@ static void pod_annotations(struct amb_decode *d, const struct amb_yaml *meta,
 		pod->netns = amb_arena_printf(d->arena, "/run/netns/%s", v);
 	v = amb_kvs_get(&o->annotations, "ambient.istio.io/bypass-inbound-capture");
 	pod->ingress_mode = v && !strcmp(v, "true");
+	v = amb_kvs_get(&o->annotations, AMB_MANIFEST_SPLICE);
+	pod->splice = v && !strcmp(v, "true");
 	v = amb_kvs_get(&o->annotations, "ambient.istio.io/dns-capture");
 	if (v)
 		pod->dns_capture = !strcmp(v, "true");

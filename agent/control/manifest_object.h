@@ -61,7 +61,7 @@ struct amb_mpod {
 	const struct amb_addr *ips;
 	const struct amb_mport *ports; /* named container ports */
 	uint32_t nips, nports;
-	bool ready, finished, host_network, ingress_mode;
+	bool ready, finished, host_network, ingress_mode, splice;
 	int8_t dns_capture;
 };
 

@@ -74,7 +74,8 @@ static int make_socket(const struct amb_dial_to *to, int family)
 
 	if (to->src) {
 		fd = amb_netns_socket(to->netns, family,
-				      flags | (to->transparent ? AMB_SOCK_TRANSPARENT : 0));
+				      flags | (to->transparent ? AMB_SOCK_TRANSPARENT : 0) |
+					      (to->marked_back ? AMB_SOCK_BACK : 0));
 		err = fd < 0 ? fd : bind_source(fd, family, to->src);
 		if (!err)
 			return take_fd(&fd);

@@ -27,6 +27,7 @@ struct amb_dial_to {
 	bool transparent; /* @src is not the pod's: IP_TRANSPARENT, IP_FREEBIND */
 	bool src_required; /* fail rather than go without @src */
 	bool local; /* within the pod: the kernel tells of its end, no keepalive needed */
+	bool marked_back; /* answers to a foreign @src are routed back by AMB_ROUTE_MARK */
 	uint64_t timeout_ns;
 };
 

@@ -56,6 +56,21 @@ struct amb_flow {
 	const char *policy; /* "ns/name" that decided, or NULL */
 };
 
+/* Label connection_security_policy: how it is known who talks to whom. */
+enum amb_security {
+	AMB_SECURITY_NONE, /* it is not */
+	AMB_SECURITY_MTLS,
+	AMB_SECURITY_NODE, /* by the namespaces of the sockets, both of this node; not encrypted */
+};
+
+static inline enum amb_security amb_flow_security(const struct amb_flow *f)
+{
+	if (f->mtls)
+		return AMB_SECURITY_MTLS;
+	return f->way == AMB_WAY_DIRECT || f->way == AMB_WAY_SPLICE ? AMB_SECURITY_NODE :
+								      AMB_SECURITY_NONE;
+}
+
 struct amb_flow_hooks {
 	void *ctx;
 	/* Connection classified; @worker 0.. tells the thread. Returns a cookie. */

@@ -16,12 +16,14 @@
 #include "dial.h"
 #include "double.h"
 #include "kernel/netns.h"
+#include "kernel/rows.h"
 #include "live.h"
 #include "mesh/baggage.h"
 #include "mesh/decide.h"
 #include "pod.h"
 #include "pool.h"
 #include "resolve.h"
+#include "verdict.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -323,9 +325,22 @@ static void go_resolve(struct outbound *o)
 		resolved(&o->resolve, err, &addr);
 }
 
+/* Within the node the kernel could settle it: it gets the verdict for the next time. */
+static void hand_down(const struct outbound *o)
+{
+	const struct amb_decision *d = &o->decision;
+	struct amb_endpoint dst = { d->dial.addr, d->target_port };
+
+	if (o->pod->info->cookie && d->way == AMB_WAY_TUNNEL && d->protocol == AMB_PROTO_HBONE &&
+	    !d->via_waypoint && !d->resolve && d->workload->node == o->source->node)
+		amb_verdict_keep(o->pod->worker->env, d->workload, o->source->identity, &o->src,
+				 &dst);
+}
+
 static void decide(struct outbound *o)
 {
 	amb_decide_outbound(o->pod->worker->env->st, o->source, &o->dst, &o->decision);
+	hand_down(o);
 	if (o->decision.way == AMB_WAY_DENY)
 		fail(o, o->decision.reason, AMB_FLAG_NONE, NULL);
 	else if (o->decision.resolve)
@@ -366,9 +381,25 @@ static bool is_loop(int fd, const struct amb_endpoint *dst)
 	return amb_addr_eq(&local.addr, &dst->addr);
 }
 
+/* What the application asked for: told by the program at connect(), or by rules. */
+static int original_dst(struct outbound *o)
+{
+	const struct amb_pod_info *info = o->pod->info;
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	struct amb_endpoint to;
+
+	if (info->cookie && !getsockname(o->fd, (struct sockaddr *)&ss, &len) &&
+	    !amb_endpoint_from_sockaddr((struct sockaddr *)&ss, &to) &&
+	    !amb_rows_flight_take(o->pod->worker->env->config.bpf, info->cookie, &o->src, &to,
+				  &o->dst))
+		return 0;
+	return amb_netns_original_dst(o->fd, &o->dst);
+}
+
 static void start(struct outbound *o)
 {
-	int err = amb_netns_original_dst(o->fd, &o->dst);
+	int err = original_dst(o);
 
 	if (err) {
 		fail(o, AMB_REASON_LOOP, AMB_FLAG_NONE, "connection was not redirected");

@@ -10,15 +10,18 @@
 #include "base/util.h"
 #include "dial.h"
 #include "kernel/netns.h"
+#include "kernel/rows.h"
 #include "live.h"
 #include "mesh/decide.h"
 #include "pod.h"
+#include "verdict.h"
 #include "worker.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 struct plain {
 	struct amb_setup setup;
@@ -28,6 +31,7 @@ struct plain {
 	struct amb_endpoint src, dst;
 	struct amb_workload *local, *peer;
 	struct amb_service *service;
+	bool proven; /* a direct connection of @peer that came before its verdict */
 	struct amb_live *live;
 	struct amb_pod_waiter local_wait;
 	struct amb_dial dial;
@@ -49,13 +53,17 @@ static void fill_flow(const struct plain *p, struct amb_flow *f)
 {
 	memset(f, 0, sizeof(*f));
 	f->direction = AMB_INBOUND;
-	f->way = AMB_WAY_PASSTHROUGH;
+	f->way = p->proven ? AMB_WAY_DIRECT : AMB_WAY_PASSTHROUGH;
 	f->protocol = AMB_PROTO_TCP;
 	f->src = p->src;
 	f->dst = f->actual = p->dst;
 	f->src_workload = p->peer;
 	f->dst_workload = p->local;
 	f->dst_service = p->service;
+	if (p->proven) {
+		f->src_identity = p->peer->identity;
+		f->dst_identity = p->local->identity;
+	}
 	f->start_ns = p->start_ns;
 }
 
@@ -82,7 +90,11 @@ static void abort_setup(struct amb_setup *s, enum amb_reason reason)
 
 static bool judge(struct plain *p, struct amb_verdict *verdict, uint64_t *stamp)
 {
-	struct amb_policy_conn conn = { .src = p->src, .dst = p->dst };
+	struct amb_policy_conn conn = {
+		.peer = p->proven ? p->peer->identity : NULL,
+		.src = p->src,
+		.dst = p->dst,
+	};
 
 	p->version = amb_state_version(p->pod->worker->env->st);
 	amb_pod_judge(p->pod, p->local, &conn, verdict, stamp);
@@ -151,6 +163,7 @@ static void dial_app(struct plain *p)
 		.transparent = true,
 		.src_required = config->orig_src > 0,
 		.local = true,
+		.marked_back = p->pod->info->cookie,
 		.timeout_ns = config->dial_timeout_ns,
 	};
 	int fd;
@@ -181,13 +194,19 @@ static void look_up(struct plain *p)
 
 static void classify(struct plain *p)
 {
+	const struct amb_env *env = p->pod->worker->env;
 	struct amb_verdict verdict;
 	struct amb_flow f;
 	uint64_t stamp;
 	bool allow;
 
 	look_up(p);
+	p->proven = p->pod->info->cookie && p->peer &&
+		    amb_rows_flight_proves(env->config.bpf, &p->src, &p->dst);
 	allow = judge(p, &verdict, &stamp);
+	if (p->pod->info->cookie)
+		amb_verdict_keep(env, p->local, p->proven ? p->peer->identity : NULL, &p->src,
+				 &p->dst);
 	fill_flow(p, &f);
 	f.policy = *verdict.policy ? verdict.policy : NULL;
 	p->live = amb_live_open(p->pod, &f, stamp, false);
@@ -211,9 +230,22 @@ static void local_there(struct amb_pod_waiter *w, bool known)
 	classify(p);
 }
 
+/* A program's choice of the listener leaves the address as it was; rules translate it. */
+static int original_dst(struct plain *p)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+
+	if (p->pod->info->cookie && !getsockname(p->fd, (struct sockaddr *)&ss, &len) &&
+	    !amb_endpoint_from_sockaddr((struct sockaddr *)&ss, &p->dst) &&
+	    p->dst.port != AMB_PORT_INBOUND_PLAIN)
+		return 0;
+	return amb_netns_original_dst(p->fd, &p->dst);
+}
+
 static void start(struct plain *p)
 {
-	if (amb_netns_original_dst(p->fd, &p->dst) || amb_decide_own_port(p->dst.port)) {
+	if (original_dst(p) || amb_decide_own_port(p->dst.port)) {
 		fail(p, AMB_REASON_LOOP, AMB_FLAG_NONE, NULL);
 		return;
 	}

@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "inbound.h"
 #include "kernel/netns.h"
+#include "kernel/rows.h"
 #include "live.h"
 #include "mesh/baggage.h"
 #include "mesh/decide.h"
@@ -47,6 +48,7 @@ struct amb_pod_info *amb_pod_info_create(const struct amb_proxy_pod *pod, unsign
 	at = (char *)&info->in[workers];
 	info->refs = 1;
 	info->netns = amb_netns_get(pod->netns);
+	info->cookie = pod->cookie;
 	info->ingress_mode = pod->ingress_mode;
 	info->uid = put_string(&at, pod->uid);
 	info->ns = put_string(&at, pod->ns);
@@ -235,6 +237,10 @@ static int open_listeners(struct amb_pod *pod)
 		err = amb_listener_open(&pod->plain, pod, AMB_PORT_INBOUND_PLAIN, true,
 					&transparent, amb_plain_accepted);
 	all &= transparent;
+	/* One worker's socket is enough: the kernel chooses among those that share the port. */
+	if (!err && pod->info->cookie && !pod->info->ingress_mode)
+		err = amb_rows_listener(pod->worker->env->config.bpf, pod->info->cookie,
+					pod->plain.io.fd);
 	/* No keepalive: HTTP/2 pings there. */
 	if (!err)
 		err = amb_listener_open(&pod->hbone, pod, AMB_PORT_HBONE, false, &transparent,

@@ -23,6 +23,7 @@ struct amb_pod_info {
 	uint32_t refs;
 	uint32_t conns; /* of all workers, both directions: against max_conns_per_pod */
 	struct amb_netns *netns;
+	uint64_t cookie; /* 0: not captured by BPF programs */
 	bool ingress_mode;
 	const char *uid, *ns, *name, *sa; /* inside the object */
 	struct amb_pod *in[]; /* by worker; each slot is that worker's own */

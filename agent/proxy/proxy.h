@@ -10,6 +10,7 @@
 #include "proxy/flow.h"
 #include "proxy/hbone.h"
 
+struct amb_bpf;
 struct amb_proxy;
 struct amb_state;
 struct amb_creds;
@@ -29,6 +30,7 @@ struct amb_proxy_config {
 	bool localhost_app_tunnel; /* true */
 	bool response_baggage; /* true */
 	bool policy_log; /* AUTHZ_POLICY_INFO_LOGGING */
+	const struct amb_bpf *bpf; /* of the capture of pods that have a cookie; NULL: none has */
 };
 extern const struct amb_proxy_config amb_proxy_defaults;
 
@@ -46,6 +48,7 @@ void amb_proxy_destroy(struct amb_proxy *p);
 struct amb_proxy_pod {
 	const char *uid, *ns, *name, *sa;
 	struct amb_netns *netns;
+	uint64_t cookie; /* of @netns when BPF programs capture the pod, else 0 */
 	bool ingress_mode; /* no listener on 15006, 15008 stays */
 };
 

@@ -1,10 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Rules in pods: removed on exit, kept with --keep, taken over after a crash.
+# Rules of nftables in pods: removed on exit, kept with --keep, taken over after a crash.
 #
 #   client (a) --> server (b)
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+
+CAPTURE=nft
 
 two_pods
 agent_stop b

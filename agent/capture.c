@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * How the connections of a pod come to the agent.
+ *
+ * Order for a pod: its rows first, so that whoever looks finds the pod captured and undecided;
+ * then the programs of its own. Backwards when it leaves, so that it never has programs without
+ * rows: a look-up program that does not know the pod refuses.
+ */
+#include "capture.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "flows.h"
+#include "kernel/attach.h"
+#include "kernel/netns.h"
+#include "kernel/nft.h"
+#include "kernel/rows.h"
+#include "mesh/state.h"
+#include "publish.h"
+
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+struct amb_capture_pod {
+	struct amb_capture_pod *next;
+	struct amb_capture *capture;
+	struct amb_netns *netns;
+	uint64_t cookie; /* 0: captured by nftables, or not by us */
+	bool ruled, fwmark;
+	char *uid, *text; /* text: "ns/name" */
+};
+
+struct amb_capture {
+	struct amb_loop *loop;
+	struct amb_state *st;
+	struct amb_capture_config config;
+	enum amb_capture_mode mode;
+	struct amb_bpf *bpf;
+	struct amb_publish *publish;
+	struct amb_flows *flows;
+	struct amb_capture_pod *pods;
+};
+
+static const char *const modes[] = {
+	[AMB_CAPTURE_AUTO] = "auto",
+	[AMB_CAPTURE_EBPF] = "ebpf",
+	[AMB_CAPTURE_NFT] = "nft",
+	[AMB_CAPTURE_NONE] = "none",
+};
+
+const char *amb_capture_mode_name(enum amb_capture_mode mode)
+{
+	return (size_t)mode < AMB_ARRAY_SIZE(modes) ? modes[mode] : NULL;
+}
+
+int amb_capture_mode_parse(const char *name, enum amb_capture_mode *mode)
+{
+	size_t i;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(modes); i++) {
+		if (!strcasecmp(name, modes[i])) {
+			*mode = i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+enum amb_capture_mode amb_capture_mode(const struct amb_capture *c)
+{
+	return c->mode;
+}
+
+const struct amb_bpf *amb_capture_bpf(const struct amb_capture *c)
+{
+	return c->bpf;
+}
+
+struct amb_flows *amb_capture_flows(const struct amb_capture *c)
+{
+	return c->flows;
+}
+
+/* Who asks for a pod by its cookie */
+
+static struct amb_capture_pod *find(const struct amb_capture *c, uint64_t cookie)
+{
+	struct amb_capture_pod *pod;
+
+	for (pod = c->pods; pod && pod->cookie != cookie; pod = pod->next)
+		;
+	return pod;
+}
+
+static struct amb_netns *netns_of(void *ctx, uint64_t cookie)
+{
+	const struct amb_capture_pod *pod = find(ctx, cookie);
+
+	return pod ? pod->netns : NULL;
+}
+
+static const char *uid_of(void *ctx, uint64_t cookie)
+{
+	const struct amb_capture_pod *pod = find(ctx, cookie);
+
+	return pod ? pod->uid : NULL;
+}
+
+struct settle {
+	struct amb_capture *c;
+	bool (*wanted)(void *ctx, const char *pod);
+	void *ctx;
+};
+
+static bool is_wanted(void *ctx, uint64_t cookie)
+{
+	const struct settle *s = ctx;
+	struct amb_pod_row row;
+
+	if (find(s->c, cookie))
+		return true;
+	return amb_rows_get(s->c->bpf, AMB_BPF_POD, &cookie, &row) && s->wanted(s->ctx, row.name);
+}
+
+/* Pods */
+
+int amb_capture_cookie(const struct amb_capture *c, struct amb_netns *ns, uint64_t *cookie)
+{
+	*cookie = 0;
+	return c->bpf ? amb_attach_cookie(ns, cookie) : 0;
+}
+
+/* The first addresses of the pod's interfaces, for as long as the mesh does not know it. */
+static int interface_addrs(struct amb_netns *ns, struct amb_addr *v4, struct amb_addr *v6)
+{
+	struct ifaddrs *list, *i;
+	struct amb_endpoint e;
+	int err = amb_netns_enter(ns);
+
+	if (err)
+		return err;
+	if (getifaddrs(&list))
+		return -errno;
+	for (i = list; i; i = i->ifa_next) {
+		struct amb_addr none = { 0 }, *to;
+
+		if (!i->ifa_addr || i->ifa_flags & IFF_LOOPBACK ||
+		    amb_endpoint_from_sockaddr(i->ifa_addr, &e))
+			continue;
+		to = amb_addr_is_v4(&e.addr) ? v4 : v6;
+		/* Not fe80::/10, which needs an interface to mean anything. */
+		if (amb_addr_eq(to, &none) &&
+		    !(e.addr.b[0] == 0xfe && (e.addr.b[1] & 0xc0) == 0x80))
+			*to = e.addr;
+	}
+	freeifaddrs(list);
+	return 0;
+}
+
+static uint32_t pod_flags(const struct amb_capture *c, const struct amb_capture_want *w)
+{
+	uint32_t flags = AMB_POD_OUTBOUND;
+
+	if (!w->ingress_mode)
+		flags |= AMB_POD_INBOUND;
+	if (c->config.always_tunnel || w->always_tunnel)
+		flags |= AMB_POD_ALWAYS_TUNNEL;
+	if (w->splice)
+		flags |= AMB_POD_SPLICE;
+	return flags;
+}
+
+static int attach(struct amb_capture *c, struct amb_capture_pod *pod,
+		  const struct amb_publish_pod *row, char *err, size_t errlen)
+{
+	struct amb_workload *w = amb_publish_workload(c->publish, pod->cookie);
+	const struct amb_addr own[] = { row->v4, row->v6 };
+	struct amb_attach a = {
+		.cookie = pod->cookie,
+		.addrs = w ? w->addrs : own,
+		.naddrs = w ? w->naddrs : AMB_ARRAY_SIZE(own),
+		.ipv6 = c->config.ipv6,
+	};
+	int code = amb_attach_pod(c->bpf, pod->netns, &a, err, errlen);
+
+	amb_workload_put(w);
+	if (!code && !a.guarded)
+		amb_warn(KERNEL,
+			 "pod %s: no veth interface with its other end here: nothing checks the "
+			 "addresses that it sends from, continuing",
+			 pod->text);
+	return code;
+}
+
+/*
+ * Is tcp_fwmark_accept to be switched off in the end? When it is off now, or was before an agent
+ * switched it on: the pod's row remembers.
+ */
+static int find_fwmark(struct amb_capture *c, struct amb_capture_pod *pod)
+{
+	struct amb_pod_row row;
+	int on;
+
+	pod->fwmark = amb_rows_get(c->bpf, AMB_BPF_POD, &pod->cookie, &row) &&
+		      row.flags & AMB_POD_FWMARK;
+	on = amb_attach_fwmark(pod->netns);
+	if (!on)
+		pod->fwmark = true;
+	return on < 0 ? on : 0;
+}
+
+static int by_programs(struct amb_capture *c, struct amb_capture_pod *pod,
+		       const struct amb_capture_want *want, char *err, size_t errlen)
+{
+	struct amb_publish_pod row = {
+		.ns = want->ns,
+		.name = want->name,
+		.sa = want->sa,
+		.flags = pod_flags(c, want),
+	};
+	int code = amb_attach_cookie(pod->netns, &pod->cookie);
+
+	if (!code) {
+		row.cookie = pod->cookie;
+		code = find_fwmark(c, pod) ?: interface_addrs(pod->netns, &row.v4, &row.v6);
+	}
+	if (code) {
+		snprintf(err, errlen, "network namespace");
+		return code;
+	}
+	row.flags |= pod->fwmark ? AMB_POD_FWMARK : 0;
+	code = amb_publish_pod_add(c->publish, &row);
+	if (code)
+		snprintf(err, errlen, "row in the BPF maps");
+	else
+		code = attach(c, pod, &row, err, errlen);
+	if (code) {
+		amb_attach_remove(c->bpf, pod->netns, pod->cookie, pod->fwmark);
+		amb_publish_pod_del(c->publish, pod->cookie);
+	}
+	return code;
+}
+
+static int by_rules(struct amb_capture *c, struct amb_capture_pod *pod,
+		    const struct amb_capture_want *want, char *err, size_t errlen)
+{
+	const struct amb_nft_config config = {
+		.ipv6 = c->config.ipv6,
+		.ingress_mode = want->ingress_mode,
+	};
+	int code = amb_nft_install(pod->netns, &config, err, errlen);
+
+	pod->ruled = !code;
+	return code;
+}
+
+static void pod_free(struct amb_capture_pod *pod)
+{
+	amb_netns_put(pod->netns);
+	free(pod->uid);
+	free(pod->text);
+	free(pod);
+}
+
+struct amb_capture_pod *amb_capture_pod_add(struct amb_capture *c,
+					    const struct amb_capture_want *want, char *err,
+					    size_t errlen)
+{
+	struct amb_capture_pod *pod = calloc(1, sizeof(*pod));
+	int code = 0;
+
+	if (!pod)
+		return NULL;
+	pod->capture = c;
+	pod->netns = amb_netns_get(want->netns);
+	pod->uid = strdup(want->uid);
+	if (asprintf(&pod->text, "%s/%s", want->ns, want->name) < 0)
+		pod->text = NULL;
+	if (!pod->uid || !pod->text)
+		code = -ENOMEM;
+	else if (c->mode == AMB_CAPTURE_EBPF)
+		code = by_programs(c, pod, want, err, errlen);
+	else if (c->mode == AMB_CAPTURE_NFT)
+		code = by_rules(c, pod, want, err, errlen);
+	if (code) {
+		pod_free(pod);
+		errno = -code;
+		return NULL;
+	}
+	pod->next = c->pods;
+	c->pods = pod;
+	return pod;
+}
+
+static void release(struct amb_capture_pod *pod)
+{
+	int err;
+
+	if (pod->cookie)
+		amb_attach_remove(pod->capture->bpf, pod->netns, pod->cookie, pod->fwmark);
+	if (!pod->ruled)
+		return;
+	err = amb_nft_remove(pod->netns);
+	if (err)
+		amb_warn(MAIN, "pod %s: interception rules stay behind: %s, continuing", pod->text,
+			 strerror(-err));
+}
+
+static void unlink_pod(struct amb_capture_pod *pod)
+{
+	struct amb_capture_pod **at = &pod->capture->pods;
+
+	while (*at != pod)
+		at = &(*at)->next;
+	*at = pod->next;
+}
+
+void amb_capture_pod_del(struct amb_capture_pod *pod)
+{
+	if (!pod)
+		return;
+	unlink_pod(pod);
+	release(pod);
+	if (pod->cookie)
+		amb_publish_pod_del(pod->capture->publish, pod->cookie);
+	pod_free(pod);
+}
+
+/* The state */
+
+void amb_capture_changed(struct amb_capture *c, bool policies)
+{
+	if (!c || !c->publish)
+		return;
+	amb_publish_changed(c->publish);
+	if (policies && c->flows)
+		amb_flows_rejudge(c->flows);
+}
+
+void amb_capture_settle(struct amb_capture *c, bool (*wanted)(void *ctx, const char *pod),
+			void *ctx)
+{
+	struct settle s = { c, wanted, ctx };
+
+	if (!c->publish)
+		return;
+	if (c->bpf->adopted)
+		amb_attach_sweep(c->bpf, is_wanted, &s);
+	amb_publish_settle(c->publish, is_wanted, &s);
+	if (c->flows)
+		amb_flows_adopt(c->flows);
+}
+
+/* Life */
+
+int amb_capture_observe(struct amb_capture *c, const struct amb_flow_hooks *hooks,
+			unsigned int worker)
+{
+	const struct amb_flows_config config = {
+		.bpf = c->bpf,
+		.state = c->st,
+		.publish = c->publish,
+		.hooks = hooks,
+		.worker = worker,
+		.netns = netns_of,
+		.uid = uid_of,
+		.ctx = c,
+	};
+
+	if (!c->bpf)
+		return 0;
+	c->flows = amb_flows_create(c->loop, &config);
+	return c->flows ? 0 : -errno;
+}
+
+static int choose(struct amb_capture *c, char *err, size_t errlen)
+{
+	enum amb_capture_mode want = c->config.mode;
+
+	c->mode = want;
+	if (want != AMB_CAPTURE_AUTO && want != AMB_CAPTURE_EBPF)
+		return 0;
+	c->bpf = amb_bpf_open(&c->config.bpf, err, errlen);
+	if (c->bpf) {
+		c->mode = AMB_CAPTURE_EBPF;
+		return 0;
+	}
+	/* Pins of another version, or of another agent: to go on beside them would be wrong. */
+	if (want == AMB_CAPTURE_EBPF || errno == EPROTO || errno == EBUSY)
+		return -errno;
+	amb_warn(KERNEL, "capture by nftables instead of BPF programs: %s", err);
+	c->mode = AMB_CAPTURE_NFT;
+	return 0;
+}
+
+struct amb_capture *amb_capture_create(struct amb_loop *loop, struct amb_state *st,
+				       const struct amb_capture_config *config, char *err,
+				       size_t errlen)
+{
+	struct amb_capture *c = calloc(1, sizeof(*c));
+	int code;
+
+	if (!c) {
+		snprintf(err, errlen, "out of memory");
+		return NULL;
+	}
+	c->loop = loop;
+	c->st = st;
+	c->config = *config;
+	code = choose(c, err, errlen);
+	if (!code && c->bpf) {
+		c->publish = amb_publish_create(loop, st, c->bpf);
+		if (!c->publish) {
+			code = -ENOMEM;
+			snprintf(err, errlen, "out of memory");
+		}
+	}
+	if (code) {
+		amb_capture_destroy(c);
+		errno = -code;
+		return NULL;
+	}
+	return c;
+}
+
+void amb_capture_destroy(struct amb_capture *c)
+{
+	if (!c)
+		return;
+	while (c->pods) {
+		struct amb_capture_pod *pod = c->pods;
+
+		c->pods = pod->next;
+		if (!c->config.keep)
+			release(pod);
+		pod_free(pod);
+	}
+	amb_flows_destroy(c->flows);
+	amb_publish_destroy(c->publish);
+	amb_bpf_close(c->bpf, c->config.keep);
+	free(c);
+}

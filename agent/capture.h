@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How the connections of a pod come to the agent: by BPF programs, which also settle by
+ * themselves what needs no agent, or by nftables. Main thread.
+ */
+#ifndef AMB_CAPTURE_H
+#define AMB_CAPTURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernel/bpf.h"
+#include "proxy/proxy.h"
+
+struct amb_capture;
+struct amb_capture_pod;
+struct amb_loop;
+struct amb_netns;
+struct amb_state;
+
+enum amb_capture_mode {
+	AMB_CAPTURE_AUTO, /* the first of these that works */
+	AMB_CAPTURE_EBPF,
+	AMB_CAPTURE_NFT,
+	AMB_CAPTURE_NONE, /* somebody else's rules do it */
+};
+
+/* NULL for a name that is none. */
+const char *amb_capture_mode_name(enum amb_capture_mode mode);
+int amb_capture_mode_parse(const char *name, enum amb_capture_mode *mode);
+
+struct amb_capture_config {
+	enum amb_capture_mode mode;
+	struct amb_bpf_config bpf;
+	bool keep; /* leave all in place at the end */
+	bool ipv6;
+	bool always_tunnel; /* for all pods */
+};
+
+/*
+ * Finds the mode; says in one line why when it is not the best. To be called before rights are
+ * given up: a bpffs may have to be mounted. NULL: errno, with a sentence in @err.
+ */
+struct amb_capture *amb_capture_create(struct amb_loop *loop, struct amb_state *st,
+				       const struct amb_capture_config *config, char *err,
+				       size_t errlen);
+/* Without keep, all that is left of pods and programs is removed. */
+void amb_capture_destroy(struct amb_capture *c);
+
+enum amb_capture_mode amb_capture_mode(const struct amb_capture *c);
+/* NULL when no programs are loaded. */
+const struct amb_bpf *amb_capture_bpf(const struct amb_capture *c);
+
+/* Connections that the kernel carries are told to @hooks as of thread @worker. 0 or -errno. */
+int amb_capture_observe(struct amb_capture *c, const struct amb_flow_hooks *hooks,
+			unsigned int worker);
+/* NULL when no programs are loaded. */
+struct amb_flows *amb_capture_flows(const struct amb_capture *c);
+
+/* A pod to capture. Strings are copied. */
+struct amb_capture_want {
+	const char *uid, *ns, *name, *sa;
+	struct amb_netns *netns;
+	bool ingress_mode; /* inbound is left alone */
+	bool always_tunnel;
+	bool splice;
+};
+
+/* The cookie for struct amb_proxy_pod: 0 when the pod is not captured by programs. */
+int amb_capture_cookie(const struct amb_capture *c, struct amb_netns *ns, uint64_t *cookie);
+
+/* Its listeners are open: from now on its connections arrive there. NULL: errno and @err. */
+struct amb_capture_pod *amb_capture_pod_add(struct amb_capture *c,
+					    const struct amb_capture_want *want, char *err,
+					    size_t errlen);
+/* Lets go of the pod; with keep only of what belongs to this process. NULL is accepted. */
+void amb_capture_pod_del(struct amb_capture_pod *pod);
+
+/* The state changed; what it forbids is forbidden when this returns. */
+void amb_capture_changed(struct amb_capture *c, bool policies);
+/*
+ * All pods that can be there at the start are there: what an agent before left of others goes.
+ * What @wanted knows ("namespace/pod") but has no network namespace yet stays captured, and so
+ * cut off, until it has.
+ */
+void amb_capture_settle(struct amb_capture *c, bool (*wanted)(void *ctx, const char *pod),
+			void *ctx);
+
+#endif

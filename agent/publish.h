@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the kernel has to know of the mesh, written into the BPF maps: addresses, services whose
+ * endpoints are of this node, and the captured pods. Main thread.
+ */
+#ifndef AMB_PUBLISH_H
+#define AMB_PUBLISH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+
+struct amb_bpf;
+struct amb_loop;
+struct amb_publish;
+struct amb_state;
+struct amb_workload;
+
+/* A captured pod. Strings are copied. */
+struct amb_publish_pod {
+	uint64_t cookie;
+	const char *ns, *name, *sa;
+	uint32_t flags; /* enum amb_pod_flag */
+	/* addresses of its interfaces: used while the mesh does not know the workload */
+	struct amb_addr v4, v6;
+};
+
+/* All arguments outlive it. NULL: out of memory. */
+struct amb_publish *amb_publish_create(struct amb_loop *loop, struct amb_state *st,
+				       const struct amb_bpf *b);
+void amb_publish_destroy(struct amb_publish *p);
+
+/* Adds or replaces a pod, and publishes it at once. 0 or -errno. */
+int amb_publish_pod_add(struct amb_publish *p, const struct amb_publish_pod *pod);
+/* Takes it and all rows of it away. */
+void amb_publish_pod_del(struct amb_publish *p, uint64_t cookie);
+
+/*
+ * The state has changed. Policies are in force when this returns. Many changes in a row are
+ * published at most each AMB_PUBLISH_NS, the first of them at once.
+ */
+#define AMB_PUBLISH_NS 50000000ull
+void amb_publish_changed(struct amb_publish *p);
+
+/* All is known now: rows of an agent before go, but those of pods that @wanted keeps. */
+void amb_publish_settle(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_t cookie),
+			void *ctx);
+
+/* The workload of a captured pod, with a reference; NULL when unknown. */
+struct amb_workload *amb_publish_workload(const struct amb_publish *p, uint64_t cookie);
+bool amb_publish_has(const struct amb_publish *p, uint64_t cookie);
+/* Sum of the workloads' and services' rows, for tests and status. */
+size_t amb_publish_rows(const struct amb_publish *p);
+
+#endif

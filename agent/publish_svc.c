@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Services that the kernel can resolve by itself: all endpoints that a pod of this node would
+ * draw from are captured pods of this node. All pods of a node are in one place, so one of them
+ * stands for all.
+ *
+ * A service's weights become slots, so that the kernel draws with one look-up. A change gets a
+ * new number: its slots are written before the service's row names them, and the old ones go
+ * when nobody can find them any more.
+ */
+#include "publish_svc.h"
+
+#include "base/util.h"
+#include "kernel/rows.h"
+#include "mesh/decide.h"
+#include "mesh/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct svc {
+	struct svc *next;
+	struct amb_svc_key key;
+	uint32_t number, n;
+	bool seen; /* in this pass */
+	struct amb_end_row slots[];
+};
+
+struct amb_publish_svcs {
+	struct amb_state *st;
+	const struct amb_bpf *b;
+	const struct amb_workload *src; /* of this pass */
+	struct svc *first;
+	uint32_t numbers;
+};
+
+struct draw {
+	const struct amb_publish_svcs *s;
+	uint32_t n;
+	struct {
+		struct amb_end_row row;
+		uint32_t weight;
+	} ends[AMB_PUBLISH_SLOTS];
+};
+
+static bool add_end(void *ctx, const struct amb_workload *w, const struct amb_addr *addr,
+		    uint16_t port)
+{
+	struct draw *d = ctx;
+	struct amb_addr_row row;
+
+	if (!addr || d->n == AMB_PUBLISH_SLOTS)
+		return false;
+	d->ends[d->n].row = (struct amb_end_row){ .addr = amb_rows_addr(addr), .port = port };
+	d->ends[d->n].weight = w->capacity;
+	if (!amb_rows_get(d->s->b, AMB_BPF_ADDR, &d->ends[d->n].row.addr, &row) || !row.netns ||
+	    row.flags & AMB_ADDR_AGENT)
+		return false;
+	d->n++;
+	return true;
+}
+
+static uint32_t gcd(uint32_t a, uint32_t b)
+{
+	while (b) {
+		uint32_t c = a % b;
+
+		a = b;
+		b = c;
+	}
+	return a;
+}
+
+/* Slots of the endpoints drawn, in @to; 0 when there are none, or too many. */
+static uint32_t fill_slots(const struct draw *d, struct amb_end_row *to)
+{
+	uint32_t unit = 0, i, k, n = 0;
+	uint64_t total = 0;
+
+	for (i = 0; i < d->n; i++)
+		unit = gcd(d->ends[i].weight, unit);
+	for (i = 0; i < d->n; i++)
+		total += d->ends[i].weight / unit;
+	if (total > AMB_PUBLISH_SLOTS)
+		return 0;
+	for (i = 0; i < d->n; i++) {
+		for (k = d->ends[i].weight / unit; k; k--)
+			to[n++] = d->ends[i].row;
+	}
+	return n;
+}
+
+static struct svc **find(struct amb_publish_svcs *s, const struct amb_svc_key *key)
+{
+	struct svc **at = &s->first;
+
+	while (*at && memcmp(&(*at)->key, key, sizeof(*key)))
+		at = &(*at)->next;
+	return at;
+}
+
+static void remove_slots(const struct amb_publish_svcs *s, const struct svc *svc)
+{
+	struct amb_end_key key = { .number = svc->number };
+
+	for (key.slot = 0; key.slot < svc->n; key.slot++)
+		(void)amb_rows_del(s->b, AMB_BPF_END, &key);
+}
+
+static void drop(struct amb_publish_svcs *s, struct svc **at)
+{
+	struct svc *svc = *at;
+
+	*at = svc->next;
+	(void)amb_rows_del(s->b, AMB_BPF_SVC, &svc->key);
+	remove_slots(s, svc);
+	free(svc);
+}
+
+static bool write_svc(struct amb_publish_svcs *s, const struct svc *svc)
+{
+	struct amb_svc_row row = { .number = svc->number, .slots = svc->n };
+	struct amb_end_key key = { .number = svc->number };
+
+	for (key.slot = 0; key.slot < svc->n; key.slot++) {
+		if (amb_rows_put(s->b, AMB_BPF_END, &key, &svc->slots[key.slot]))
+			return false;
+	}
+	return !amb_rows_put(s->b, AMB_BPF_SVC, &svc->key, &row);
+}
+
+/* Without room, or memory, the service is the agent's as it was. */
+static void put(struct amb_publish_svcs *s, const struct amb_svc_key *key,
+		const struct amb_end_row *slots, uint32_t n)
+{
+	struct svc **at = find(s, key), *old = *at, *svc;
+
+	if (old && old->n == n && !memcmp(old->slots, slots, n * sizeof(*slots))) {
+		old->seen = true;
+		return;
+	}
+	svc = malloc(sizeof(*svc) + n * sizeof(*slots));
+	if (!svc)
+		return;
+	*svc = (struct svc){ .key = *key, .number = ++s->numbers, .n = n, .seen = true };
+	memcpy(svc->slots, slots, n * sizeof(*slots));
+	if (!write_svc(s, svc)) {
+		remove_slots(s, svc);
+		free(svc);
+		return;
+	}
+	if (old) {
+		remove_slots(s, old);
+		svc->next = old->next;
+		*at = svc;
+		free(old);
+	} else {
+		svc->next = s->first;
+		s->first = svc;
+	}
+}
+
+static void service_port(struct amb_publish_svcs *s, const struct amb_service *svc,
+			 const struct amb_vip *vip, uint16_t port)
+{
+	struct amb_svc_key key = { .addr = amb_rows_addr(&vip->addr), .port = port };
+	struct amb_end_row slots[AMB_PUBLISH_SLOTS];
+	struct draw d = { .s = s };
+	uint32_t n = 0;
+
+	if (amb_decide_endpoints(s->st, s->src, svc, &vip->addr, port, add_end, &d) && d.n)
+		n = fill_slots(&d, slots);
+	if (n)
+		put(s, &key, slots, n);
+}
+
+static bool service(void *ctx, const struct amb_service *svc)
+{
+	struct amb_publish_svcs *s = ctx;
+	struct amb_addr_row row;
+	struct amb_in6 addr;
+	uint32_t i, k;
+
+	if (!svc->ports || svc->mode == AMB_LB_PASSTHROUGH)
+		return true;
+	for (i = 0; i < svc->nvips; i++) {
+		addr = amb_rows_addr(&svc->vips[i].addr);
+		if (!amb_rows_get(s->b, AMB_BPF_ADDR, &addr, &row) || row.flags != AMB_ADDR_SERVICE)
+			continue;
+		for (k = 0; k < svc->ports->n; k++)
+			service_port(s, svc, &svc->vips[i], svc->ports->p[k].service);
+	}
+	return true;
+}
+
+void amb_publish_svcs_update(struct amb_publish_svcs *s, const struct amb_workload *src)
+{
+	struct svc *svc, **at;
+
+	for (svc = s->first; svc; svc = svc->next)
+		svc->seen = false;
+	s->src = src;
+	if (src)
+		amb_state_each_service(s->st, service, s);
+	for (at = &s->first; *at;) {
+		if ((*at)->seen)
+			at = &(*at)->next;
+		else
+			drop(s, at);
+	}
+}
+
+void amb_publish_svcs_sweep(struct amb_publish_svcs *s)
+{
+	struct amb_svc_key key, next;
+	struct amb_end_key end, next_end;
+	const struct svc *svc;
+	bool more = amb_rows_next(s->b, AMB_BPF_SVC, true, &key);
+
+	while (more) {
+		next = key;
+		more = amb_rows_next(s->b, AMB_BPF_SVC, false, &next);
+		if (!*find(s, &key))
+			(void)amb_rows_del(s->b, AMB_BPF_SVC, &key);
+		key = next;
+	}
+	more = amb_rows_next(s->b, AMB_BPF_END, true, &end);
+	while (more) {
+		next_end = end;
+		more = amb_rows_next(s->b, AMB_BPF_END, false, &next_end);
+		for (svc = s->first; svc && svc->number != end.number; svc = svc->next)
+			;
+		if (!svc)
+			(void)amb_rows_del(s->b, AMB_BPF_END, &end);
+		end = next_end;
+	}
+}
+
+struct amb_publish_svcs *amb_publish_svcs_create(struct amb_state *st, const struct amb_bpf *b)
+{
+	struct amb_publish_svcs *s = calloc(1, sizeof(*s));
+	uint32_t first;
+
+	if (!s)
+		return NULL;
+	s->st = st;
+	s->b = b;
+	/* Numbers of an agent before must not be taken for ours. */
+	first = amb_util_random();
+	s->numbers = first;
+	return s;
+}
+
+void amb_publish_svcs_destroy(struct amb_publish_svcs *s)
+{
+	if (!s)
+		return;
+	while (s->first) {
+		struct svc *svc = s->first;
+
+		s->first = svc->next;
+		free(svc);
+	}
+	free(s);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Services that the kernel can resolve by itself. Part of publish.c. */
+#ifndef AMB_PUBLISH_SVC_H
+#define AMB_PUBLISH_SVC_H
+
+struct amb_bpf;
+struct amb_publish_svcs;
+struct amb_state;
+struct amb_workload;
+
+#define AMB_PUBLISH_SLOTS 256 /* of a service's port; weights that need more go to the agent */
+
+struct amb_publish_svcs *amb_publish_svcs_create(struct amb_state *st, const struct amb_bpf *b);
+void amb_publish_svcs_destroy(struct amb_publish_svcs *s);
+
+/*
+ * Writes those services all of whose endpoints, as @src of this node would draw from them, stand
+ * in amb_addr as captured pods; takes the others away. @src NULL: none. Within a read section.
+ */
+void amb_publish_svcs_update(struct amb_publish_svcs *s, const struct amb_workload *src);
+
+/* Takes away what an agent before left. */
+void amb_publish_svcs_sweep(struct amb_publish_svcs *s);
+
+#endif
