@@ -149,6 +149,7 @@ static bool judge(struct request *r, const struct amb_endpoint *dst, struct amb_
 		  uint64_t *stamp)
 {
 	struct tunnel *t = r->tunnel;
+	const struct amb_workload *now;
 	struct amb_policy_conn conn = {
 		.peer = amb_hbone_peer(t->hbone)->identity,
 		.src = t->src,
@@ -156,7 +157,9 @@ static bool judge(struct request *r, const struct amb_endpoint *dst, struct amb_
 	};
 
 	r->version = amb_state_version(worker_of(t)->env->st);
-	amb_pod_judge(t->pod, r->local, &conn, verdict, stamp);
+	/* As the workload is now: its list of policies may be what changed. */
+	now = amb_pod_workload(t->pod);
+	amb_pod_judge(t->pod, now ? now : r->local, &conn, verdict, stamp);
 	return verdict->allow;
 }
 

@@ -761,6 +761,32 @@ PTEST(a_workloads_new_policy_list_cuts_live_connections)
 	close(l);
 }
 
+/* The application's queue is full, so the agent's dial to it waits while the policies change. */
+PTEST(a_new_policy_list_is_heeded_while_the_application_is_dialled)
+{
+	int l = serve_at(B, SERVER), in_the_way, c;
+
+	CHECK_EQ(listen(l, 0), 0);
+	apply_policy("selected", ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR,
+		     ISTIO__SECURITY__ACTION__DENY, NULL, 8080);
+	proxies_start();
+	in_the_way = dial_from(B, SERVER);
+	c = dial_from(A, SERVER);
+	CHECK(EVENTUALLY(look(AMB_INBOUND).opened == 1));
+	server_spec.policies[0] = "default/selected";
+	apply_workload(&server_spec);
+	amb_proxy_rejudge(proxy[B]);
+	close(in_the_way);
+	close(accept_on(l, NULL));
+	hear_end(c);
+	CHECK(EVENTUALLY(look(AMB_INBOUND).closed == 1));
+	remove_policy("selected");
+	CHECK_EQ(look(AMB_INBOUND).flag, AMB_FLAG_DENY);
+	CHECK_EQ(look(AMB_INBOUND).reason, AMB_REASON_POLICY_DENY);
+	close(c);
+	close(l);
+}
+
 PTEST(nobody_listens_is_503)
 {
 	int c;
