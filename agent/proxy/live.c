@@ -410,7 +410,12 @@ static bool denied_now(struct amb_live *l, const struct amb_workload *local)
 
 	conn.peer = l->mtls ? l->src_id : NULL;
 	amb_pod_judge(l->pod, local, &conn, &verdict, &l->stamp);
-	return !verdict.allow;
+	if (!verdict.allow)
+		return true;
+	/* It may be another policy that allows it now. */
+	amb_live_policy_put(l->policy);
+	l->policy = policy_get(l->pod, verdict.policy);
+	return false;
 }
 
 /*

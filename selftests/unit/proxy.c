@@ -848,7 +848,7 @@ PTEST(a_pod_that_goes_is_let_go_at_once)
 	close(l);
 }
 
-static char rows[2][4096];
+static char rows[2][4096], row_policy[128];
 static unsigned int nrows;
 
 static void note_row(void *ctx, const struct amb_proxy_conn *c)
@@ -857,6 +857,7 @@ static void note_row(void *ctx, const struct amb_proxy_conn *c)
 
 	(void)ctx;
 	src[0] = 0;
+	snprintf(row_policy, sizeof(row_policy), "%s", c->policy);
 	snprintf(rows[nrows++ % 2], sizeof(rows[0]), "%s %s %s %s>%s %s %s %s %s %llu/%llu",
 		 c->pod_uid, c->direction ? "out" : "in", amb_reason_way_text(c->way),
 		 amb_addr_format(&c->src.addr, src), amb_endpoint_format(&c->original_dst, dst),
@@ -894,6 +895,31 @@ PTEST(live_connections_are_listed)
 	close(s);
 	CHECK(EVENTUALLY(look(AMB_INBOUND).closed == 1 && look(AMB_OUTBOUND).closed == 1));
 	CHECK_STR(each_row(B), "");
+	close(l);
+}
+
+PTEST(a_live_connection_is_listed_with_the_policy_that_allows_it_now)
+{
+	int l = serve_at(B, SERVER), c, s;
+
+	apply_policy("first", ISTIO__SECURITY__SCOPE__NAMESPACE, ISTIO__SECURITY__ACTION__ALLOW,
+		     "cluster.local/ns/default/sa/client", 0);
+	proxies_start();
+	talk(l, SERVER, &c, &s, NULL);
+	each_row(B);
+	CHECK_STR(row_policy, "default/first");
+	apply_policy("second", ISTIO__SECURITY__SCOPE__NAMESPACE, ISTIO__SECURITY__ACTION__ALLOW,
+		     NULL, 8080);
+	remove_policy("first");
+	amb_proxy_rejudge(proxy[B]);
+	each_row(B);
+	CHECK_STR(row_policy, "default/second");
+	remove_policy("second");
+	amb_proxy_rejudge(proxy[B]);
+	each_row(B);
+	CHECK_STR(row_policy, "");
+	close(c);
+	close(s);
 	close(l);
 }
 
