@@ -108,7 +108,9 @@ static void fill_flow(const struct amb_live *l, struct amb_flow *f, struct amb_b
 	f->actual = l->actual;
 	f->authority = l->authority;
 	f->src_workload = l->src_workload;
-	f->dst_workload = l->dst_workload;
+	/* Only the gateway was known; whoever is behind it told by the answer. */
+	if (l->protocol != AMB_PROTO_DOUBLE_HBONE || !l->baggage)
+		f->dst_workload = l->dst_workload;
 	if (l->baggage) {
 		baggage_unpack(l->baggage, baggage);
 		*(l->direction == AMB_INBOUND ? &f->src_baggage : &f->dst_baggage) = baggage;

@@ -83,7 +83,8 @@ is "without a header that would mark it as a gateway" "$(asked 'headers["x-istio
 check "the pod's agent knows the client by the inner tunnel" metric_at_least 1 b \
 	istio_tcp_connections_opened_total reporter=destination source_principal=$SPIFFE/client
 check "node a knows the pod by its answer" metric_at_least 1 a istio_tcp_connections_opened_total \
-	reporter=source destination_service=web.demo.svc.cluster.local
+	reporter=source destination_service=web.demo.svc.cluster.local destination_workload=server \
+	destination_workload_namespace=demo
 sed -i "s|$SPIFFE/server|$SPIFFE/other|; s/serviceAccount: server/serviceAccount: other/" \
 	"$TMP/near/service.yaml"
 check "a pod of another identity at the far end is refused" \

@@ -62,7 +62,7 @@ struct seen {
 	enum amb_reason reason;
 	uint64_t to_dst, to_src;
 	char error[256], src_id[256], dst_id[256], service[128], policy[128], authority[128];
-	char src_workload[64], dst_workload[64];
+	char src_workload[256], dst_workload[256];
 	bool mtls;
 	struct amb_endpoint src, dst;
 };
@@ -90,7 +90,9 @@ static void note(struct seen *s, const struct amb_flow *f)
 	snprintf(s->src_workload, sizeof(s->src_workload), "%s",
 		 f->src_workload ? f->src_workload->name : "");
 	snprintf(s->dst_workload, sizeof(s->dst_workload), "%s",
-		 f->dst_workload ? f->dst_workload->name : "");
+		 f->dst_workload ? f->dst_workload->name :
+		 f->dst_baggage	 ? f->dst_baggage->workload :
+				   "");
 }
 
 static void *hook_opened(void *ctx, unsigned int worker, const struct amb_flow *f)
@@ -1337,6 +1339,8 @@ PTEST(another_network_is_reached_by_a_tunnel_in_a_tunnel)
 	in = look(AMB_INBOUND);
 	CHECK_STR(out.error, "");
 	CHECK_STR(out.service, ECHO);
+	/* not the gateway: who answered behind it */
+	CHECK_STR(out.dst_workload, "server");
 	CHECK_EQ(out.to_dst, 4);
 	CHECK_EQ(out.to_src, 16);
 	CHECK_STR(in.error, "");
