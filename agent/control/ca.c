@@ -258,6 +258,25 @@ static int make_dir(const char *path, unsigned int mode, char *err)
 	return 0;
 }
 
+/* The folders above @path, should they not be there: /etc/ambient on a new machine. */
+static int make_parents(const char *path, char *err)
+{
+	char folder[PATH_MAX];
+	char *slash;
+	int ret;
+
+	if (snprintf(folder, sizeof(folder), "%s", path) >= PATH_MAX)
+		return say(err, -ENAMETOOLONG, "%.100s...: path is too long", path);
+	for (slash = strchr(folder + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = 0;
+		ret = make_dir(folder, 0755, err);
+		if (ret)
+			return ret;
+		*slash = '/';
+	}
+	return 0;
+}
+
 /* Key and certificate in one text, so that one rename replaces both. */
 static int write_signer(const char *path, const struct amb_x509_key *key, const char *cert_pem,
 			char *err)
@@ -364,6 +383,7 @@ int amb_ca_init(const char *dir, const char *trust_domain, const struct amb_ca_o
 	if (ret)
 		return say(err, ret, "no random numbers");
 	ret = check_trust_domain(trust_domain, err)    ?:
+		      make_parents(dir, err)	       ?:
 		      make_dir(dir, 0755, err)	       ?:
 		      path_of(path, dir, "nodes", err) ?:
 		      make_dir(path, 0700, err)	       ?:

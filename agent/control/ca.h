@@ -45,7 +45,7 @@ struct amb_ca_options {
  * value is the matter. A failure leaves every file as it was.
  */
 
-/* Makes @dir and a root. -EEXIST when there is one. */
+/* Makes @dir, with what is missing above it, and a root. -EEXIST when there is one. */
 int amb_ca_init(const char *dir, const char *trust_domain, const struct amb_ca_options *o,
 		char *err);
 /* A new root beside the present ones, for the same trust domain. */

@@ -245,6 +245,26 @@ TEST(names)
 	}
 }
 
+TEST(init_makes_the_folders_above_it)
+{
+	char dir[PATH_MAX];
+	struct stat st;
+
+	snprintf(dir, sizeof(dir), "%s/etc/ambient/ca", fresh());
+	CHECK_EQ(amb_ca_init(dir, TD, NULL, err), 0);
+	CHECK_EQ(amb_ca_node(dir, "n1", NULL, err), 0);
+	/* but not the one above a mistyped CA */
+	snprintf(dir, sizeof(dir), "%s/etc/ambient/ca", fresh());
+	CHECK(amb_ca_node(dir, "n1", NULL, err) < 0);
+	CHECK(stat(dir, &st));
+	/* a file in the way is told by its name */
+	snprintf(dir, sizeof(dir), "%s/file", top);
+	CHECK_EQ(run("touch %s", dir), 0);
+	strcat(dir, "/ca");
+	CHECK_EQ(amb_ca_init(dir, TD, NULL, err), -ENOTDIR);
+	CHECK(err_has("file/ca: cannot be made: Not a directory"));
+}
+
 TEST(a_second_init_is_refused)
 {
 	const char *dir = make_ca(NULL);
