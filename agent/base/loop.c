@@ -141,13 +141,11 @@ void amb_loop_timer_cancel(struct amb_loop *loop, struct amb_timer *t)
 		heap_down(loop, i, last);
 }
 
-static void timer_event(struct amb_io *io, uint32_t events)
+static void run_timers(struct amb_loop *loop)
 {
-	struct amb_loop *loop = AMB_CONTAINER_OF(io, struct amb_loop, timer_io);
 	uint64_t n;
 
-	(void)events;
-	if (read(io->fd, &n, sizeof(n)) < 0 && errno == EAGAIN)
+	if (read(loop->timer_io.fd, &n, sizeof(n)) < 0 && errno == EAGAIN)
 		return;
 	loop->armed = 0;
 	while (loop->nheap && loop->heap[0]->due <= loop->now) {
@@ -313,8 +311,13 @@ void amb_loop_stop(struct amb_loop *loop)
 	loop->stop = true;
 }
 
+/*
+ * What has come is looked at before what is overdue: after a standstill (a suspended machine, a
+ * starved one) the answer that a timer waited for may be there together with its end.
+ */
 static int turn(struct amb_loop *loop)
 {
+	bool overdue = false;
 	int i;
 
 	loop->nev = epoll_wait(loop->epfd, loop->ev, EVENTS, loop->defer_head ? 0 : -1);
@@ -332,9 +335,14 @@ static int turn(struct amb_loop *loop)
 		if (!io)
 			continue;
 		io->slot = -1;
-		io->fn(io, loop->ev[i].events);
+		if (io == &loop->timer_io)
+			overdue = true;
+		else
+			io->fn(io, loop->ev[i].events);
 	}
 	loop->nev = 0;
+	if (overdue)
+		run_timers(loop);
 	run_deferred(loop);
 	return 0;
 }
@@ -356,7 +364,6 @@ static int open_fds(struct amb_loop *loop)
 	loop->post_io.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (loop->epfd < 0 || loop->timer_io.fd < 0 || loop->post_io.fd < 0)
 		return -errno;
-	loop->timer_io.fn = timer_event;
 	loop->post_io.fn = post_event;
 	return amb_loop_add(loop, &loop->timer_io, EPOLLIN) ?:
 		       amb_loop_add(loop, &loop->post_io, EPOLLIN);
