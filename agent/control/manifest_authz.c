@@ -5,7 +5,8 @@
  * policy with an HTTP attribute falls away whole, in a DENY policy only the attribute does.
  *
  * Other than istiod, an address or port that cannot be read is an error and is not left out:
- * a policy without a condition that its author wrote is not what its author meant.
+ * a policy without a condition that its author wrote is not what its author meant. For the same
+ * reason a field that is not known is an error; a cluster's API server does not admit it either.
  */
 #include "manifest_object.h"
 
@@ -254,14 +255,16 @@ static void find_l7(struct policy *p, const struct amb_yaml *map, const char *co
 	}
 }
 
-/* The mapping @key of item @i of @list; it has to be there. Leave twice. */
+/* The mapping @key of item @i of @list; it has to be there, alone. Leave twice. */
 static const struct amb_yaml *inner(struct policy *p, const struct amb_yaml *list, uint32_t i,
 				    const char *key)
 {
 	const struct amb_yaml *item = amb_decode_item(p->d, list, i, AMB_YAML_MAP), *v;
+	const char *const only[] = { key, NULL };
 
 	if (!item)
 		return NULL;
+	amb_decode_only(p->d, item, only);
 	v = amb_decode_enter(p->d, item, key, AMB_YAML_MAP);
 	if (!v)
 		amb_decode_error(p->d, item, "has no %s", key);
@@ -289,6 +292,9 @@ static Istio__Security__Clause *read_to(struct policy *p, const struct amb_yaml 
 {
 	static const char *const http[] = { "hosts", "notHosts", "methods", "notMethods",
 					    "paths", "notPaths", NULL };
+	static const char *const fields[] = { "hosts",	  "notHosts", "ports",
+					      "notPorts", "methods",  "notMethods",
+					      "paths",	  "notPaths", NULL };
 	Istio__Security__Clause *c = clause(p, list->n);
 	uint32_t i;
 
@@ -298,6 +304,7 @@ static Istio__Security__Clause *read_to(struct policy *p, const struct amb_yaml 
 
 		if (!op)
 			return NULL;
+		amb_decode_only(p->d, op, fields);
 		find_l7(p, op, http);
 		ports(p, op, "ports", &m->destination_ports, &m->n_destination_ports);
 		ports(p, op, "notPorts", &m->not_destination_ports, &m->n_not_destination_ports);
@@ -312,6 +319,12 @@ static Istio__Security__Clause *read_from(struct policy *p, const struct amb_yam
 {
 	static const char *const http[] = { "remoteIpBlocks", "notRemoteIpBlocks",
 					    "requestPrincipals", "notRequestPrincipals", NULL };
+	static const char *const fields[] = {
+		"principals", "notPrincipals", "requestPrincipals", "notRequestPrincipals",
+		"namespaces", "notNamespaces", "serviceAccounts",   "notServiceAccounts",
+		"ipBlocks",   "notIpBlocks",   "remoteIpBlocks",    "notRemoteIpBlocks",
+		NULL
+	};
 	Istio__Security__Clause *c = clause(p, list->n);
 	uint32_t i;
 
@@ -321,6 +334,7 @@ static Istio__Security__Clause *read_from(struct policy *p, const struct amb_yam
 
 		if (!s)
 			return NULL;
+		amb_decode_only(p->d, s, fields);
 		find_l7(p, s, http);
 		addresses(p, s, "ipBlocks", &m->source_ips, &m->n_source_ips);
 		addresses(p, s, "notIpBlocks", &m->not_source_ips, &m->n_not_source_ips);
@@ -339,10 +353,12 @@ static Istio__Security__Clause *read_from(struct policy *p, const struct amb_yam
 
 static Istio__Security__Clause *read_when(struct policy *p, const struct amb_yaml *w)
 {
+	static const char *const fields[] = { "key", "values", "notValues", NULL };
 	Istio__Security__Clause *c = clause(p, 1);
 	Istio__Security__Match *m;
 	const char *key = NULL;
 
+	amb_decode_only(p->d, w, fields);
 	amb_decode_peek(p->d, w, "key", &key);
 	if (!c || p->d->failed)
 		return NULL;
@@ -378,12 +394,14 @@ static Istio__Security__Clause *read_when(struct policy *p, const struct amb_yam
 /* One rule; NULL when it falls away or after an error. */
 static Istio__Security__Rule *read_rule(struct policy *p, const struct amb_yaml *v, const char *ns)
 {
+	static const char *const fields[] = { "from", "to", "when", NULL };
 	const struct amb_yaml *to, *from, *when;
 	Istio__Security__Rule *rule = temp(p, sizeof(*rule));
 	uint32_t i;
 
 	if (!rule)
 		return NULL;
+	amb_decode_only(p->d, v, fields);
 	istio__security__rule__init(rule);
 	p->l7 = false;
 	when = amb_yaml_get(v, "when");
@@ -445,13 +463,18 @@ static void read_rules(struct policy *p, const struct amb_yaml *spec, const char
 /* "selector: {matchLabels: {...}}"; nothing in it is as good as none. */
 static void read_selector(struct amb_decode *d, const struct amb_yaml *spec, struct amb_kvs *out)
 {
+	static const char *const fields[] = { "matchLabels", NULL };
 	const struct amb_yaml *sel = amb_decode_enter(d, spec, "selector", AMB_YAML_MAP);
 
 	if (!sel)
 		return;
+	amb_decode_only(d, sel, fields);
 	amb_decode_kvs(d, sel, "matchLabels", NULL, out);
 	amb_decode_leave(d);
 }
+
+static const char *const document_fields[] = { "apiVersion", "kind",   "metadata",
+					       "spec",	     "status", NULL };
 
 static bool has_targets(const struct amb_yaml *spec)
 {
@@ -465,6 +488,8 @@ const void *amb_mobj_decode_authz(struct amb_decode *d, const struct amb_yaml *d
 				  const struct amb_mobj *o)
 {
 	static const char *const actions[] = { "ALLOW", "DENY", "AUDIT", "CUSTOM", NULL };
+	static const char *const fields[] = { "selector", "targetRef", "targetRefs", "rules",
+					      "action",	  "provider",  NULL };
 	struct amb_mauthz *pol = amb_decode_alloc(d, sizeof(*pol));
 	Istio__Security__Authorization a = ISTIO__SECURITY__AUTHORIZATION__INIT;
 	const struct amb_yaml *spec;
@@ -476,8 +501,10 @@ const void *amb_mobj_decode_authz(struct amb_decode *d, const struct amb_yaml *d
 	if (!pol)
 		return NULL;
 	amb_arena_reset(d->temp);
+	amb_decode_only(d, doc, document_fields);
 	/* Without a spec it allows nothing, as in a cluster. */
 	spec = amb_decode_enter(d, doc, "spec", AMB_YAML_MAP);
+	amb_decode_only(d, spec, fields);
 	if (spec && has_targets(spec))
 		return pol;
 	amb_decode_enum(d, spec, "action", actions, &action);
@@ -525,6 +552,7 @@ static int by_port(const void *a, const void *b)
 
 static void port_level(struct amb_decode *d, const struct amb_yaml *spec, struct amb_mpeerauth *pa)
 {
+	static const char *const fields[] = { "mode", NULL };
 	const struct amb_yaml *map = amb_decode_enter(d, spec, "portLevelMtls", AMB_YAML_MAP);
 	struct amb_mportmtls *list;
 	uint32_t i;
@@ -540,6 +568,7 @@ static void port_level(struct amb_decode *d, const struct amb_yaml *spec, struct
 		if (amb_util_parse_port(key->text, &list[i].port))
 			amb_decode_error(d, key, "\"%.64s\" is not a port number", key->text);
 		if (v) {
+			amb_decode_only(d, v, fields);
 			amb_decode_enum(d, v, "mode", mtls_modes, &mode);
 			amb_decode_leave(d);
 		}
@@ -557,6 +586,8 @@ static void port_level(struct amb_decode *d, const struct amb_yaml *spec, struct
 const void *amb_mobj_decode_peerauth(struct amb_decode *d, const struct amb_yaml *doc,
 				     const struct amb_mobj *o)
 {
+	static const char *const fields[] = { "selector", "mtls", "portLevelMtls", NULL };
+	static const char *const mtls_fields[] = { "mode", NULL };
 	struct amb_mpeerauth *pa = amb_decode_alloc(d, sizeof(*pa));
 	const struct amb_yaml *spec, *mtls, *meta;
 	int mode = AMB_MTLS_UNSET;
@@ -564,6 +595,7 @@ const void *amb_mobj_decode_peerauth(struct amb_decode *d, const struct amb_yaml
 	(void)o;
 	if (!pa)
 		return NULL;
+	amb_decode_only(d, doc, document_fields);
 	pa->created = "";
 	meta = amb_decode_enter(d, doc, "metadata", AMB_YAML_MAP);
 	if (!meta)
@@ -573,9 +605,11 @@ const void *amb_mobj_decode_peerauth(struct amb_decode *d, const struct amb_yaml
 	spec = amb_decode_enter(d, doc, "spec", AMB_YAML_MAP);
 	if (!spec)
 		return pa;
+	amb_decode_only(d, spec, fields);
 	read_selector(d, spec, &pa->selector);
 	mtls = amb_decode_enter(d, spec, "mtls", AMB_YAML_MAP);
 	if (mtls) {
+		amb_decode_only(d, mtls, mtls_fields);
 		amb_decode_enum(d, mtls, "mode", mtls_modes, &mode);
 		amb_decode_leave(d);
 	}

@@ -380,6 +380,26 @@ void amb_decode_kvs(struct amb_decode *d, const struct amb_yaml *map, const char
 	out->n = n;
 }
 
+void amb_decode_only(struct amb_decode *d, const struct amb_yaml *map, const char *const *keys)
+{
+	char all[240] = "";
+	size_t at = 0;
+	uint32_t i;
+	int k;
+
+	for (k = 0; keys[k] && at < sizeof(all); k++)
+		at += (size_t)snprintf(all + at, sizeof(all) - at, "%s%s", k ? ", " : "", keys[k]);
+	for (i = 0; map && map->type == AMB_YAML_MAP && i < map->n && !d->failed; i++) {
+		const struct amb_yaml *key = map->pairs[i].key;
+
+		for (k = 0; keys[k] && strcmp(keys[k], key->text); k++)
+			;
+		if (!keys[k])
+			amb_decode_error(d, key, "has no field \"%.100s\", only %s", key->text,
+					 all);
+	}
+}
+
 static bool is_alnum(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');

@@ -88,6 +88,12 @@ void amb_decode_strings(struct amb_decode *d, const struct amb_yaml *map, const 
 void amb_decode_kvs(struct amb_decode *d, const struct amb_yaml *map, const char *key,
 		    bool (*filter)(const char *key), struct amb_kvs *out);
 
+/*
+ * An error when @map has a key that is not among @keys (NULL ends them), as the API server's
+ * strict validation has it: a field with a slip in its name says nothing.
+ */
+void amb_decode_only(struct amb_decode *d, const struct amb_yaml *map, const char *const *keys);
+
 /* What Kubernetes allows as names (RFC 1123): of objects, and of namespaces and the like. */
 bool amb_decode_is_subdomain(const char *s);
 bool amb_decode_is_label(const char *s);
