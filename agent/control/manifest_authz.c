@@ -351,6 +351,23 @@ static Istio__Security__Clause *read_from(struct policy *p, const struct amb_yam
 	return c;
 }
 
+/* Attributes that only a waypoint can look at; what is none of these is a slip. */
+static bool is_l7(const char *key)
+{
+	static const char *const exact[] = { "remote.ip", "source.serviceAccount",
+					     "connection.sni" };
+	static const char *const begin[] = { "request.headers[", "request.auth.", "experimental." };
+	size_t i;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(exact); i++)
+		if (!strcmp(key, exact[i]))
+			return true;
+	for (i = 0; i < AMB_ARRAY_SIZE(begin); i++)
+		if (!strncmp(key, begin[i], strlen(begin[i])))
+			return true;
+	return false;
+}
+
 static Istio__Security__Clause *read_when(struct policy *p, const struct amb_yaml *w)
 {
 	static const char *const fields[] = { "key", "values", "notValues", NULL };
@@ -382,8 +399,11 @@ static Istio__Security__Clause *read_when(struct policy *p, const struct amb_yam
 	} else if (!strcmp(key, "destination.port")) {
 		ports(p, w, "values", &m->destination_ports, &m->n_destination_ports);
 		ports(p, w, "notValues", &m->not_destination_ports, &m->n_not_destination_ports);
-	} else {
+	} else if (is_l7(key)) {
 		note_l7(p, key);
+		return c;
+	} else {
+		amb_decode_error_in(p->d, w, "key", -1, "attribute \"%.100s\" is not known", key);
 		return c;
 	}
 	if (!p->d->failed && !amb_yaml_get(w, "values") && !amb_yaml_get(w, "notValues"))
