@@ -194,6 +194,7 @@ int amb_mcompile(const struct amb_mtable *t, const struct amb_msettings *setting
 		amb_mbuild_services(&b);
 		amb_mbuild_network_gateways(&b);
 		amb_mbuild_workloads(&b);
+		amb_mbuild_check(&b);
 	} else {
 		b.failed = true;
 	}

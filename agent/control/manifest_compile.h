@@ -150,4 +150,7 @@ Istio__Workload__Workload *amb_mbuild_workload(struct amb_mbuild *b,
 void amb_mbuild_workload_addrs(struct amb_mbuild *b, Istio__Workload__Workload *w,
 			       const struct amb_addr *addrs, uint32_t n);
 
+/* manifest_check.c: reports what objects do to each other. */
+void amb_mbuild_check(struct amb_mbuild *b);
+
 #endif
