@@ -39,6 +39,7 @@ struct client {
 struct amb_control {
 	const struct amb_admin_ops *ops;
 	struct amb_io io;
+	struct amb_timer pause; /* the table of descriptors was full */
 	char *path;
 	struct client *clients;
 	unsigned int nclients;
@@ -181,6 +182,23 @@ static bool may_ask(int fd)
 	       (cred.uid == 0 || cred.uid == geteuid());
 }
 
+/* The client stays in the backlog, so the socket stays readable: no use to look at once. */
+static void pause_accept(struct amb_control *c)
+{
+	if (amb_loop_timer_set(c->ops->loop, &c->pause,
+			       amb_loop_now(c->ops->loop) + AMB_CONTROL_PAUSE_NS))
+		return;
+	amb_loop_mod(c->ops->loop, &c->io, 0);
+}
+
+static void resume_accept(struct amb_timer *t)
+{
+	struct amb_control *c = AMB_CONTAINER_OF(t, struct amb_control, pause);
+
+	if (c->nclients < AMB_CONTROL_CLIENTS)
+		amb_loop_mod(c->ops->loop, &c->io, EPOLLIN);
+}
+
 static void accept_event(struct amb_io *io, uint32_t events)
 {
 	struct amb_control *c = AMB_CONTAINER_OF(io, struct amb_control, io);
@@ -188,8 +206,11 @@ static void accept_event(struct amb_io *io, uint32_t events)
 	struct client *cl;
 
 	(void)events;
-	if (fd < 0)
+	if (fd < 0) {
+		if (amb_util_fds_used_up())
+			pause_accept(c);
 		return;
+	}
 	cl = may_ask(fd) ? calloc(1, sizeof(*cl)) : NULL;
 	if (!cl)
 		return;
@@ -271,6 +292,7 @@ struct amb_control *amb_control_create(const struct amb_admin_ops *ops, const ch
 		return NULL;
 	c->ops = ops;
 	c->io = (struct amb_io){ .fn = accept_event, .fd = -1, .slot = -1 };
+	c->pause.fn = resume_accept;
 	err = listen_at(path);
 	if (err >= 0) {
 		c->io.fd = err;
@@ -292,6 +314,7 @@ void amb_control_destroy(struct amb_control *c)
 		return;
 	while (c->clients)
 		client_close(c->clients);
+	amb_loop_timer_cancel(c->ops->loop, &c->pause);
 	if (c->io.fd >= 0) {
 		amb_loop_del(c->ops->loop, &c->io);
 		close(c->io.fd);

@@ -27,6 +27,7 @@ struct amb_control;
 
 #define AMB_CONTROL_REQUEST_MAX 65536 /* bytes of a request */
 #define AMB_CONTROL_CLIENTS 16 /* at a time; further ones wait in the backlog */
+#define AMB_CONTROL_PAUSE_NS 100000000ull /* after the table of descriptors was full */
 #define AMB_CONTROL_SECONDS 10 /* for a request to come, or a client to take anything */
 
 /*

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #define BACKLOG 64
@@ -48,10 +49,31 @@ static void run(struct http_server *s)
 				   amb_loop_now(s->h->ops->loop) + ms * 1000000);
 }
 
+/* The library would look at a client that it cannot accept again and again. */
+static void pause_if_full(struct http_server *s)
+{
+	struct pollfd p = { .fd = s->io.fd, .events = POLLIN };
+	struct amb_loop *loop = s->h->ops->loop;
+
+	if (poll(&p, 1, 0) == 1 && amb_util_fds_used_up() &&
+	    !amb_loop_timer_set(loop, &s->pause, amb_loop_now(loop) + AMB_HTTP_PAUSE_NS))
+		amb_loop_mod(loop, &s->io, 0);
+}
+
+static void resume(struct amb_timer *t)
+{
+	struct http_server *s = AMB_CONTAINER_OF(t, struct http_server, pause);
+
+	amb_loop_mod(s->h->ops->loop, &s->io, EPOLLIN);
+}
+
 static void run_io(struct amb_io *io, uint32_t events)
 {
+	struct http_server *s = AMB_CONTAINER_OF(io, struct http_server, io);
+
 	(void)events;
-	run(AMB_CONTAINER_OF(io, struct http_server, io));
+	run(s);
+	pause_if_full(s);
 }
 
 static void run_timer(struct amb_timer *t)
@@ -296,6 +318,7 @@ static int start_server(struct amb_http *h, enum http_kind kind, uint16_t port)
 	info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 	s->io = (struct amb_io){ .fn = run_io, .fd = info ? info->epoll_fd : -1, .slot = -1 };
 	s->timer.fn = run_timer;
+	s->pause.fn = resume;
 	s->work.fn = run_work;
 	return amb_loop_add(h->ops->loop, &s->io, EPOLLIN);
 }
@@ -338,6 +361,7 @@ static void stop_server(struct http_server *s)
 		MHD_run(s->daemon);
 	amb_loop_del(loop, &s->io);
 	amb_loop_timer_cancel(loop, &s->timer);
+	amb_loop_timer_cancel(loop, &s->pause);
 	amb_loop_undefer(loop, &s->work);
 	MHD_stop_daemon(s->daemon);
 	amb_loop_undefer(loop, &s->work);

@@ -15,6 +15,7 @@ struct amb_http;
 
 #define AMB_HTTP_HEADER_SECONDS 2 /* for a client to send its request's head */
 #define AMB_HTTP_BODY_SECONDS 30 /* without progress, once the request is there */
+#define AMB_HTTP_PAUSE_NS 100000000ull /* after the table of descriptors was full */
 #define AMB_HTTP_CONNECTIONS 32 /* of one server; more are refused */
 #define AMB_HTTP_PER_ADDRESS 8 /* of one client of metrics and readiness */
 #define AMB_HTTP_POOL 16384 /* bytes of memory for one connection's head */

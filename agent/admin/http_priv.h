@@ -19,6 +19,7 @@ struct http_server {
 	struct MHD_Daemon *daemon;
 	struct amb_io io;
 	struct amb_timer timer;
+	struct amb_timer pause; /* the table of descriptors was full */
 	struct amb_work work;
 };
 

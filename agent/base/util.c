@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -249,6 +251,33 @@ fail:
 	err = errno ? -errno : -EIO;
 	unlink(tmp);
 	return err;
+}
+
+static pthread_once_t fd_once = PTHREAD_ONCE_INIT;
+static int fd_first_kept;
+
+static void read_fd_limit(void)
+{
+	struct rlimit l;
+
+	/* So few that nothing can be kept: then nothing is. */
+	fd_first_kept = INT_MAX;
+	if (!getrlimit(RLIMIT_NOFILE, &l) && l.rlim_cur > 4 * AMB_UTIL_FDS_KEPT &&
+	    l.rlim_cur <= INT_MAX)
+		fd_first_kept = l.rlim_cur - AMB_UTIL_FDS_KEPT;
+}
+
+bool amb_util_fd_kept(int fd)
+{
+	pthread_once(&fd_once, read_fd_limit);
+	return fd >= fd_first_kept;
+}
+
+bool amb_util_fds_used_up(void)
+{
+	_cleanup_fd_ int fd = open("/", O_PATH | O_CLOEXEC);
+
+	return fd < 0 && (errno == EMFILE || errno == ENFILE);
 }
 
 int amb_util_nonblock(int fd)

@@ -68,4 +68,14 @@ int amb_util_write_file(const char *path, const void *data, size_t len, unsigned
 /* Sets @fd non-blocking. 0 or -errno. */
 int amb_util_nonblock(int fd);
 
+/*
+ * Of the descriptors that the process may have, the last AMB_UTIL_FDS_KEPT are kept for those
+ * who look after it (readiness, metrics, ambientctl) when connections have taken all others.
+ * True when the new descriptor @fd is one of these. The limit is read once, by the first call.
+ */
+#define AMB_UTIL_FDS_KEPT 32
+bool amb_util_fd_kept(int fd);
+/* True when no more descriptor can be had at this moment. */
+bool amb_util_fds_used_up(void);
+
 #endif

@@ -110,6 +110,8 @@ int amb_dial_start(struct amb_dial *d, struct amb_loop *loop, const struct amb_d
 
 	if (fd < 0)
 		return fd;
+	if (amb_util_fd_kept(fd))
+		return -EMFILE;
 	if (!connect(fd, (struct sockaddr *)&ss, len))
 		return take_fd(&fd);
 	err = errno == EINPROGRESS ? settled(fd) : -errno;

@@ -75,6 +75,11 @@ static void accept_event(struct amb_io *io, uint32_t events)
 			pause_accept(l, errno);
 			return;
 		}
+		if (fd >= 0 && amb_util_fd_kept(fd)) {
+			close(fd);
+			pause_accept(l, EMFILE);
+			return;
+		}
 		if (fd < 0) /* of that connection only: ECONNABORTED and the like */
 			continue;
 		if (amb_endpoint_from_sockaddr((struct sockaddr *)&ss, &src)) {

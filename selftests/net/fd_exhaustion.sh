@@ -32,7 +32,7 @@ for i in 1 2 3 4; do
 	HOLDERS="${HOLDERS:-} $LAST_PID"
 done
 fds() { ls "/proc/${AGENT_PID[b]}/fd" | wc -l; }
-full() { [ "$(fds)" -ge 280 ] && grep -q 'Too many open files' "$(agent_log b)"; }
+full() { [ "$(fds)" -ge 260 ] && grep -q 'Too many open files' "$(agent_log b)"; }
 check "the table is full" busywait full
 sleep 1
 check "the agent lives" kill -0 "${AGENT_PID[b]}"
@@ -44,6 +44,26 @@ sleep 1
 kill -CONT "$innocent"
 check "it does not spin ($(($(burnt) - before)) ticks in a second)" test $(($(burnt) - before)) \
 	-lt 60
+check "it says that it is ready" ready b
+check "and answers ambientctl" ctl b status
+check "and what it counted" test "$(metric b amb_ended_total reason=limit)" -gt 0
+# Not even the descriptors that are kept for these are left.
+prlimit --pid "${AGENT_PID[b]}" --nofile=64:300
+node_exec b curl -s -m 30 http://127.0.0.1:15021/healthz/ready >"$TMP/late-ready" &
+READY_PID=$!
+"$AMBIENTCTL" status --socket "$(agent_socket b)" >"$TMP/late-status" 2>&1 &
+STATUS_PID=$!
+sleep 0.5
+kill -STOP "$innocent"
+before=$(burnt)
+sleep 1
+kill -CONT "$innocent"
+check "it does not spin over those who ask ($(($(burnt) - before)) ticks in a second)" \
+	test $(($(burnt) - before)) -lt 60
+prlimit --pid "${AGENT_PID[b]}" --nofile=300:300
+wait "$READY_PID" "$STATUS_PID"
+is "who had to wait is answered" "$(cat "$TMP/late-ready")" ready
+like "ambientctl too" "$(cat "$TMP/late-status")" '^node +b'
 for p in $HOLDERS; do kill_app "$p"; done
 check "afterwards it serves again" busywait fetches client "http://${P4[server]}/"
 check "the first connections were carried all the time" kill -0 "$innocent"
