@@ -37,6 +37,44 @@ manifest_remove pod-second
 check "the server is reached" fetches client "http://${P4[server]}/"
 kill_app "$caller"
 check "others were carried all the time" kill -0 "$innocent"
-is "the agent knows one pod" "$(ctl b status -o json | jq -r '.. | .pods? // empty' | head -n 1 |
-	grep -c . )" 1
+one_pod() { [ "$(ctl b status -o json | jq -c '[.pods[].name]')" = '["server"]' ]; }
+check "the agent knows one pod" busywait one_pod
+
+# Handshakes that are under way: one into a pod, which says nothing after its first bytes, and one
+# out of a pod, to a server that says nothing at all. Each ends with its pod, not by a time limit.
+pod b third
+pod b caller
+pod b silent
+pod_manifest third
+pod_manifest caller
+pod_manifest silent demo silent \
+	"app: silent, networking.istio.io/tunnel: http, istio.io/dataplane-mode: none"
+wait_enrolled third
+wait_enrolled caller
+pod_spawn silent "$PYTHON" -c 'import socket, time
+s = socket.create_server(("", 15008)); time.sleep(3600)'
+wait_listen silent 15008
+# waits POD ADDRESS PORT [BYTES]: a connection that only waits for its end.
+waits() {
+	# shellcheck disable=SC2016
+	pod_spawn "$1" bash -c 'exec 3<>"/dev/tcp/$1/$2"; printf "$3" >&3; read -r <&3' _ "${@:2}"
+}
+waits stranger "${P4[third]}" 15008 '\x16\x03\x01\x00'
+INTO=$LAST_PID
+waits caller "${P4[silent]}" 80
+OUT_OF=$LAST_PID
+begun() {
+	[ -n "$(pod_exec third ss -Htn state established "sport = :15008")" ] &&
+		[ -n "$(pod_exec silent ss -Htn state established "sport = :15008")" ]
+}
+check "two handshakes are under way" busywait begun
+check "neither has ended" kill -0 "$INTO" "$OUT_OF"
+manifest_remove pod-third
+manifest_remove pod-caller
+ended() { ! kill -0 "$INTO" 2>/dev/null; }
+check "the one into a pod ends with it" busywait ended
+check "so does the one out of a pod" wait_log b 'src\.workload="caller".*the pod went away'
+unlike "and neither by the time limit" "$(cat "$(agent_log b)")" "handshake timed out"
+check "the agent lives" ready b
+check "others were carried all the time" kill -0 "$innocent"
 finish
