@@ -451,7 +451,7 @@ agent_start() {
 	AGENT_PID[$node]=$!
 }
 
-ready() { node_exec "$1" curl -sf -m 5 -o /dev/null http://127.0.0.1:15021/healthz/ready; }
+ready() { node_exec "$1" curl -sf -m 20 -o /dev/null http://127.0.0.1:15021/healthz/ready; }
 
 agent_ready() {
 	local n
@@ -505,8 +505,8 @@ log_has() { grep -Eq -- "$2" <(tail -n "+${3:-1}" "$(agent_log "$1")"); }
 log_lines() { wc -l <"$(agent_log "$1")"; }
 wait_log() { busywait log_has "$@"; }
 
-metrics() { node_exec "$1" curl -sf -m 10 http://127.0.0.1:15020/metrics; }
-config_dump() { node_exec "$1" curl -sf -m 10 http://127.0.0.1:15000/config_dump; }
+metrics() { node_exec "$1" curl -sf -m 20 http://127.0.0.1:15020/metrics; }
+config_dump() { node_exec "$1" curl -sf -m 20 http://127.0.0.1:15000/config_dump; }
 
 # certificate NODE ACCOUNT FILTER: of the present certificate of demo's service account.
 certificate() {
@@ -566,8 +566,9 @@ policy() {
 from_principal() { echo "[{from: [{source: {principals: [\"$1\"]}}]}]"; }
 SPIFFE=spiffe://cluster.local/ns/demo/sa
 
-# What curl of POD gets from URL; empty when it is refused.
-fetch() { pod_exec "$1" curl -s -m "${3:-5}" "$2"; }
+# What curl of POD gets from URL; empty when it is refused, which is at once: the time limit is for
+# machines that stand still now and then.
+fetch() { pod_exec "$1" curl -s -m "${3:-20}" "$2"; }
 fetches() { [ -n "$(fetch "$@")" ]; }
 refused() { [ -z "$(fetch "$@")" ]; }
 

@@ -9,7 +9,7 @@
 two_pods
 nothing() { # POD HOST PORT: no HTTP answer and no hang
 	local out
-	out=$(pod_exec "$1" curl -s -m 10 -o /dev/null -w '%{http_code} %{exitcode}' \
+	out=$(pod_exec "$1" curl -s -m 30 -o /dev/null -w '%{http_code} %{exitcode}' \
 		"http://$2:$3/")
 	case $out in "000 28" | [1-9]*) echo "$out"; return 1 ;; esac
 }

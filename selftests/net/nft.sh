@@ -27,10 +27,10 @@ listener() {
 # one_line POD ADDRESS PORT: connects and prints the line that the other side sends.
 one_line() {
 	# shellcheck disable=SC2016
-	pod_exec "$1" timeout 5 bash -c \
+	pod_exec "$1" timeout 20 bash -c \
 		'exec 3<>"/dev/tcp/$1/$2" && read -r line <&3 && echo "$line"' _ "$2" "$3" 2>&1
 }
-from() { pod_exec "$1" curl -gsS -m 5 "http://$2/from" 2>&1; }
+from() { pod_exec "$1" curl -gsS -m 20 "http://$2/from" 2>&1; }
 everything() {
 	pod_exec "$1" nft list ruleset
 	ip -n "$(pod_ns "$1")" rule show priority 32764
@@ -90,7 +90,7 @@ spoofed() {
 		s.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 0x539)
 		level, option = (socket.IPPROTO_IPV6, 75) if ":" in target else (socket.IPPROTO_IP, 19)
 		s.setsockopt(level, option, 1)  # IP_TRANSPARENT
-		s.settimeout(5)
+		s.settimeout(20)
 		s.bind((source, 0))
 		s.connect((target, 80))
 		s.sendall(b"GET /from HTTP/1.0\r\n\r\n")
@@ -106,7 +106,7 @@ is "the app sees the client's IPv6 address" "$(spoofed "$C6" "$S6")" "$C6"
 # --- kubelet's probes
 ip -n "$(node_ns a)" addr add 169.254.7.127/32 dev br0
 ip -n "$(node_ns a)" addr add fd16:9254:7127:1337:ffff:ffff:ffff:ffff/128 dev br0 nodad
-probe() { node_exec a curl -gsS -m 5 --interface "$1" "http://$2/from" 2>&1; }
+probe() { node_exec a curl -gsS -m 20 --interface "$1" "http://$2/from" 2>&1; }
 is "a probe reaches the app" "$(probe 169.254.7.127 "$S4")" "169.254.7.127"
 is "a probe over IPv6 reaches the app" \
 	"$(probe fd16:9254:7127:1337:ffff:ffff:ffff:ffff "[$S6]")" \
@@ -141,12 +141,12 @@ for family, address in (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"):
 	wait_listen "$1" 15053
 }
 ask() {
-	pod_exec client timeout 5 /usr/bin/python3 -c '
+	pod_exec client timeout 30 /usr/bin/python3 -c '
 import socket, sys
 s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
 if len(sys.argv) > 2:
     s.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 0x539)
-s.settimeout(0.5 if len(sys.argv) > 2 else 5); s.connect((sys.argv[1], 53)); s.send(b"?")
+s.settimeout(0.5 if len(sys.argv) > 2 else 20); s.connect((sys.argv[1], 53)); s.send(b"?")
 try:
     print(s.recv(512).decode())
 except OSError as e:

@@ -116,7 +116,7 @@ static int dial(struct amb_netns *ns, const char *to, const char *source)
 		return fail("connect", -errno);
 	p.fd = fd;
 	p.events = POLLIN;
-	if (poll(&p, 1, 5000) != 1)
+	if (poll(&p, 1, 20000) != 1)
 		return fail("read", -ETIMEDOUT);
 	n = read(fd, line, sizeof(line));
 	if (n <= 0)
