@@ -38,7 +38,7 @@ CAPTURE=${CAPTURE:-}
 # What to run the agents under, for instance "valgrind -q".
 AMB_WRAP=${AMB_WRAP:-}
 # Waits are long enough for a loaded machine under a sanitizer; they end when the condition holds.
-DEADLINE=${DEADLINE:-30}
+DEADLINE=${DEADLINE:-60}
 KSFT_SKIP=4
 
 RUN=${RUN:-amb$$}
