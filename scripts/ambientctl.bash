@@ -11,7 +11,7 @@ _ambientctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local commands="status workloads services policies certs connections why validate enroll
 		unenroll reload log probe dump ca help"
-	local command="" i words="--output --socket --help"
+	local command="" folder="" i words="--output --socket --help"
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
@@ -46,13 +46,19 @@ _ambientctl() {
 	ca)
 		words="--trust-domain --p384 --days --help"
 		((COMP_CWORD == i + 1)) && words+=" init node rotate retire"
-		((COMP_CWORD == i + 2)) && compopt -o dirnames
+		((COMP_CWORD == i + 2)) && folder=1
 		;;
 	validate)
 		words="--output --help"
-		compopt -o dirnames
+		folder=1
 		;;
 	esac
+	# Options would hide the folders, so they are offered to who asks for them.
+	if [ -n "$folder" ] && [[ $cur != -* ]]; then
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+		return
+	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }
 
