@@ -153,8 +153,11 @@ static int enroll(void *ctx, const char *pod, const char *netns, char *err, size
 	if (e == -ENOENT && access(netns, F_OK))
 		snprintf(err, errlen, "pod %s: %s: %s", pod, netns, strerror(errno));
 	else if (e == -ENOENT)
-		snprintf(err, errlen, "pod %s: no enrolled pod of node %s has that name", pod,
-			 a->opt.node);
+		snprintf(err, errlen,
+			 "pod %s: no pod of the mesh on node %s has that name (it needs "
+			 "spec.nodeName %s, status.podIP and label istio.io/dataplane-mode, "
+			 "its own or its namespace's)",
+			 pod, a->opt.node, a->opt.node);
 	else if (e)
 		snprintf(err, errlen, "pod %s: %s: %s", pod, netns, strerror(-e));
 	return e;
@@ -166,7 +169,7 @@ static int unenroll(void *ctx, const char *pod, char *err, size_t errlen)
 	int e = amb_pods_unenroll(a->pods, pod);
 
 	if (e)
-		snprintf(err, errlen, "pod %s: no enrolled pod of node %s has that name", pod,
+		snprintf(err, errlen, "pod %s: no pod of the mesh on node %s has that name", pod,
 			 a->opt.node);
 	return e;
 }

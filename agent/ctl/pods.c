@@ -68,8 +68,8 @@ static void print_head(json_t *reply)
 		print_manifests(m);
 	if (!c)
 		return;
-	printf("%-14s %lld open, %lld opened\n", "connections", number(c, "open"),
-	       number(c, "opened"));
+	printf("%-14s %lld opened; sockets open now, idle tunnels among them: %lld\n",
+	       "connections", number(c, "opened"), number(c, "open"));
 	print_counts("way", json_object_get(c, "ways"));
 	print_counts("ended", json_object_get(c, "reasons"));
 	printf("%-14s %lld done, %lld failed\n", "handshakes", number(c, "handshakes"),

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define S(n) ((n) == 1 ? "" : "s")
+
 struct report {
 	const struct ctl *ctl;
 	json_t *problems;
@@ -54,10 +56,11 @@ int ctl_validate(const struct ctl *ctl)
 	if (ctl->json)
 		status = ctl_print_json(o);
 	else
-		printf("%u files, %u objects: %u workloads, %u services, %u policies; %u errors, "
-		       "%u warnings\n",
-		       c.files, c.objects, c.workloads, c.services, c.policies, c.errors,
-		       c.warnings);
+		printf("%u file%s, %u object%s: %u workload%s, %u service%s, %u polic%s; "
+		       "%u error%s, %u warning%s\n",
+		       c.files, S(c.files), c.objects, S(c.objects), c.workloads, S(c.workloads),
+		       c.services, S(c.services), c.policies, c.policies == 1 ? "y" : "ies",
+		       c.errors, S(c.errors), c.warnings, S(c.warnings));
 	json_decref(o);
 	return status ? status : c.errors ? CTL_REFUSED : CTL_OK;
 }
