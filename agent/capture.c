@@ -130,10 +130,20 @@ static bool is_wanted(void *ctx, uint64_t cookie)
 
 /* Pods */
 
+/* Other parts of the main thread open sockets too, and mean the agent's own namespace. */
+static void go_home(void)
+{
+	(void)amb_netns_enter(NULL);
+}
+
 int amb_capture_cookie(const struct amb_capture *c, struct amb_netns *ns, uint64_t *cookie)
 {
+	int err;
+
 	*cookie = 0;
-	return c->bpf ? amb_attach_cookie(ns, cookie) : 0;
+	err = c->bpf ? amb_attach_cookie(ns, cookie) : 0;
+	go_home();
+	return err;
 }
 
 /* The first addresses of the pod's interfaces, for as long as the mesh does not know it. */
@@ -268,6 +278,19 @@ static void pod_free(struct amb_capture_pod *pod)
 	free(pod);
 }
 
+/* Its namespace is captured again before it was let go: the new one has all that was its. */
+static void supersede(struct amb_capture *c, const struct amb_netns *ns)
+{
+	struct amb_capture_pod *pod;
+
+	for (pod = c->pods; pod; pod = pod->next) {
+		if (pod->netns->ino == ns->ino && pod->netns->dev == ns->dev) {
+			pod->cookie = 0;
+			pod->ruled = false;
+		}
+	}
+}
+
 struct amb_capture_pod *amb_capture_pod_add(struct amb_capture *c,
 					    const struct amb_capture_want *want, char *err,
 					    size_t errlen)
@@ -278,6 +301,7 @@ struct amb_capture_pod *amb_capture_pod_add(struct amb_capture *c,
 	if (!pod)
 		return NULL;
 	pod->capture = c;
+	supersede(c, want->netns);
 	pod->netns = amb_netns_get(want->netns);
 	pod->uid = strdup(want->uid);
 	if (asprintf(&pod->text, "%s/%s", want->ns, want->name) < 0)
@@ -288,6 +312,7 @@ struct amb_capture_pod *amb_capture_pod_add(struct amb_capture *c,
 		code = by_programs(c, pod, want, err, errlen);
 	else if (c->mode == AMB_CAPTURE_NFT)
 		code = by_rules(c, pod, want, err, errlen);
+	go_home();
 	if (code) {
 		pod_free(pod);
 		errno = -code;
@@ -304,6 +329,7 @@ static void release(struct amb_capture_pod *pod)
 
 	if (pod->cookie)
 		amb_attach_remove(pod->capture->bpf, pod->netns, pod->cookie, pod->fwmark);
+	go_home();
 	if (!pod->ruled)
 		return;
 	err = amb_nft_remove(pod->netns);

@@ -4,7 +4,8 @@
  *
  * A pod moves WAITING -> STARTING -> UP, and to FAILED from any of them; FAILED ones are
  * tried again each RETRY_NS. Order: listeners open before anything sends connections there, and
- * capture ends before the listeners do, so that no connection meets a closed port.
+ * capture ends when the last connection has: without it packets of the agent would no longer find
+ * to the application, which would never hear of the end. Who connects in between is refused.
  *
  * Lifetime: the proxy answers later (pod_started), so an entry that is let go meanwhile is
  * kept as a zombie until the answer came.
@@ -132,12 +133,21 @@ static int capture(struct pod *pod)
 	return err;
 }
 
+static void left(void *ctx, int err)
+{
+	(void)err;
+	amb_capture_pod_del(ctx);
+}
+
 /* Takes a pod out of service; the entry stays. */
 static void stop(struct pod *pod)
 {
-	amb_capture_pod_del(take_ptr(pod->captured));
+	struct amb_capture_pod *captured = take_ptr(pod->captured);
+
+	if (!pod->served)
+		amb_capture_pod_del(captured);
 	if (pod->served) {
-		amb_proxy_pod_del(pod->pods->proxy, pod->uid, NULL, NULL);
+		amb_proxy_pod_del(pod->pods->proxy, pod->uid, left, captured);
 		pod->served = false;
 		if (pod->state == AMB_PODS_UP) {
 			pod->pods->stopped++;
@@ -209,6 +219,31 @@ static void pod_started(void *ctx, int err)
 	tell_started(p);
 }
 
+/*
+ * True when @pod's network namespace may not be served: it is the agent's own, whose rules would
+ * capture the machine, or another pod's, and which of the two speaks could not be told.
+ */
+static bool is_taken(struct pod *pod)
+{
+	const struct pod *other;
+	char text[sizeof(pod->error)];
+
+	if (amb_netns_is_own(pod->netns)) {
+		fail(pod, "its network namespace is the agent's own", -EINVAL);
+		return true;
+	}
+	for (other = pod->pods->first; other; other = other->next) {
+		if (other == pod || !other->served || other->netns->ino != pod->netns->ino ||
+		    other->netns->dev != pod->netns->dev)
+			continue;
+		snprintf(text, sizeof(text), "its network namespace is that of pod %.60s/%.60s",
+			 other->ns, other->name);
+		fail(pod, text, -EBUSY);
+		return true;
+	}
+	return false;
+}
+
 static void start(struct pod *pod)
 {
 	struct amb_proxy_pod what;
@@ -226,6 +261,8 @@ static void start(struct pod *pod)
 		fail(pod, pod_path(pod), -errno);
 		return;
 	}
+	if (is_taken(pod))
+		return;
 	what = (struct amb_proxy_pod){
 		.uid = pod->uid,
 		.ns = pod->ns,

@@ -88,6 +88,12 @@ static void open_own(void)
 	own = amb_netns_open("/proc/thread-self/ns/net");
 }
 
+bool amb_netns_is_own(const struct amb_netns *ns)
+{
+	pthread_once(&own_once, open_own);
+	return own && own->ino == ns->ino && own->dev == ns->dev;
+}
+
 int amb_netns_enter(struct amb_netns *ns)
 {
 	struct stat st;

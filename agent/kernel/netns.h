@@ -3,6 +3,7 @@
 #ifndef AMB_NETNS_H
 #define AMB_NETNS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -33,6 +34,9 @@ void amb_netns_put(struct amb_netns *ns);
  * in the process must come from the agent's own namespace. 0 or -errno.
  */
 int amb_netns_enter(struct amb_netns *ns);
+
+/* True when @ns is the namespace that the agent was started in. */
+bool amb_netns_is_own(const struct amb_netns *ns);
 
 #define AMB_SOCK_TRANSPARENT (1u << 0) /* IP_TRANSPARENT, binds any address; failure is an error */
 #define AMB_SOCK_LISTENER (1u << 1) /* SO_REUSEADDR, SO_REUSEPORT; v6 sockets are dual stack */

@@ -78,8 +78,11 @@ static ssize_t ask(struct amb_netns *ns, uint16_t type, const struct amb_sockdia
 	if (err)
 		return err;
 	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	if (fd < 0)
-		return -errno;
+	err = fd < 0 ? -errno : 0;
+	/* The socket stays where it was made; the thread must not. */
+	(void)amb_netns_enter(NULL);
+	if (err)
+		return err;
 	fill(&r, type, id);
 	if (send(fd, &r, sizeof(r), 0) != sizeof(r))
 		return -errno;
