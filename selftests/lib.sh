@@ -685,6 +685,15 @@ pins_left() {
 	done
 }
 
+# Guards at the host's ends of pods' interfaces.
+filters_left() {
+	local n
+	for n in "${!AGENT_EXIT[@]}"; do
+		[ -n "${KEEP_PINS:-}" ] || [ -z "$(node_exec "$n" tc qdisc show |
+			grep clsact)" ] || printf ' %s(clsact)' "$n"
+	done
+}
+
 # Agents end cleanly and leave nothing in the pods; asserted by every test that started one.
 leak_check() {
 	local n p left= bad=
@@ -707,7 +716,7 @@ leak_check() {
 		[ "$(pod_exec "$p" sysctl -n net.ipv4.tcp_fwmark_accept)" = 0 ] ||
 			left="$left $p(tcp_fwmark_accept)"
 	done
-	left="$left$(pins_left)"
+	left="$left$(pins_left)$(filters_left)"
 	for p in $(stray_processes); do
 		left="$left process $p($(cat "/proc/$p/comm" 2>/dev/null))"
 	done

@@ -200,6 +200,7 @@ struct amb_ident_row {
 /* amb_if: index of the host's end of a pod's interface. */
 enum amb_if_flag {
 	AMB_IF_STRICT = 1, /* only the pod's own addresses may come from it */
+	AMB_IF_CLSACT = 2, /* the agent has made the queueing discipline */
 };
 
 struct amb_if_row {
