@@ -13,6 +13,7 @@
 #include "capture.h"
 #include "control/manifest.h"
 #include "flows.h"
+#include "kernel/rows.h"
 #include "proxy/aead.h"
 
 struct pod_walk {
@@ -200,6 +201,27 @@ static void tell_bytes(void *ctx)
 		amb_flows_tell_bytes(amb_capture_flows(a->capture));
 }
 
+static bool ask_kernel(void *ctx, const struct amb_addr *src, const struct amb_endpoint *dst,
+		       enum amb_way *way, enum amb_reason *reason, struct amb_endpoint *to)
+{
+	const struct amb_agent *a = ctx;
+	const struct amb_bpf *b = amb_capture_bpf(a->capture);
+	struct amb_in6 key = amb_rows_addr(src);
+	struct amb_ask ask = { .dst = amb_rows_addr(&dst->addr), .port = dst->port };
+	struct amb_addr_row row;
+
+	if (!b || !amb_rows_get(b, AMB_BPF_ADDR, &key, &row) || !row.netns)
+		return false;
+	ask.netns = row.netns;
+	if (amb_bpf_ask(b, &ask))
+		return false;
+	*way = ask.way;
+	*reason = ask.reason;
+	to->addr = amb_rows_addr_of(&ask.to);
+	to->port = ask.to_port;
+	return true;
+}
+
 static void add_stats(void *ctx, struct amb_proxy_stats *stats)
 {
 	const struct amb_agent *a = ctx;
@@ -236,6 +258,7 @@ void amb_agent_set_ops(struct amb_agent *a)
 		.tell_bytes = tell_bytes,
 		.add_stats = add_stats,
 		.each_conn = each_conn,
+		.ask_kernel = ask_kernel,
 		.quit = quit,
 	};
 }

@@ -10,7 +10,7 @@ _ambientctl_pods() {
 _ambientctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local commands="status workloads services policies certs connections why validate enroll
-		unenroll reload log probe dump ca help"
+		unenroll reload log probe dump uninstall ca help"
 	local command="" folder="" i words="--output --socket --help"
 
 	for ((i = 1; i < COMP_CWORD; i++)); do

@@ -99,6 +99,26 @@ static json_t *run_status(const struct amb_admin_ops *ops, const json_t *request
 	return o;
 }
 
+/* What the kernel would do with it by itself, asked of the program at connect(). */
+static void add_kernel(const struct amb_admin_ops *ops, json_t *o)
+{
+	const char *src = text_of(o, "sourceAddress"), *dst = text_of(o, "destination");
+	char text[AMB_ENDPOINT_STRLEN];
+	struct amb_endpoint target, to;
+	enum amb_reason reason;
+	struct amb_addr addr;
+	enum amb_way way;
+
+	if (!ops->ask_kernel || !src || !dst || amb_addr_parse(src, &addr) ||
+	    amb_endpoint_parse(dst, &target) ||
+	    !ops->ask_kernel(ops->ctx, &addr, &target, &way, &reason, &to))
+		return;
+	json_object_set_new(o, "kernel",
+			    json_pack("{s:s,s:s,s:s}", "way", amb_reason_way_text(way), "reason",
+				      amb_reason_text(reason), "to",
+				      amb_endpoint_format(&to, text)));
+}
+
 static json_t *run_why(const struct amb_admin_ops *ops, const json_t *request)
 {
 	const char *src = text_of(request, "src"), *dst = text_of(request, "dst");
@@ -111,7 +131,10 @@ static json_t *run_why(const struct amb_admin_ops *ops, const json_t *request)
 	if (!ops->state)
 		return error("why: nothing is known of the mesh yet");
 	o = amb_why(ops->state, src, dst, port, err, sizeof(err));
-	return o ? o : error("why: %s", err);
+	if (!o)
+		return error("why: %s", err);
+	add_kernel(ops, o);
+	return o;
 }
 
 static json_t *done(const char *command, const char *object, int err, const char *text)

@@ -11,6 +11,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "ambient/reason.h"
+
+struct amb_addr;
+struct amb_endpoint;
 struct amb_state;
 struct amb_creds;
 struct amb_proxy;
@@ -57,6 +61,13 @@ struct amb_admin_ops {
 	void (*add_stats)(void *ctx, struct amb_proxy_stats *stats);
 	void (*each_conn)(void *ctx, void (*fn)(void *arg, const struct amb_proxy_conn *c),
 			  void *arg);
+	/*
+	 * What the programs at connect() say of @dst, asked for by the captured pod of this node
+	 * that has the address @src: the way, the reason, and where the connection goes instead.
+	 * False when there is no such pod; NULL where there are no programs.
+	 */
+	bool (*ask_kernel)(void *ctx, const struct amb_addr *src, const struct amb_endpoint *dst,
+			   enum amb_way *way, enum amb_reason *reason, struct amb_endpoint *to);
 	/* Begins the graceful stop; the process ends itself afterwards. */
 	void (*quit)(void *ctx);
 };

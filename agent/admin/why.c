@@ -156,6 +156,13 @@ static json_t *identities(const struct amb_identset *set)
 	return a;
 }
 
+static json_t *address(const struct amb_addr *a)
+{
+	char text[AMB_ADDR_STRLEN];
+
+	return json_string(amb_addr_format(a, text));
+}
+
 static void set_decision(json_t *o, const struct amb_decision *d)
 {
 	static const char *const protocols[] = {
@@ -256,6 +263,7 @@ json_t *amb_why(const struct amb_state *st, const char *src, const char *dst, co
 		amb_decide_outbound(st, from.workload, &target, &d);
 		o = json_object();
 		json_object_set_new(o, "source", workload(from.workload));
+		json_object_set_new(o, "sourceAddress", address(&from.addr));
 		json_object_set_new(o, "destination", endpoint(&target));
 		set_decision(o, &d);
 		/* A workload that does not speak HBONE has no agent that would enforce anything. */

@@ -26,7 +26,7 @@ struct ctl {
 	bool json, colour;
 	const char *arg[CTL_ARGS];
 	int narg;
-	const char *ns, *netns, *pid, *trust_domain, *days;
+	const char *ns, *netns, *pid, *trust_domain, *days, *bpf_dir;
 	bool p384;
 };
 
@@ -76,5 +76,6 @@ int ctl_log(const struct ctl *ctl);
 int ctl_probe(const struct ctl *ctl);
 int ctl_dump(const struct ctl *ctl);
 int ctl_ca(const struct ctl *ctl);
+int ctl_uninstall(const struct ctl *ctl);
 
 #endif

@@ -2,6 +2,8 @@
 /* ambientctl: the command line. One table of commands; each has its options and its help. */
 #include "ctl.h"
 
+#include "kernel/bpf.h"
+
 #include <argp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@ enum {
 	OPT_TRUST_DOMAIN,
 	OPT_P384,
 	OPT_DAYS,
+	OPT_BPF_DIR,
 };
 
 const char *argp_program_version = "ambientctl " AMB_VERSION;
@@ -47,6 +50,13 @@ static const struct argp_option enroll_options[] = {
 	{ "netns", OPT_NETNS, "PATH", 0,
 	  "The pod's network namespace: a path, or a name in /run/netns", 1 },
 	{ "pid", OPT_PID, "PID", 0, "A process in the pod's network namespace", 1 },
+	{ 0 },
+};
+
+static const struct argp_option uninstall_options[] = {
+	OUTPUT,
+	{ "bpf-dir", OPT_BPF_DIR, "DIR", 0,
+	  "Where maps and programs are pinned (default " AMB_BPF_DIR ")", 1 },
 	{ 0 },
 };
 
@@ -94,6 +104,11 @@ static const struct command commands[] = {
 	{ "probe", "", "What the agent found this machine able to do", 0, 0, ctl_probe,
 	  plain_options, NULL },
 	{ "dump", "", "All of it as JSON, as /config_dump", 0, 0, ctl_dump, plain_options, NULL },
+	{ "uninstall", "", "Remove what agents left in the kernel", 0, 0, ctl_uninstall,
+	  uninstall_options,
+	  "Programs, maps, rules and routes, of the host and of the network namespaces that have a "
+	  "name or a process. No agent may run. What it removed no longer keeps pods from talking "
+	  "in clear." },
 	{ "ca", "init|node|rotate|retire DIR [NODE]", "Make and rotate the embedded CA", 2, 3,
 	  ctl_ca, ca_options,
 	  "init DIR: a root. node DIR NODE: an intermediate for a node. rotate DIR: a new root "
@@ -147,6 +162,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_DAYS:
 		ctl->days = arg;
+		return 0;
+	case OPT_BPF_DIR:
+		ctl->bpf_dir = arg;
 		return 0;
 	case ARGP_KEY_ARG:
 		if (ctl->narg == p->command->max)

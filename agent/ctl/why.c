@@ -39,6 +39,7 @@ static void print_why(const struct ctl *ctl, const json_t *r)
 {
 	const json_t *source = json_object_get(r, "source"), *w = json_object_get(r, "workload");
 	const json_t *policy = json_object_get(r, "policy");
+	const json_t *kernel = json_object_get(r, "kernel");
 	bool via = json_is_true(json_object_get(r, "viaWaypoint"));
 
 	printf("%-12s %s (%s)\n", "from", ctl_text(source, "name"), ctl_text(source, "identity"));
@@ -51,6 +52,13 @@ static void print_why(const struct ctl *ctl, const json_t *r)
 	line("authority", ctl_text(r, "authority"));
 	print_list("expects", json_object_get(r, "expect"));
 	print_list("behind it", json_object_get(r, "expectInner"));
+	if (kernel)
+		printf("%-12s %s: %s%s%s\n", "kernel", ctl_text(kernel, "way"),
+		       ctl_text(kernel, "reason"),
+		       strcmp(ctl_text(kernel, "to"), ctl_text(r, "destination")) ? ", to " : "",
+		       strcmp(ctl_text(kernel, "to"), ctl_text(r, "destination")) ?
+			       ctl_text(kernel, "to") :
+			       "");
 	if (policy)
 		print_policy(ctl, policy);
 	else if (via)

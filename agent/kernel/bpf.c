@@ -412,15 +412,30 @@ void amb_bpf_close(struct amb_bpf *b, bool keep)
 	release(b);
 }
 
-int amb_bpf_remove(const char *dir)
+struct amb_bpf *amb_bpf_find(const char *dir)
 {
-	_cleanup_fd_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct amb_bpf *b = alloc(dir);
+	int err = 0;
+	size_t i;
 
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB))
-		return -EBUSY;
-	return amb_pins_remove_all(dir);
+	if (!b)
+		return NULL;
+	libbpf_set_print(print);
+	b->adopted = true;
+	b->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (b->dir < 0)
+		err = errno;
+	else if (flock(b->dir, LOCK_EX | LOCK_NB))
+		err = EBUSY;
+	if (err) {
+		release(b);
+		errno = err;
+		return NULL;
+	}
+	/* A start that was cut short has not pinned all of them. */
+	for (i = 0; i < AMB_BPF_MAPS; i++)
+		b->map[i] = amb_pins_get(b->dir, b->path, map_names[i]);
+	return b;
 }
 
 int amb_bpf_ask(const struct amb_bpf *b, struct amb_ask *ask)

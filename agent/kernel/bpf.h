@@ -67,10 +67,10 @@ struct amb_bpf *amb_bpf_open(const struct amb_bpf_config *config, char *err, siz
 void amb_bpf_close(struct amb_bpf *b, bool keep);
 
 /*
- * Removes programs and maps that are pinned in @dir, whoever left them. 0, also when there is
- * nothing, -EBUSY while an agent has them, or -errno.
+ * What is pinned in @dir, without programs: to read the maps, or to remove it all by
+ * amb_bpf_close(). NULL: errno, ENOENT when there is nothing, EBUSY while an agent has it.
  */
-int amb_bpf_remove(const char *dir);
+struct amb_bpf *amb_bpf_find(const char *dir);
 
 /* Asks the decision program. @ask is question and answer. 0; -ENOENT: no such pod; or -errno. */
 int amb_bpf_ask(const struct amb_bpf *b, struct amb_ask *ask);

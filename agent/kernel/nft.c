@@ -251,8 +251,24 @@ static int remove_here(struct answer *a)
 	return err ? err : err2;
 }
 
+static int has_here(void)
+{
+	struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
+	int err;
+
+	if (!ctx)
+		return -ENOMEM;
+	nft_ctx_buffer_output(ctx);
+	nft_ctx_buffer_error(ctx);
+	err = nft_run_cmd_from_buffer(ctx, "list table " TABLE) ? -ENOENT : 0;
+	nft_ctx_free(ctx);
+	return err;
+}
+
+enum job { JOB_INSTALL, JOB_REMOVE, JOB_HAS };
+
 static void __attribute__((noreturn))
-child(int fd, struct amb_netns *ns, const struct amb_nft_config *config)
+child(int fd, struct amb_netns *ns, enum job job, const struct amb_nft_config *config)
 {
 	struct answer a = { 0 };
 	sigset_t none;
@@ -266,12 +282,14 @@ child(int fd, struct amb_netns *ns, const struct amb_nft_config *config)
 	alarm(CHILD_SECONDS);
 	a.code = amb_netns_enter(ns);
 	if (!a.code)
-		a.code = config ? install_here(config, &a) : remove_here(&a);
+		a.code = job == JOB_INSTALL ? install_here(config, &a) :
+			 job == JOB_REMOVE  ? remove_here(&a) :
+					      has_here();
 	n = write(fd, &a, sizeof(a));
 	_exit(n == sizeof(a) ? 0 : 1);
 }
 
-static int in_child(struct amb_netns *ns, const struct amb_nft_config *config,
+static int in_child(struct amb_netns *ns, enum job job, const struct amb_nft_config *config,
 		    struct answer *answer)
 {
 	_cleanup_fd_ int in = -1, out = -1;
@@ -287,7 +305,7 @@ static int in_child(struct amb_netns *ns, const struct amb_nft_config *config,
 	if (pid < 0)
 		return -errno;
 	if (!pid)
-		child(out, ns, config);
+		child(out, ns, job, config);
 	close(take_fd(&out));
 	do {
 		n = read(in, answer, sizeof(*answer));
@@ -304,16 +322,23 @@ int amb_nft_install(struct amb_netns *ns, const struct amb_nft_config *config, c
 		    unsigned long errlen)
 {
 	struct answer answer = { 0 };
-	int code = in_child(ns, config, &answer);
+	int code = in_child(ns, JOB_INSTALL, config, &answer);
 
 	if (code && errlen)
 		snprintf(err, errlen, "%s", *answer.text ? answer.text : strerror(-code));
 	return code;
 }
 
+bool amb_nft_has(struct amb_netns *ns)
+{
+	struct answer answer = { 0 };
+
+	return !in_child(ns, JOB_HAS, NULL, &answer);
+}
+
 int amb_nft_remove(struct amb_netns *ns)
 {
 	struct answer answer = { 0 };
 
-	return in_child(ns, NULL, &answer);
+	return in_child(ns, JOB_REMOVE, NULL, &answer);
 }

@@ -23,6 +23,9 @@ struct amb_nft_config {
 int amb_nft_install(struct amb_netns *ns, const struct amb_nft_config *config, char *err,
 		    unsigned long errlen);
 
+/* Has @ns our table? False when that cannot be told. */
+bool amb_nft_has(struct amb_netns *ns);
+
 /* Removes everything that install made; fine when nothing is there. */
 int amb_nft_remove(struct amb_netns *ns);
 

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What agents left in the kernel, removed. Needs no agent, and that none runs. */
+#include "ctl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kernel/bpf.h"
+#include "kernel/uninstall.h"
+
+int ctl_uninstall(const struct ctl *ctl)
+{
+	const char *dir = ctl->bpf_dir ? ctl->bpf_dir : AMB_BPF_DIR;
+	struct amb_uninstall done;
+	int err = amb_uninstall(dir, &done);
+
+	if (err == -EBUSY) {
+		ctl_error("an agent uses %s: stop it first", dir);
+		return CTL_REFUSED;
+	}
+	if (ctl->json) {
+		json_t *o = json_pack("{s:b,s:i,s:i}", "pins", done.pins, "pods", (int)done.pods,
+				      "ruled", (int)done.rules);
+
+		ctl_print_json(o);
+		json_decref(o);
+	} else if (!done.pins && !done.rules) {
+		printf("nothing was left in %s or in any network namespace\n", dir);
+	} else {
+		printf("removed: %s, %u captured pods, rules of %u namespaces\n",
+		       done.pins ? dir : "no programs", done.pods, done.rules);
+	}
+	if (!err)
+		return CTL_OK;
+	ctl_error("not everything could be removed: %s", strerror(-err));
+	return CTL_BROKEN;
+}
