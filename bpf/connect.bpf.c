@@ -20,11 +20,17 @@ char LICENSE[] SEC("license") = "GPL";
 #define SOL_SOCKET 1
 #define SO_BINDTODEVICE 25
 
-static __always_inline bool is_agent(void)
+/*
+ * By process and by mark: a process number may be another's after the agent has died, but a mark
+ * needs the right to set it.
+ */
+static __always_inline bool is_agent(const struct bpf_sock *sk)
 {
 	const struct amb_meta_row *meta;
-	__u32 zero = 0;
+	__u32 mark = sk->mark & AMB_ROUTE_MASK, zero = 0;
 
+	if (mark != (AMB_MARK & AMB_ROUTE_MASK) && mark != AMB_ROUTE_MARK)
+		return false;
 	meta = bpf_map_lookup_elem(&amb_meta, &zero);
 	return meta && meta->agent_pid == bpf_get_current_pid_tgid() >> 32;
 }
@@ -75,7 +81,7 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, const struct amb_in
 	*to_port = port;
 	if (!pod || !(pod->flags & AMB_POD_OUTBOUND) || !is_tcp(ctx) || !ctx->sk)
 		return ALLOW;
-	if (is_agent()) {
+	if (is_agent(ctx->sk)) {
 		/* HBONE speaks for itself; all else is told to those who look out for strangers. */
 		if (port == AMB_PORT_HBONE || amb_addr_loopback(dst))
 			return ALLOW;

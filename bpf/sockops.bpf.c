@@ -68,9 +68,12 @@ static __always_inline void connecting(struct bpf_sock_ops *ctx)
 		return;
 	remote_of(ctx, &to);
 	local_of(ctx, &row->flight.src);
-	amb_flight_key_set(&key, bpf_get_netns_cookie(ctx), &to, bpf_ntohl(ctx->remote_port),
-			   ctx->local_port);
-	bpf_map_update_elem(&amb_flight, &key, &row->flight, BPF_ANY);
+	/* Of what passes nobody needs to know, and nobody would take the row away. */
+	if (row->flight.way != AMB_WAY_PASSTHROUGH) {
+		amb_flight_key_set(&key, bpf_get_netns_cookie(ctx), &to,
+				   bpf_ntohl(ctx->remote_port), ctx->local_port);
+		bpf_map_update_elem(&amb_flight, &key, &row->flight, BPF_ANY);
+	}
 	/* For one that never comes up. */
 	if (row->flight.way == AMB_WAY_DIRECT || row->flight.way == AMB_WAY_PASSTHROUGH)
 		bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
