@@ -57,11 +57,11 @@ GEN_H := $(PROTOS:agent/mesh/proto/%.proto=$(O)/gen/%.pb-c.h) $(WKT:%=$(O)/gen/%
 GEN_O := $(GEN_H:.h=.o)
 
 # The maps come first: the linker of libbpf 1.1 loses the place of maps that it meets as extern.
-BPF_SRC := bpf/maps.bpf.c $(filter-out bpf/maps.bpf.c,$(wildcard bpf/*.bpf.c))
+BPF_SRC := bpf/maps.bpf.c $(filter-out bpf/maps.bpf.c bpf/splice.bpf.c,$(wildcard bpf/*.bpf.c))
 BPF_OBJ := $(BPF_SRC:%.c=$(O)/%.o)
 BPF_CFLAGS := -O2 -g -mcpu=v3 -target bpf -Wall -Wextra -Werror -Iinclude \
 	-I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
-SKEL := $(O)/gen/amb.skel.h
+SKEL := $(O)/gen/amb.skel.h $(O)/gen/splice.skel.h
 
 # The parts beside main.c are in the library too, so that tests can call them.
 LIB_SRC := $(filter-out agent/main.c,$(wildcard agent/*.c)) $(wildcard agent/base/*.c \
@@ -119,12 +119,17 @@ $(O)/bpf/amb.o: $(BPF_OBJ)
 	$(call say,BPFLD,$@)
 	$(Q)$(BPFTOOL) gen object $@ $^
 
-$(SKEL): $(O)/bpf/amb.o
+# Loaded when a pod opts in.
+$(O)/bpf/splice.o: $(O)/bpf/maps.bpf.o $(O)/bpf/splice.bpf.o
+	$(call say,BPFLD,$@)
+	$(Q)$(BPFTOOL) gen object $@ $^
+
+$(O)/gen/%.skel.h: $(O)/bpf/%.o
 	$(call say,SKEL,$@)
 	@mkdir -p $(@D)
-	$(Q)$(BPFTOOL) gen skeleton $< name amb_prog >$@
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_prog >$@
 
-$(O)/agent/kernel/bpf.o: $(SKEL)
+$(O)/agent/kernel/bpf.o $(O)/agent/kernel/splice.o: $(SKEL)
 
 $(O)/gen/%.o: $(O)/gen/%.c | $(GEN_H)
 	$(call say,CC,$@)
@@ -259,4 +264,4 @@ deb: all
 	$(call say,DEB,$(DEB))
 
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(CTL_OBJ) $(O)/agent/main.o $(UNIT:=.o) $(TOOLS:=.o) \
-	$(FUZZ:=.o)) $(BPF_OBJ:.o=.d)
+	$(FUZZ:=.o)) $(BPF_OBJ:.o=.d) $(O)/bpf/splice.bpf.d

@@ -16,6 +16,7 @@
 #include "kernel/netns.h"
 #include "kernel/nft.h"
 #include "kernel/rows.h"
+#include "kernel/splice.h"
 #include "mesh/state.h"
 #include "publish.h"
 
@@ -45,6 +46,7 @@ struct amb_capture {
 	struct amb_publish *publish;
 	struct amb_flows *flows;
 	struct amb_capture_pod *pods;
+	bool splice; /* its program is there */
 };
 
 static const char *const modes[] = {
@@ -173,6 +175,23 @@ static int interface_addrs(struct amb_netns *ns, struct amb_addr *v4, struct amb
 	return 0;
 }
 
+/* The first pod that wants it: not before, since it is not for free and not for all kernels. */
+static void want_splice(struct amb_capture *c, const struct amb_capture_pod *pod)
+{
+	int err;
+
+	if (c->splice)
+		return;
+	err = amb_splice_load(c->bpf);
+	if (err) {
+		amb_warn(KERNEL, "pod %s: splice: %s, its connections go direct instead", pod->text,
+			 strerror(-err));
+		return;
+	}
+	c->splice = true;
+	amb_publish_splice(c->publish);
+}
+
 static uint32_t pod_flags(const struct amb_capture *c, const struct amb_capture_want *w)
 {
 	uint32_t flags = AMB_POD_OUTBOUND;
@@ -245,6 +264,8 @@ static int by_programs(struct amb_capture *c, struct amb_capture_pod *pod,
 		return code;
 	}
 	row.flags |= pod->fwmark ? AMB_POD_FWMARK : 0;
+	if (want->splice)
+		want_splice(c, pod);
 	code = amb_publish_pod_add(c->publish, &row);
 	if (code)
 		snprintf(err, errlen, "row in the BPF maps");

@@ -461,6 +461,20 @@ void amb_flows_rejudge(struct amb_flows *f)
 
 /* Asking */
 
+/* Bytes that one end of a spliced connection sent past TCP, which so knows nothing of them. */
+static uint64_t moved_by(const struct amb_flows *f, const struct amb_sockdiag_id *end)
+{
+	struct amb_splice_key key = {
+		.local = amb_rows_addr(&end->local.addr),
+		.remote = amb_rows_addr(&end->remote.addr),
+		.local_port = end->local.port,
+		.remote_port = end->remote.port,
+	};
+	struct amb_splice_row row;
+
+	return amb_rows_get(f->config.bpf, AMB_BPF_SPLICED, &key, &row) ? row.moved : 0;
+}
+
 static void bytes_of(const struct amb_flows *f, const struct conn *c, uint64_t *to_dst,
 		     uint64_t *to_src)
 {
@@ -477,6 +491,12 @@ static void bytes_of(const struct amb_flows *f, const struct conn *c, uint64_t *
 
 	if (ns)
 		(void)amb_sockdiag_bytes(ns, &id, &sent, &received);
+	if (c->row.way == AMB_WAY_SPLICE) {
+		const struct amb_sockdiag_id other = { .local = id.remote, .remote = id.local };
+
+		sent += moved_by(f, &id);
+		received += moved_by(f, &other);
+	}
 	*to_dst = in ? received : sent;
 	*to_src = in ? sent : received;
 }

@@ -60,6 +60,7 @@ struct amb_publish {
 	struct addrs addrs; /* that stand in the map, sorted */
 	struct amb_publish_svcs *svcs;
 	uint32_t ncidrs;
+	uint32_t flags; /* of amb_meta, that stay */
 	bool settled, full;
 };
 
@@ -365,7 +366,7 @@ static void sweep_pods(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_t
 
 static void set_flags(struct amb_publish *p, const struct pass *pass, bool full)
 {
-	uint32_t flags = pass->ncidrs ? AMB_META_CIDR : 0;
+	uint32_t flags = p->flags | (pass->ncidrs ? AMB_META_CIDR : 0);
 
 	if (full && !p->full)
 		amb_err(KERNEL,
@@ -389,7 +390,7 @@ static void publish(struct amb_publish *p)
 		publish_pod(p, pod);
 	/* Unknown addresses go to the agent while ranges are not all there. */
 	if (p->ncidrs) {
-		(void)amb_rows_set_meta(p->b, AMB_META_PARTIAL);
+		(void)amb_rows_set_meta(p->b, p->flags | AMB_META_PARTIAL);
 		clear_cidrs(p);
 	}
 	amb_state_each_workload(p->st, add_workload, &pass);
@@ -521,6 +522,14 @@ void amb_publish_settle(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_
 		sweep_pods(p, wanted, ctx);
 		amb_publish_svcs_sweep(p->svcs);
 	}
+}
+
+void amb_publish_splice(struct amb_publish *p)
+{
+	if (p->flags & AMB_META_SPLICE)
+		return;
+	p->flags |= AMB_META_SPLICE;
+	publish(p);
 }
 
 struct amb_workload *amb_publish_workload(const struct amb_publish *p, uint64_t cookie)

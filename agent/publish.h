@@ -48,6 +48,9 @@ void amb_publish_changed(struct amb_publish *p);
 void amb_publish_settle(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_t cookie),
 			void *ctx);
 
+/* Connections of pods that opted in may be spliced. Stays so. */
+void amb_publish_splice(struct amb_publish *p);
+
 /* The workload of a captured pod, with a reference; NULL when unknown. */
 struct amb_workload *amb_publish_workload(const struct amb_publish *p, uint64_t cookie);
 bool amb_publish_has(const struct amb_publish *p, uint64_t cookie);

@@ -30,6 +30,19 @@ static __always_inline void amb_decide_is(struct amb_choice *c, enum amb_way way
 	c->reason = reason;
 }
 
+/* Both have opted in, and there is a program that does it. */
+static __always_inline bool amb_decide_splices(const struct amb_pod_row *src,
+					       const struct amb_pod_row *dst)
+{
+	const struct amb_meta_row *meta;
+	__u32 zero = 0;
+
+	if (!(src->flags & dst->flags & AMB_POD_SPLICE))
+		return false;
+	meta = bpf_map_lookup_elem(&amb_meta, &zero);
+	return meta && meta->flags & AMB_META_SPLICE;
+}
+
 /* To a captured pod of this node. */
 static __always_inline void amb_decide_local(const struct amb_pod_row *pod,
 					     const struct amb_addr_row *to, struct amb_choice *c)
@@ -51,7 +64,8 @@ static __always_inline void amb_decide_local(const struct amb_pod_row *pod,
 	c->peer_identity = dst->identity;
 	switch (amb_policy_find(dst, netns, pod->identity, src, &c->to, c->to_port, &reason)) {
 	case AMB_VERDICT_ALLOW:
-		amb_decide_is(c, AMB_WAY_DIRECT, reason);
+		amb_decide_is(c, amb_decide_splices(pod, dst) ? AMB_WAY_SPLICE : AMB_WAY_DIRECT,
+			      reason);
 		break;
 	case AMB_VERDICT_DENY:
 		amb_decide_is(c, AMB_WAY_DENY, reason);

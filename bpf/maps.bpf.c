@@ -16,6 +16,8 @@ struct amb_conn_map amb_conn SEC(".maps");
 struct amb_ident_map amb_ident SEC(".maps");
 struct amb_if_map amb_if SEC(".maps");
 struct amb_listener_map amb_listener SEC(".maps");
+struct amb_splice_map amb_splice SEC(".maps");
+struct amb_spliced_map amb_spliced SEC(".maps");
 struct amb_stat_map amb_stat SEC(".maps");
 struct amb_sock_map amb_sock SEC(".maps");
 struct amb_events_map amb_events SEC(".maps");

@@ -44,6 +44,9 @@ AMB_MAP(amb_ident, BPF_MAP_TYPE_HASH, AMB_IDENTS_MAX, __u32, struct amb_ident_ro
 	BPF_F_NO_PREALLOC);
 AMB_MAP(amb_if, BPF_MAP_TYPE_HASH, AMB_IFS_MAX, __u32, struct amb_if_row, BPF_F_NO_PREALLOC);
 AMB_MAP(amb_listener, BPF_MAP_TYPE_SOCKHASH, AMB_PODS_MAX, __u64, __u64, 0);
+AMB_MAP(amb_splice, BPF_MAP_TYPE_SOCKHASH, AMB_SPLICES_MAX, struct amb_splice_key, __u64, 0);
+AMB_MAP(amb_spliced, BPF_MAP_TYPE_LRU_HASH, AMB_SPLICES_MAX, struct amb_splice_key,
+	struct amb_splice_row, 0);
 AMB_MAP(amb_stat, BPF_MAP_TYPE_PERCPU_ARRAY, AMB_STATS_MAX, __u32, struct amb_stat_row, 0);
 AMB_MAP(amb_sock, BPF_MAP_TYPE_SK_STORAGE, 0, int, struct amb_sock_row, BPF_F_NO_PREALLOC);
 

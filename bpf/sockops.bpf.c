@@ -57,6 +57,40 @@ static __always_inline void enter(struct bpf_sock_ops *ctx, const struct amb_con
 	amb_event_tell(AMB_EVENT_OPEN, AMB_REASON_NONE, cookie, conn, 0, 0);
 }
 
+/* An end of a spliced connection. What finds no room goes by TCP, as it would anyway. */
+static __always_inline void splice(struct bpf_sock_ops *ctx)
+{
+	struct amb_splice_row row = { .sock = (__u64)(long)ctx->sk };
+	struct amb_splice_key key = {};
+
+	if (!row.sock)
+		return;
+	local_of(ctx, &key.local);
+	remote_of(ctx, &key.remote);
+	key.local_port = ctx->local_port;
+	key.remote_port = bpf_ntohl(ctx->remote_port);
+	if (!bpf_map_update_elem(&amb_spliced, &key, &row, BPF_ANY) &&
+	    bpf_sock_hash_update(ctx, &amb_splice, &key, BPF_NOEXIST))
+		bpf_map_delete_elem(&amb_spliced, &key);
+}
+
+/* What an end sent past TCP; its row goes. */
+static __always_inline __u64 unsplice(const struct amb_in6 *local, __u16 local_port,
+				      const struct amb_in6 *remote, __u16 remote_port)
+{
+	struct amb_splice_key key = {
+		.local = *local,
+		.remote = *remote,
+		.local_port = local_port,
+		.remote_port = remote_port,
+	};
+	const struct amb_splice_row *row = bpf_map_lookup_elem(&amb_spliced, &key);
+	__u64 moved = row ? row->moved : 0;
+
+	bpf_map_delete_elem(&amb_spliced, &key);
+	return moved;
+}
+
 /* The SYN is about to leave. */
 static __always_inline void connecting(struct bpf_sock_ops *ctx)
 {
@@ -75,7 +109,8 @@ static __always_inline void connecting(struct bpf_sock_ops *ctx)
 		bpf_map_update_elem(&amb_flight, &key, &row->flight, BPF_ANY);
 	}
 	/* For one that never comes up. */
-	if (row->flight.way == AMB_WAY_DIRECT || row->flight.way == AMB_WAY_PASSTHROUGH)
+	if (row->flight.way == AMB_WAY_DIRECT || row->flight.way == AMB_WAY_SPLICE ||
+	    row->flight.way == AMB_WAY_PASSTHROUGH)
 		bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
@@ -104,7 +139,9 @@ static __always_inline void connected(struct bpf_sock_ops *ctx)
 
 	if (!row)
 		return;
-	if (row->flight.way == AMB_WAY_DIRECT) {
+	if (row->flight.way == AMB_WAY_SPLICE)
+		splice(ctx);
+	if (row->flight.way == AMB_WAY_DIRECT || row->flight.way == AMB_WAY_SPLICE) {
 		/* The other end tells of it. */
 		bpf_sock_ops_cb_flags_set(ctx, 0);
 		return;
@@ -155,6 +192,8 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 		conn.asked_port = flight->dst_port;
 		bpf_map_delete_elem(&amb_flight, &key);
 	}
+	if (conn.way == AMB_WAY_SPLICE)
+		splice(ctx);
 	enter(ctx, &conn);
 }
 
@@ -170,6 +209,10 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 before)
 		conn = *row;
 		if (bpf_map_delete_elem(&amb_conn, &cookie))
 			return;
+		if (conn.way == AMB_WAY_SPLICE) {
+			out += unsplice(&conn.dst, conn.dst_port, &conn.src, conn.src_port);
+			in += unsplice(&conn.src, conn.src_port, &conn.dst, conn.dst_port);
+		}
 		amb_event_tell(AMB_EVENT_CLOSE, AMB_REASON_NONE, cookie, &conn,
 			       conn.inbound ? in : out, conn.inbound ? out : in);
 		return;

@@ -15,7 +15,6 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +43,7 @@ static const char *const map_names[AMB_BPF_MAPS] = {
 	[AMB_BPF_POLICY] = "amb_policy", [AMB_BPF_FLIGHT] = "amb_flight",
 	[AMB_BPF_CONN] = "amb_conn",	 [AMB_BPF_IDENT] = "amb_ident",
 	[AMB_BPF_IF] = "amb_if",	 [AMB_BPF_LISTENER] = "amb_listener",
+	[AMB_BPF_SPLICE] = "amb_splice", [AMB_BPF_SPLICED] = "amb_spliced",
 	[AMB_BPF_STAT] = "amb_stat",	 [AMB_BPF_EVENTS] = "amb_events",
 };
 
@@ -235,23 +235,6 @@ static int void_verdicts(const struct amb_bpf *b)
 
 /* Loading */
 
-static int set_pins(struct amb_prog *skel, const struct amb_bpf *b)
-{
-	struct bpf_map *map;
-	char path[PATH_MAX];
-
-	bpf_object__for_each_map(map, skel->obj)
-	{
-		/* Sections of constants belong to one version of the programs. */
-		if (bpf_map__is_internal(map))
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", b->path, bpf_map__name(map));
-		if (bpf_map__set_pin_path(map, path))
-			return -errno;
-	}
-	return 0;
-}
-
 static int keep_fd(int fd)
 {
 	int kept = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -322,7 +305,7 @@ static int load(struct amb_bpf *b, int cgroup, char *err, size_t errlen)
 	skel = amb_prog__open();
 	if (!skel)
 		return say(-errno, err, errlen, "BPF object: %s", strerror(errno));
-	code = set_pins(skel, b);
+	code = amb_pins_reuse(skel->obj, b->path);
 	if (!code)
 		code = amb_prog__load(skel);
 	if (code)

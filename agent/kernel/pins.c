@@ -3,6 +3,7 @@
 #include "pins.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -18,6 +19,26 @@ static int path_of(char *to, const char *path, const char *name, const char *suf
 	int n = snprintf(to, PATH_MAX, "%s/%s%s", path, name, suffix);
 
 	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : n;
+}
+
+int amb_pins_reuse(struct bpf_object *obj, const char *path)
+{
+	struct bpf_map *map;
+	char full[PATH_MAX];
+	int err;
+
+	bpf_object__for_each_map(map, obj)
+	{
+		/* Sections of constants belong to one version of the programs. */
+		if (bpf_map__is_internal(map))
+			continue;
+		err = path_of(full, path, bpf_map__name(map), "");
+		if (err < 0)
+			return err;
+		if (bpf_map__set_pin_path(map, full))
+			return -errno;
+	}
+	return 0;
 }
 
 int amb_pins_get(int dir, const char *path, const char *name)

@@ -5,6 +5,11 @@
 
 #include <linux/bpf.h>
 
+struct bpf_object;
+
+/* Has @obj use the maps pinned in @path, or pin its own there. Before it is loaded. 0 or -errno. */
+int amb_pins_reuse(struct bpf_object *obj, const char *path);
+
 /* The object pinned as @name in @path, whose descriptor is @dir. -ENOENT or other -errno. */
 int amb_pins_get(int dir, const char *path, const char *name);
 

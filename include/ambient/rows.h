@@ -30,6 +30,7 @@
 #define AMB_CONNS_MAX 65536
 #define AMB_IDENTS_MAX 8192
 #define AMB_IFS_MAX 16384
+#define AMB_SPLICES_MAX 16384
 #define AMB_STATS_MAX 64
 #define AMB_EVENTS_BYTES (1 << 20)
 
@@ -41,6 +42,7 @@ struct amb_in6 {
 enum amb_meta_flag {
 	AMB_META_PARTIAL = 1, /* not every address has a row: unknown ones go to the agent */
 	AMB_META_CIDR = 2, /* amb_cidr has rows */
+	AMB_META_SPLICE = 4, /* the program of amb_splice is there */
 };
 
 struct amb_meta_row {
@@ -192,6 +194,23 @@ struct amb_event {
 	struct amb_conn_row conn;
 };
 
+/*
+ * amb_splice (the sockets, for programs only) and amb_spliced: one end of a spliced connection.
+ * Least recently used: an end that fell out goes on by TCP.
+ */
+struct amb_splice_key {
+	struct amb_in6 local, remote;
+	__u16 local_port, remote_port;
+	__u32 pad;
+};
+
+struct amb_splice_row {
+	__u64 sock; /* the socket itself, to look at what it has not read */
+	__u64 moved; /* bytes that this end sent past TCP */
+	__u32 by_tcp; /* this end sends by TCP for good */
+	__u32 pad;
+};
+
 /* amb_ident: number -> SPIFFE identity of a captured pod of this node, cut off. */
 struct amb_ident_row {
 	char spiffe[256];
@@ -239,6 +258,8 @@ _Static_assert(sizeof(struct amb_flight_key) == 32, "ABI");
 _Static_assert(sizeof(struct amb_flight_row) == 40, "ABI");
 _Static_assert(sizeof(struct amb_conn_row) == 96, "ABI");
 _Static_assert(sizeof(struct amb_event) == 136, "ABI");
+_Static_assert(sizeof(struct amb_splice_key) == 40, "ABI");
+_Static_assert(sizeof(struct amb_splice_row) == 24, "ABI");
 _Static_assert(sizeof(struct amb_stat_row) == 48, "ABI");
 _Static_assert(sizeof(struct amb_ask) == 56, "ABI");
 _Static_assert(AMB_REASON_MAX <= AMB_STATS_MAX, "every reason has a row");
