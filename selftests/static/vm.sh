@@ -1,0 +1,62 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# scripts/vm says what is wrong with its arguments, or what is missing, before it does anything.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+empty=$(mktemp -d)
+trap 'rm -rf "$empty"' EXIT
+export AMBIENT_CACHE=$empty/cache TMPDIR=$empty
+count=0
+failed=0
+# refuses DESCRIPTION WANTED-PATTERN ARGUMENT...: status 1 and one line that matches.
+refuses() {
+	local what=$1 wanted=$2 got
+	shift 2
+	got=$(scripts/vm "$@" 2>&1 </dev/null; echo "status $?")
+	count=$((count + 1))
+	# shellcheck disable=SC2053
+	if [[ $got == vm:\ $wanted$'\n'"status 1" ]]; then
+		echo "ok $count - $what"
+	else
+		failed=1
+		echo "not ok $count - $what"
+		printf 'got: %s\nwanted: %s\n' "$got" "$wanted" | sed 's/^/# /'
+	fi
+}
+
+unknown="unknown kernel 5.4 (known: 6.1 6.12 newest)"
+refuses "run of an unknown kernel" "$unknown" run 5.4 -- true
+refuses "set-up of an unknown kernel, also beside a known one" "$unknown" setup 6.1 5.4
+refuses "headers of an unknown kernel" "$unknown" headers 5.4
+refuses "kbuild for an unknown kernel" "$unknown" kbuild 5.4 .
+refuses "run without a kernel" "run needs a kernel: 6.1 6.12 newest" run
+missing="kernel 6.12 is not in $AMBIENT_CACHE/vm. Run: scripts/vm setup 6.12"
+refuses "run of a kernel that was not fetched" "$missing" run 6.12 -- true
+refuses "its headers" "$missing" headers 6.12
+refuses "a module for it" "$missing" kbuild 6.12 .
+refuses "run without a command" "no command: *" run 6.12
+refuses "run with an empty command" "no command: *" run 6.12 --
+refuses "an unknown option" "unknown option --fast *" run 6.12 --fast -- true
+refuses "an option without its value" "*" run 6.12 --memory
+refuses "a number that is none" "--memory, --cpus, --timeout want *" run 6.12 --cpus two -- true
+refuses "a directory that qemu cannot name" "cannot use a path with blanks *" \
+	run 6.12 --out "$empty/a b" -- true
+got=$(scripts/vm list)
+count=$((count + 1))
+if [ "$got" = "$(printf '%s not fetched\n' 6.1 6.12 newest)" ]; then
+	echo "ok $count - list tells what is not fetched"
+else
+	failed=1
+	echo "not ok $count - list tells what is not fetched"
+	sed 's/^/# /' <<<"$got"
+fi
+count=$((count + 1))
+if [ -z "$(find "$empty" -type f)" ]; then
+	echo "ok $count - nothing was written"
+else
+	failed=1
+	echo "not ok $count - nothing was written"
+	find "$empty" -type f | sed 's/^/# /'
+fi
+echo "1..$count"
+exit $failed
