@@ -49,5 +49,49 @@ row "a file skipped, not allowed" "0 passed, 1 failed" 1 <<<'echo "1..0 # SKIP n
 row "a sanitizer's finding" "1 passed, 1 failed" 1 \
 	<<<'echo 1..1; echo ok 1; echo "x.c:1:2: runtime error: shift"'
 
+# A group that runs elsewhere: the other side is "dir/via COMMAND...", for which $AS stands.
+cat >"$dir/via" <<'VIA'
+#!/bin/bash
+echo "# words that are no result"
+eval "$AS"
+VIA
+chmod +x "$dir/via"
+printf '#!/bin/bash\necho 1..1; echo ok 1\n' >"$dir/t/other"
+chmod +x "$dir/t/other"
+# via DESCRIPTION SUM STATUS AS [PATTERN]: of a good file and of standard input, side by side.
+via() {
+	local sum status
+	{ echo '#!/bin/bash'; cat; } >"$dir/t/file"
+	sum=$(AS=$4 "$run" -o "$dir/logs" -s "$dir/skips" --group g "$dir/t/other" --group there \
+		--beside --timeout 2 --env GREETING="a b" --via "$dir/via" "$dir/t/other" \
+		"$dir/t/file" 2>&1)
+	status=$?
+	count=$((count + 1))
+	if [ "$(tail -n 1 <<<"$sum")" = "$2" ] && [ $status -eq "$3" ] && grep -q "${5:-}" <<<"$sum"
+	then
+		echo "ok $count - $1"
+	else
+		failed=1
+		echo "not ok $count - $1"
+		printf 'status %s, wanted %s and: %s\n%s\n' $status "$3" "$2" "$sum" | sed 's/^/# /'
+	fi
+}
+good='echo 1..2; echo ok 1; [ "$GREETING" = "a b" ] && echo ok 2'
+via "elsewhere: good results" "4 passed, 0 failed" 0 '"$@"' 'ok *there *t/file' <<<"$good"
+via "elsewhere: a bad result" "3 passed, 1 failed" 1 '"$@"' '    | words' \
+	<<<'echo 1..2; echo ok 1; echo not ok 2 - x; echo words'
+via "elsewhere: a skip that is allowed" "2 passed, 0 failed, 1 skipped" 0 '"$@"' \
+	<<<'echo "1..0 # SKIP needs a moon"; exit 4'
+via "elsewhere: a skip that is not" "2 passed, 1 failed" 1 '"$@"' \
+	<<<'echo "1..0 # SKIP no"; exit 4'
+via "elsewhere: too slow" "2 passed, 1 failed" 1 '"$@"' 'timed out after 2 s' <<<'sleep 60'
+via "elsewhere: the machine failed after all" "4 passed, 1 failed" 1 \
+	'"$@"; echo boom >&2; exit 125' '    | boom' <<<"$good"
+via "elsewhere: it ended in the middle" "2 passed, 2 failed" 1 '"$@" | head -n 1; exit 125' \
+	'not run: t/file' <<<"sleep 1; $good"
+via "elsewhere: it ended in the middle and says all is well" "2 passed, 1 failed" 1 \
+	'"$@" | head -n 1' 'not run: t/file' <<<"sleep 1; $good"
+via "elsewhere: nothing at all" "1 passed, 3 failed" 1 'exit 1' <<<"$good"
+
 echo "1..$count"
 exit $failed
