@@ -4,6 +4,7 @@
 #   make [all lib unit tools]   build, in $(O)
 #   sudo make check             set-up, every build and every test
 #                               (TESTS="net/x.sh unit/y": only those)
+#                               (vm/smoke.sh, vm/v6.sh: that test in each VM; scripts/vm)
 #   sudo make check-fast        set-up, static checks, unit and namespace tests, plain build
 #   sudo make demo | bench      set-up, then show or measure
 #   make lint fmt arrows        the static checks alone; formatting; the arrows of the layout
@@ -82,10 +83,10 @@ BINS := $(if $(wildcard agent/main.c),$(O)/ambientd) $(if $(CTL_OBJ),$(O)/ambien
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all lib unit tools fuzz clean setup check check-fast check-build root demo bench install \
-	uninstall deb fmt lint arrows
+	uninstall deb fmt lint arrows vm-modules
 
 # These begin by doing, or do not need, what the others check for.
-NO_BUILD := clean root setup check check-fast demo bench uninstall fmt lint arrows
+NO_BUILD := clean root setup check check-fast demo bench uninstall fmt lint arrows vm-modules
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) && command -v $(PROTOC_C) >/dev/null && \
 	[ -s "$(WOLFSSL)/lib/libwolfssl.a" ] && echo yes),yes)
@@ -184,6 +185,17 @@ STATIC := $(wildcard scripts/check-*) $(wildcard selftests/static/*.sh)
 SLOW := $(wildcard selftests/slow/*.sh)
 # Of a list of files those that TESTS names, or all.
 pick = $(if $(TESTS),$(filter $(TESTS) $(addprefix %/,$(TESTS)),$(1)),$(1))
+# Of the VM matrix each kernel boots once, all at the same time, and runs these. One CPU for each:
+# emulated ones that wait for each other cost twice the time.
+VM_KERNELS ?= 6.1 6.12 newest
+VM_CPUS ?= 1
+VM := $(wildcard selftests/vm/*.sh) \
+	$(addprefix selftests/net/,curl_hbone.sh v6.sh policy_live_cut.sh)
+pick_vm = $(if $(TESTS),$(sort $(filter $(addprefix %/, \
+	$(patsubst vm/%,%,$(filter vm/%,$(TESTS)))),$(VM) $(NET))),$(VM))
+vm_group = --group "vm $(1)" $(if $(filter-out $(firstword $(VM_KERNELS)),$(1)),--beside) \
+	--via "scripts/vm run $(1) --quiet --cpus $(VM_CPUS) --timeout 900 --out {logs} --" \
+	--timeout 400 --env DEADLINE=180 --env AMB_BUILD=$(abspath $(O)) $(pick_vm)
 SUB = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 RUN := selftests/run -o $(O)/test-logs
 
@@ -202,7 +214,8 @@ check: root setup
 			--env FUZZ_SECONDS=$(FUZZ_SECONDS) $(call pick,$(FUZZ:$(O)/%=$(O)/fuzz/%)) \
 		--group "net asan" $(SAN_ENV) --env AMB_BUILD=$(abspath $(O))/asan \
 			--env AMB_SANITIZED=1 $(call pick,$(NET)) \
-		--group slow --timeout 600 --env AMB_BUILD=$(abspath $(O)) $(call pick,$(SLOW))
+		--group slow --timeout 600 --env AMB_BUILD=$(abspath $(O)) $(call pick,$(SLOW)) \
+		$(foreach k,$(VM_KERNELS),$(call vm_group,$(k)))
 
 # What `check` runs, with as few builds as TESTS asks for.
 check-build:
@@ -210,6 +223,16 @@ check-build:
 	+@$(if $(call pick,$(UNIT) $(NET)),$(SUB) O=$(O)/asan $(ASAN) all unit tools)
 	+@$(if $(call pick,$(UNIT)),$(SUB) O=$(O)/tsan $(TSAN) unit)
 	+@$(if $(call pick,$(FUZZ)),$(SUB) O=$(O)/fuzz $(FUZZER) fuzz)
+	-+@$(if $(pick_vm)$(filter %/vm.sh,$(call pick,$(SLOW))),scripts/vm setup $(VM_KERNELS); $(SUB) -k vm-modules)
+
+# Built each time: the kernel in the cache may be another one than yesterday. One that is missing
+# fails its own tests; the others go on.
+vm-modules: $(VM_KERNELS:%=vm-module-%)
+vm-module-%:
+	$(call say,KBUILD,$(O)/vm/$*)
+	$(Q)rm -rf $(O)/vm/$* && mkdir -p $(O)/vm/$* && cp selftests/vm/module/* $(O)/vm/$*/
+	$(Q)scripts/vm kbuild $* $(abspath $(O)/vm/$*) W=1 >$(O)/vm/$*/log 2>&1 || \
+		{ cat $(O)/vm/$*/log; exit 1; }
 
 check-fast: root setup
 	+@$(SUB) all unit tools
