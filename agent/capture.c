@@ -47,6 +47,7 @@ struct amb_capture {
 	struct amb_flows *flows;
 	struct amb_capture_pod *pods;
 	bool splice; /* its program is there */
+	char why[320];
 };
 
 static const char *const modes[] = {
@@ -77,6 +78,11 @@ int amb_capture_mode_parse(const char *name, enum amb_capture_mode *mode)
 enum amb_capture_mode amb_capture_mode(const struct amb_capture *c)
 {
 	return c->mode;
+}
+
+const char *amb_capture_why(const struct amb_capture *c)
+{
+	return c->why;
 }
 
 const struct amb_bpf *amb_capture_bpf(const struct amb_capture *c)
@@ -441,6 +447,7 @@ static int choose(struct amb_capture *c, char *err, size_t errlen)
 	/* Pins of another version, or of another agent: to go on beside them would be wrong. */
 	if (want == AMB_CAPTURE_EBPF || errno == EPROTO || errno == EBUSY)
 		return -errno;
+	snprintf(c->why, sizeof(c->why), "%s", err);
 	amb_warn(KERNEL, "capture by nftables instead of BPF programs: %s", err);
 	c->mode = AMB_CAPTURE_NFT;
 	return 0;

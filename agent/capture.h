@@ -49,6 +49,8 @@ struct amb_capture *amb_capture_create(struct amb_loop *loop, struct amb_state *
 void amb_capture_destroy(struct amb_capture *c);
 
 enum amb_capture_mode amb_capture_mode(const struct amb_capture *c);
+/* Why no programs are loaded though they were wanted; "" otherwise. */
+const char *amb_capture_why(const struct amb_capture *c);
 /* NULL when no programs are loaded. */
 const struct amb_bpf *amb_capture_bpf(const struct amb_capture *c);
 

@@ -119,6 +119,21 @@ static json_t *config(void *ctx)
 	return j;
 }
 
+static json_t *probe_capture(const struct amb_agent *a)
+{
+	enum amb_capture_mode mode = amb_capture_mode(a->capture);
+	const char *why = amb_capture_why(a->capture);
+	char detail[400];
+
+	snprintf(detail, sizeof(detail), "decide connections in the kernel%s%s",
+		 *why			  ? ": " :
+		 mode == AMB_CAPTURE_EBPF ? "" :
+					    " (not asked for)",
+		 why);
+	return json_pack("{s:b, s:b, s:b, s:s}", "ok", mode == AMB_CAPTURE_EBPF, "needed", false,
+			 "used", mode == AMB_CAPTURE_EBPF, "detail", detail);
+}
+
 static json_t *probe(void *ctx)
 {
 	const struct amb_agent *a = ctx;
@@ -143,6 +158,7 @@ static json_t *probe(void *ctx)
 	json_object_set_new(j, "aes-gcm",
 			    json_pack("{s:b, s:b, s:b, s:s}", "ok", true, "needed", true, "used",
 				      true, "detail", detail));
+	json_object_set_new(j, "ebpf", probe_capture(a));
 	return j;
 }
 
