@@ -288,23 +288,23 @@ static void merge(struct addrs *a)
 
 static void write_diff(struct amb_publish *p, const struct addrs *want, bool *full)
 {
-	const struct addr *old = p->addrs.v, *old_end = old + p->addrs.n;
-	const struct addr *new = want->v, *new_end = new + want->n;
+	size_t o = 0, n = 0;
 
-	while (old < old_end || new < new_end) {
-		int d = old == old_end ? 1 :
-			new == new_end ? -1 :
-					 memcmp(&old->key, &new->key, sizeof(old->key));
+	while (o < p->addrs.n || n < want->n) {
+		const struct addr *old = o < p->addrs.n ? &p->addrs.v[o] : NULL;
+		const struct addr *new = n < want->n ? &want->v[n] : NULL;
+		int d = !old ? 1 : !new ? -1 : memcmp(&old->key, &new->key, sizeof(old->key));
 
 		if (d < 0) {
-			(void)amb_rows_del(p->b, AMB_BPF_ADDR, &old++->key);
+			(void)amb_rows_del(p->b, AMB_BPF_ADDR, &old->key);
+			o++;
 			continue;
 		}
 		if ((d || memcmp(&old->row, &new->row, sizeof(old->row))) &&
 		    amb_rows_put(p->b, AMB_BPF_ADDR, &new->key, &new->row))
 			*full = true;
-		old += !d;
-		new ++;
+		o += !d;
+		n++;
 	}
 }
 
