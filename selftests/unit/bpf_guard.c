@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The guard at the host's end of a pod's interface (bpf/tc.bpf.c) by BPF_PROG_RUN, with packets
+ * made here as they would come from lo.
+ */
+#include "bpftest.h"
+
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <stdbool.h>
+
+#define LO 1
+#define NEXT (-1)
+#define DROP 2
+
+enum { POD = 1, PEER };
+
+#define OWN "10.0.0.1"
+#define OWN6 "fd00::1"
+#define MESH "10.9.0.1" /* of the mesh, elsewhere */
+#define MESH6 "fd09::1"
+#define OUT "192.0.2.1" /* not of the mesh */
+#define OUT6 "2001:db8::1"
+
+#define SYN 2
+#define ACK 16
+
+static uint8_t packet[256];
+static size_t packet_len;
+
+/* Headers, one behind the other */
+
+static void *push(size_t n)
+{
+	void *at = packet + packet_len;
+
+	memset(at, 0, n);
+	packet_len += n;
+	return at;
+}
+
+static void begin(uint16_t type)
+{
+	struct ethhdr *eth;
+
+	packet_len = 0;
+	eth = push(sizeof(*eth));
+	memset(eth->h_dest, 2, ETH_ALEN);
+	memset(eth->h_source, 4, ETH_ALEN);
+	eth->h_proto = htons(type);
+}
+
+static void v4(const char *src, const char *dst, int proto, size_t options, uint16_t frag)
+{
+	struct iphdr *ih;
+
+	begin(ETH_P_IP);
+	ih = push(sizeof(*ih) + options);
+	ih->version = 4;
+	ih->ihl = 5 + options / 4;
+	ih->ttl = 64;
+	ih->protocol = proto;
+	ih->frag_off = htons(frag);
+	ih->saddr = inet_addr(src);
+	ih->daddr = inet_addr(dst);
+}
+
+static void v6(const char *src, const char *dst, int next)
+{
+	struct ipv6hdr *ih;
+	struct in6_addr a;
+
+	begin(ETH_P_IPV6);
+	ih = push(sizeof(*ih));
+	ih->version = 6;
+	ih->hop_limit = 64;
+	ih->nexthdr = next;
+	CHECK_EQ(inet_pton(AF_INET6, src, &a), 1);
+	ih->saddr = a;
+	CHECK_EQ(inet_pton(AF_INET6, dst, &a), 1);
+	ih->daddr = a;
+}
+
+static void ext(int next, size_t len)
+{
+	uint8_t *h = push(len);
+
+	h[0] = next;
+	h[1] = len / 8 - 1;
+}
+
+static void tcp(uint16_t from, uint16_t to, int flags)
+{
+	struct tcphdr *th = push(sizeof(*th));
+
+	th->source = htons(from);
+	th->dest = htons(to);
+	th->doff = 5;
+	th->syn = !!(flags & SYN);
+	th->ack = !!(flags & ACK);
+}
+
+static void udp(uint16_t from, uint16_t to)
+{
+	struct udphdr *uh = push(sizeof(*uh));
+
+	uh->source = htons(from);
+	uh->dest = htons(to);
+	uh->len = htons(sizeof(*uh));
+}
+
+static void syn4(const char *src, const char *dst, uint16_t port)
+{
+	v4(src, dst, IPPROTO_TCP, 0, 0);
+	tcp(40000, port, SYN);
+}
+
+static void syn6(const char *src, const char *dst, uint16_t port)
+{
+	v6(src, dst, IPPROTO_TCP);
+	tcp(40000, port, SYN);
+}
+
+/* The world */
+
+static void put_if(uint32_t flags)
+{
+	struct amb_if_row row = { .netns = COOKIE(POD), .flags = flags };
+	uint32_t key = LO;
+
+	CHECK_EQ(amb_rows_put(bt, AMB_BPF_IF, &key, &row), 0);
+}
+
+static void world(uint32_t flags)
+{
+	bt_clear();
+	put_if(flags);
+	bt_addr(OWN, COOKIE(POD), 1, AMB_ADDR_HBONE);
+	bt_addr(OWN6, COOKIE(POD), 1, AMB_ADDR_HBONE);
+	bt_addr("10.0.0.2", COOKIE(PEER), 2, AMB_ADDR_HBONE);
+	bt_addr("fd00::2", COOKIE(PEER), 2, AMB_ADDR_HBONE);
+	bt_addr(MESH, 0, 0, AMB_ADDR_HBONE);
+	bt_addr(MESH6, 0, 0, AMB_ADDR_HBONE);
+	bt_addr("10.9.0.2", 0, 0, 0);
+	bt_addr("10.9.0.3", 0, 0, AMB_ADDR_AGENT);
+	bt_addr("10.96.0.1", 0, 0, AMB_ADDR_SERVICE);
+	bt_addr("fd96::1", 0, 0, AMB_ADDR_SERVICE);
+	bt_addr("10.96.0.2", 0, 0, AMB_ADDR_SERVICE | AMB_ADDR_PASS);
+	bt_cidr("198.51.100.0", 96 + 24, AMB_ADDR_SERVICE | AMB_ADDR_AGENT);
+	bt_cidr("203.0.113.0", 96 + 24, AMB_ADDR_SERVICE | AMB_ADDR_PASS);
+	CHECK_EQ(amb_rows_set_meta(bt, AMB_META_CIDR), 0);
+}
+
+static void put_flight(int netns, const char *src, const char *to, uint16_t port, enum amb_way way)
+{
+	struct amb_flight_key key = {
+		.netns = COOKIE(netns), .to = ip(to), .to_port = port, .from_port = 40000
+	};
+	struct amb_flight_row row = { .src = ip(src), .dst = ip(to), .dst_port = port, .way = way };
+
+	CHECK_EQ(amb_rows_put(bt, AMB_BPF_FLIGHT, &key, &row), 0);
+}
+
+/* Is the packet dropped, and counted as that? */
+
+static int run(void)
+{
+	struct __sk_buff skb = { .ifindex = LO };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = packet_len,
+		    .ctx_in = &skb, .ctx_size_in = sizeof(skb), .repeat = 1);
+
+	CHECK_EQ(bpf_prog_test_run_opts(bt->prog[AMB_BPF_FROM_POD], &opts), 0);
+	return (int)opts.retval;
+}
+
+static uint64_t all_dropped(const struct amb_stat_row *rows)
+{
+	uint64_t n = 0;
+	int i;
+
+	for (i = 0; i < AMB_STATS_MAX; i++)
+		n += rows[i].dropped;
+	return n;
+}
+
+/* @reason NONE: it must pass. */
+static void check(const char *text, enum amb_reason reason)
+{
+	static struct amb_stat_row before[AMB_STATS_MAX], after[AMB_STATS_MAX];
+
+	CASE(text);
+	CHECK_EQ(amb_rows_stats(bt, before), 0);
+	CHECK_EQ(run(), reason ? DROP : NEXT);
+	CHECK_EQ(amb_rows_stats(bt, after), 0);
+	CHECK_EQ(after[reason].dropped - before[reason].dropped, reason ? 1 : 0);
+	CHECK_EQ(all_dropped(after) - all_dropped(before), reason ? 1 : 0);
+}
+
+#define PASSES AMB_REASON_NONE
+#define BYPASS AMB_REASON_BYPASS
+#define SPOOFED AMB_REASON_SPOOFED
+
+TEST(interface_without_row)
+{
+	uint32_t key = LO;
+
+	world(AMB_IF_STRICT);
+	CHECK_EQ(amb_rows_del(bt, AMB_BPF_IF, &key), 0);
+	syn4("10.0.0.2", MESH, 80);
+	check("not a pod's", PASSES);
+}
+
+TEST(source)
+{
+	static const struct {
+		const char *text, *src, *dst;
+		enum amb_reason strict, loose;
+	} rows[] = {
+		{ "own", OWN, OUT, PASSES, PASSES },
+		{ "own v6", OWN6, OUT6, PASSES, PASSES },
+		{ "another pod's", "10.0.0.2", OUT, SPOOFED, SPOOFED },
+		{ "another pod's v6", "fd00::2", OUT6, SPOOFED, SPOOFED },
+		{ "a remote workload's", MESH, OUT, SPOOFED, SPOOFED },
+		{ "a plain workload's", "10.9.0.2", OUT, SPOOFED, SPOOFED },
+		{ "a service's", "10.96.0.1", OUT, SPOOFED, SPOOFED },
+		{ "unknown", "172.16.0.1", OUT, SPOOFED, PASSES },
+		{ "unknown v6", "2001:db8::9", OUT6, SPOOFED, PASSES },
+		{ "v4 link-local", "169.254.7.127", OUT, SPOOFED, PASSES },
+		{ "loopback", "127.0.0.1", OUT, SPOOFED, PASSES },
+		{ "link-local", "fe80::1", "ff02::1", PASSES, PASSES },
+		{ "its end", "febf::1", "ff02::1", PASSES, PASSES },
+		{ "beyond", "fec0::1", "ff02::1", SPOOFED, PASSES },
+		{ "the probes' address", "fd16:9254:7127:1337:ffff:ffff:ffff:ffff", OUT6, SPOOFED,
+		  PASSES },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		bool six = strchr(rows[i].src, ':');
+
+		(six ? syn6 : syn4)(rows[i].src, rows[i].dst, 80);
+		world(AMB_IF_STRICT);
+		check(rows[i].text, rows[i].strict);
+		world(0);
+		check(rows[i].text, rows[i].loose);
+	}
+}
+
+/* Before a pod has an address it may ask for one. */
+TEST(no_source)
+{
+	world(AMB_IF_STRICT);
+	v4("0.0.0.0", "255.255.255.255", IPPROTO_UDP, 0, 0);
+	udp(68, 67);
+	check("DHCP", PASSES);
+	v6("::", "ff02::1:ff00:1", IPPROTO_ICMPV6);
+	push(24);
+	check("duplicate address detection", PASSES);
+	syn4("0.0.0.0", OUT, 80);
+	check("TCP from nowhere", SPOOFED);
+	syn6("::", OUT6, 80);
+	check("TCP from nowhere, v6", SPOOFED);
+}
+
+TEST(not_ip)
+{
+	world(AMB_IF_STRICT);
+	begin(ETH_P_ARP);
+	push(28);
+	check("ARP", PASSES);
+	begin(0x88cc);
+	push(46);
+	check("LLDP", PASSES);
+	begin(ETH_P_8021Q);
+	push(4);
+	check("a frame in a frame", BYPASS);
+	begin(ETH_P_8021AD);
+	push(4);
+	check("802.1ad", BYPASS);
+	world(0);
+	begin(ETH_P_8021Q);
+	push(4);
+	check("on an interface of its own it may", PASSES);
+}
+
+TEST(cut_off)
+{
+	/* BPF_PROG_RUN itself refuses a packet that ends in its IP header. */
+	world(AMB_IF_STRICT);
+	syn4(OWN, OUT, 80);
+	packet_len -= 1;
+	check("in the TCP header", BYPASS);
+	world(0);
+	check("in the TCP header, not strict", PASSES);
+	world(AMB_IF_STRICT);
+	v4(OWN, OUT, IPPROTO_TCP, 40, 0);
+	packet_len -= 20;
+	check("in the options", BYPASS);
+	syn6(OWN6, OUT6, 80);
+	packet_len -= 1;
+	check("in the TCP header behind IPv6", BYPASS);
+	v6(OWN6, OUT6, IPPROTO_DSTOPTS);
+	check("before an extension", BYPASS);
+	syn4(OWN, OUT, 80);
+	((struct iphdr *)(packet + ETH_HLEN))->ihl = 4;
+	check("a header shorter than it can be", BYPASS);
+	syn4(OWN, OUT, 80);
+	((struct iphdr *)(packet + ETH_HLEN))->version = 6;
+	check("IPv6 that says it is IPv4", BYPASS);
+	syn6(OWN6, OUT6, 80);
+	((struct ipv6hdr *)(packet + ETH_HLEN))->version = 4;
+	check("IPv4 that says it is IPv6", BYPASS);
+}
+
+TEST(first_packet)
+{
+	static const struct {
+		const char *text, *dst;
+		int port;
+		enum amb_reason want;
+	} rows[] = {
+		{ "workload", MESH, 80, BYPASS },
+		{ "HBONE", MESH, 15008, PASSES },
+		{ "other ports of the agent", MESH, 15001, BYPASS },
+		{ "plaintext port", MESH, 15006, BYPASS },
+		{ "pod of this node", "10.0.0.2", 80, BYPASS },
+		{ "its HBONE", "10.0.0.2", 15008, PASSES },
+		{ "plain workload", "10.9.0.2", 80, PASSES },
+		{ "the agent's", "10.9.0.3", 80, BYPASS },
+		{ "the agent's, not known to speak HBONE", "10.9.0.3", 15008, BYPASS },
+		{ "service", "10.96.0.1", 80, BYPASS },
+		{ "a service is no HBONE peer", "10.96.0.1", 15008, BYPASS },
+		{ "passthrough service", "10.96.0.2", 80, PASSES },
+		{ "range", "198.51.100.9", 80, BYPASS },
+		{ "range of a passthrough service", "203.0.113.9", 80, PASSES },
+		{ "stranger", OUT, 80, PASSES },
+	};
+	size_t i;
+
+	world(AMB_IF_STRICT);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		syn4(OWN, rows[i].dst, rows[i].port);
+		check(rows[i].text, rows[i].want);
+	}
+	syn6(OWN6, MESH6, 80);
+	check("workload v6", BYPASS);
+	syn6(OWN6, "fd96::1", 80);
+	check("service v6", BYPASS);
+	syn6(OWN6, MESH6, 15008);
+	check("HBONE v6", PASSES);
+	CHECK_EQ(amb_rows_set_meta(bt, 0), 0);
+	syn4(OWN, "198.51.100.9", 80);
+	check("no ranges are said to be there", PASSES);
+}
+
+TEST(decided)
+{
+	static const struct {
+		const char *text;
+		enum amb_way way;
+		enum amb_reason want;
+	} rows[] = {
+		{ "direct", AMB_WAY_DIRECT, PASSES },
+		{ "splice", AMB_WAY_SPLICE, PASSES },
+		{ "the agent", AMB_WAY_NONE, PASSES },
+		{ "to be tunnelled", AMB_WAY_TUNNEL, BYPASS },
+		{ "denied", AMB_WAY_DENY, BYPASS },
+		{ "passthrough", AMB_WAY_PASSTHROUGH, BYPASS },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		world(AMB_IF_STRICT);
+		put_flight(POD, OWN, MESH, 80, rows[i].way);
+		put_flight(POD, OWN6, MESH6, 80, rows[i].way);
+		syn4(OWN, MESH, 80);
+		check(rows[i].text, rows[i].want);
+		syn6(OWN6, MESH6, 80);
+		check(rows[i].text, rows[i].want);
+	}
+	world(AMB_IF_STRICT);
+	put_flight(PEER, OWN, MESH, 80, AMB_WAY_DIRECT);
+	put_flight(POD, OWN, MESH, 81, AMB_WAY_DIRECT);
+	syn4(OWN, MESH, 80);
+	check("another pod's, another port's", BYPASS);
+}
+
+TEST(not_the_first_packet)
+{
+	world(AMB_IF_STRICT);
+	v4(OWN, MESH, IPPROTO_TCP, 0, 0);
+	tcp(80, 40000, SYN | ACK);
+	check("answer", PASSES);
+	v4(OWN, MESH, IPPROTO_TCP, 0, 0);
+	tcp(40000, 80, ACK);
+	check("data", PASSES);
+	v6(OWN6, MESH6, IPPROTO_TCP);
+	tcp(40000, 80, ACK);
+	check("data v6", PASSES);
+	v4(OWN, MESH, IPPROTO_UDP, 0, 0);
+	udp(40000, 80);
+	check("UDP", PASSES);
+	v4(OWN, MESH, IPPROTO_ICMP, 0, 0);
+	push(8);
+	check("ping", PASSES);
+	v6(OWN6, MESH6, IPPROTO_UDP);
+	udp(40000, 80);
+	check("UDP v6", PASSES);
+}
+
+TEST(v4_options_and_fragments)
+{
+	world(AMB_IF_STRICT);
+	v4(OWN, MESH, IPPROTO_TCP, 40, 0);
+	tcp(40000, 80, SYN);
+	check("all options that there can be", BYPASS);
+	v4(OWN, MESH, IPPROTO_TCP, 8, 0);
+	tcp(40000, 15008, SYN);
+	check("options do not move the port", PASSES);
+	v4(OWN, MESH, IPPROTO_TCP, 0, 0x2000);
+	tcp(40000, 15008, SYN);
+	check("first fragment", BYPASS);
+	v4(OWN, MESH, IPPROTO_TCP, 0, 1);
+	push(8);
+	check("a later one", BYPASS);
+	put_flight(POD, OWN, MESH, 80, AMB_WAY_DIRECT);
+	v4(OWN, MESH, IPPROTO_TCP, 0, 0x2000);
+	tcp(40000, 80, SYN);
+	check("of a connection that was decided too", BYPASS);
+	v4(OWN, OUT, IPPROTO_TCP, 0, 0x2000);
+	tcp(40000, 80, SYN);
+	check("to a stranger", PASSES);
+	v4(OWN, MESH, IPPROTO_UDP, 0, 0x2000);
+	udp(40000, 80);
+	check("of UDP", PASSES);
+	v4(OWN, MESH, IPPROTO_TCP, 0, 0x4000);
+	tcp(40000, 15008, SYN);
+	check("don't fragment is no fragment", PASSES);
+}
+
+TEST(v6_extensions)
+{
+	static const struct {
+		const char *text;
+		int kind;
+		enum amb_reason first, hbone;
+	} rows[] = {
+		{ "hop by hop", IPPROTO_HOPOPTS, BYPASS, PASSES },
+		{ "routing", IPPROTO_ROUTING, BYPASS, PASSES },
+		{ "destination", IPPROTO_DSTOPTS, BYPASS, PASSES },
+		{ "fragment", IPPROTO_FRAGMENT, BYPASS, BYPASS },
+		{ "authentication", IPPROTO_AH, BYPASS, BYPASS },
+		{ "encrypted", IPPROTO_ESP, BYPASS, BYPASS },
+		{ "mobility", IPPROTO_MH, BYPASS, BYPASS },
+		{ "one that nobody knows", 253, BYPASS, BYPASS },
+	};
+	size_t i;
+	int n;
+
+	world(AMB_IF_STRICT);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		v6(OWN6, MESH6, rows[i].kind);
+		ext(IPPROTO_TCP, 16);
+		tcp(40000, 80, SYN);
+		check(rows[i].text, rows[i].first);
+		v6(OWN6, MESH6, rows[i].kind);
+		ext(IPPROTO_TCP, 16);
+		tcp(40000, 15008, SYN);
+		check(rows[i].text, rows[i].hbone);
+		v6(OWN6, OUT6, rows[i].kind);
+		ext(IPPROTO_TCP, 16);
+		tcp(40000, 80, SYN);
+		check("to a stranger", PASSES);
+	}
+	for (n = 2; n <= 8; n++) {
+		v6(OWN6, MESH6, IPPROTO_DSTOPTS);
+		for (i = 1; i < (size_t)n; i++)
+			ext(IPPROTO_DSTOPTS, 8);
+		ext(IPPROTO_TCP, 8);
+		tcp(40000, 15008, SYN);
+		check(n <= 6 ? "nested" : "nested too deep", n <= 6 ? PASSES : BYPASS);
+	}
+	v6(OWN6, MESH6, IPPROTO_DSTOPTS);
+	ext(IPPROTO_DSTOPTS, 8);
+	packet[packet_len - 7] = 200;
+	check("longer than the packet", BYPASS);
+	v6(OWN6, MESH6, IPPROTO_NONE);
+	check("nothing behind it", PASSES);
+	v6(OWN6, MESH6, IPPROTO_DSTOPTS);
+	ext(IPPROTO_UDP, 8);
+	udp(40000, 80);
+	check("UDP behind one", PASSES);
+}
+
+int main(void)
+{
+	if (!bt_begin())
+		return KSFT_SKIP;
+	return bt_end(harness_run());
+}
