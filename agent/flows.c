@@ -180,7 +180,8 @@ static void fill_flow(const struct conn *c, enum report r, struct amb_flow *f)
 {
 	memset(f, 0, sizeof(*f));
 	f->direction = r == SOURCE ? AMB_OUTBOUND : AMB_INBOUND;
-	f->way = c->row.way;
+	/* A refused one is told as of the way that it would have gone. */
+	f->way = c->row.way == AMB_WAY_DENY && c->row.peer ? AMB_WAY_DIRECT : c->row.way;
 	f->protocol = AMB_PROTO_TCP;
 	f->src = endpoint(&c->row.src, c->row.src_port);
 	f->actual = endpoint(&c->row.dst, c->row.dst_port);

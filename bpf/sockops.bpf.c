@@ -203,6 +203,7 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 before)
 	struct amb_conn_row *row = bpf_map_lookup_elem(&amb_conn, &cookie);
 	__u64 in = AMB_LONG(ctx->bytes_received), out = AMB_LONG(ctx->bytes_acked);
 	struct amb_conn_row conn = {};
+	const struct amb_addr_row *to;
 	struct amb_sock_row *sock;
 
 	if (row) {
@@ -221,6 +222,11 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 before)
 	if (before != BPF_TCP_SYN_SENT || !sock)
 		return;
 	fill_outbound(ctx, &sock->flight, &conn);
+	to = bpf_map_lookup_elem(&amb_addr, &conn.dst);
+	if (conn.way == AMB_WAY_DIRECT && to) {
+		conn.peer = to->netns;
+		conn.dst_identity = to->identity;
+	}
 	amb_event_tell(AMB_EVENT_FAIL, AMB_REASON_CONNECT, cookie, &conn, 0, 0);
 }
 
