@@ -95,9 +95,12 @@ static bool judge(struct plain *p, struct amb_verdict *verdict, uint64_t *stamp)
 		.src = p->src,
 		.dst = p->dst,
 	};
+	const struct amb_workload *now;
 
 	p->version = amb_state_version(p->pod->worker->env->st);
-	amb_pod_judge(p->pod, p->local, &conn, verdict, stamp);
+	/* As the workload is now: its list of policies may be what changed. */
+	now = amb_pod_workload(p->pod);
+	amb_pod_judge(p->pod, now ? now : p->local, &conn, verdict, stamp);
 	return verdict->allow;
 }
 

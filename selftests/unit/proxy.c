@@ -764,7 +764,7 @@ PTEST(a_workloads_new_policy_list_cuts_live_connections)
 }
 
 /* The application's queue is full, so the agent's dial to it waits while the policies change. */
-PTEST(a_new_policy_list_is_heeded_while_the_application_is_dialled)
+static void check_new_policy_list(int from)
 {
 	int l = serve_at(B, SERVER), in_the_way, c;
 
@@ -773,7 +773,7 @@ PTEST(a_new_policy_list_is_heeded_while_the_application_is_dialled)
 		     ISTIO__SECURITY__ACTION__DENY, NULL, 8080);
 	proxies_start();
 	in_the_way = dial_from(B, SERVER);
-	c = dial_from(A, SERVER);
+	c = dial_from(from, SERVER);
 	CHECK(EVENTUALLY(look(AMB_INBOUND).opened == 1));
 	server_spec.policies[0] = "default/selected";
 	apply_workload(&server_spec);
@@ -787,6 +787,16 @@ PTEST(a_new_policy_list_is_heeded_while_the_application_is_dialled)
 	CHECK_EQ(look(AMB_INBOUND).reason, AMB_REASON_POLICY_DENY);
 	close(c);
 	close(l);
+}
+
+PTEST(a_new_policy_list_is_heeded_while_the_application_is_dialled)
+{
+	check_new_policy_list(A);
+}
+
+PTEST(a_new_policy_list_is_heeded_for_plaintext_too)
+{
+	check_new_policy_list(C);
 }
 
 PTEST(nobody_listens_is_503)
