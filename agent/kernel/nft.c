@@ -95,6 +95,9 @@ static const struct rule mangle_output[] = {
  * from port 15008 is tracked, hence redirected, so a stranger cannot pass the capture by that
  * source port (the rest of such a connection meets no translation and is reset).
  *
+ * What a listener for redirected connections sends is no tunnel, whatever port it goes to: of two
+ * connections that redirection made alike, the kernel moves one to a port that it draws by lot.
+ *
  * The agent's DNS queries and the app's may use one port: kept apart by conntrack zone.
  */
 static const struct rule raw_prerouting[] = {
@@ -104,7 +107,7 @@ static const struct rule raw_prerouting[] = {
 };
 
 static const struct rule raw_output[] = {
-	{ NEED_V4, OURS "tcp dport 15008 notrack" },
+	{ NEED_V4, OURS "tcp dport 15008 tcp sport != { 15001, 15006, 15053 } notrack" },
 	{ NEED_V4, OURS "tcp sport 15008 notrack" },
 	{ NEED_DNS, OURS "udp dport 53 ct zone set 1" },
 };

@@ -80,6 +80,30 @@ check_fails "from port 15008 nobody gets past the capture" \
 is "inbound HBONE arrives as it is" "$(one_line client "$S4" 15008)" "$S4:15008"
 is "inbound HBONE over IPv6 arrives as it is" "$(one_line client "$S6" 15008)" "[$S6]:15008"
 
+# Two connections of one port to different places look the same once they are redirected; then the
+# kernel gives one of them another port, by chance also HBONE's. Here it is made to.
+clash() {
+	pod_exec "$1" nft -f - <<-EOF
+		table inet clash {
+			chain $2 {
+				type nat hook $2 priority 100
+				meta nfproto ipv4 tcp dport $3 snat ip to $C4:15008
+				meta nfproto ipv6 tcp dport $3 snat ip6 to [$C6]:15008
+			}
+		}
+	EOF
+}
+check "ports clash at the server" clash server input 15006
+is "inbound is captured then" "$(one_line client "$S4" 80)" "$S4:80"
+is "inbound over IPv6, too" "$(one_line client "$S6" 80)" "[$S6]:80"
+pod_exec server nft delete table inet clash
+check "install in client" rules install client
+check "ports clash at the client" clash client postrouting 15001
+is "outbound is captured then" "$(one_line client "$S4" 80)" "$S4:80"
+is "outbound over IPv6, too" "$(one_line client "$S6" 80)" "[$S6]:80"
+pod_exec client nft delete table inet clash
+check "remove from client again" rules remove client
+
 # The agent speaks to the app with the client's address; replies find back to the agent.
 spoofed() {
 	pod_exec server /usr/bin/python3 - "$1" "$2" <<-'PY'
@@ -161,7 +185,7 @@ is "a DNS query over TCP is captured" "$(one_line client "$S4" 53)" "proxy"
 is "a DNS query over TCP and IPv6 is captured" "$(one_line client "$S6" 53)" "proxy"
 is "the agent's own DNS query leaves" "$(ask "$S4" marked)" "no answer"
 check "install without DNS capture" rules install client
-is "DNS capture is gone" "$(pod_exec client nft list ruleset | grep -c 15053)" "0"
+is "DNS capture is gone" "$(pod_exec client nft list ruleset | grep -cE ':15053|dport 53')" "0"
 
 # --- where IPv6 is switched off
 pod_exec v4only sysctl -qw net.ipv6.conf.all.disable_ipv6=1
