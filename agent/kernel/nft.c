@@ -33,7 +33,7 @@
 #include <unistd.h>
 
 #define TABLE "inet ambientd"
-#define CHILD_SECONDS 10 /* netlink answers at once; more means that something is broken */
+#define CHILD_SECONDS 60 /* removal waits for grace periods of RCU: 3 s seen under a flood */
 
 #define PROBE_V4 "169.254.7.127" /* of kubelet's probes, after the host's SNAT */
 #define PROBE_V6 "fd16:9254:7127:1337:ffff:ffff:ffff:ffff"
