@@ -82,7 +82,7 @@ int amb_state_listen(struct amb_state *st, amb_state_listener_fn *fn, void *ctx)
 }
 
 /* An update under way. */
-struct update {
+struct amb_update {
 	struct amb_state *st;
 	struct amb_txn txn;
 	struct amb_root *root; /* the next version */
@@ -92,7 +92,7 @@ struct update {
 	int nrefused;
 };
 
-static void refuse(struct update *u, const struct amb_resource *r, const char *reason)
+static void refuse(struct amb_update *u, const struct amb_resource *r, const char *reason)
 {
 	u->nrefused++;
 	if (u->refused)
@@ -116,7 +116,7 @@ static bool same_policies(const struct amb_workload *a, const struct amb_workloa
 		!memcmp(a->policies, b->policies, a->npolicies * sizeof(a->policies[0])));
 }
 
-static int apply_workload(struct update *u, const struct amb_resource *r)
+static int apply_workload(struct amb_update *u, const struct amb_resource *r)
 {
 	char reason[AMB_RESOURCE_REASON] = "";
 	const struct amb_workload *old;
@@ -144,7 +144,7 @@ static int apply_workload(struct update *u, const struct amb_resource *r)
 	return amb_table_put_workload(&u->txn, u->root, u->st, w);
 }
 
-static int apply_service(struct update *u, const struct amb_resource *r)
+static int apply_service(struct amb_update *u, const struct amb_resource *r)
 {
 	char reason[AMB_RESOURCE_REASON] = "";
 	struct amb_service *s;
@@ -164,7 +164,7 @@ static int apply_service(struct update *u, const struct amb_resource *r)
 	return amb_table_put_service(&u->txn, u->root, s);
 }
 
-static int apply_policy(struct update *u, const struct amb_resource *r)
+static int apply_policy(struct amb_update *u, const struct amb_resource *r)
 {
 	char reason[AMB_RESOURCE_REASON] = "";
 	int err;
@@ -179,7 +179,7 @@ static int apply_policy(struct update *u, const struct amb_resource *r)
 	return err;
 }
 
-static int apply_one(struct update *u, const struct amb_resource *r)
+static int apply_one(struct amb_update *u, const struct amb_resource *r)
 {
 	if (r->is_policy)
 		return r->authorization ? apply_policy(u, r) : 0;
@@ -196,7 +196,7 @@ static int apply_one(struct update *u, const struct amb_resource *r)
 	}
 }
 
-static int remove_one(struct update *u, const struct amb_resource *r)
+static int remove_one(struct amb_update *u, const struct amb_resource *r)
 {
 	const struct amb_workload *w;
 	const struct amb_svc *svc;
@@ -228,13 +228,14 @@ static int remove_one(struct update *u, const struct amb_resource *r)
 	return amb_table_del_service(&u->txn, u->root, svc);
 }
 
-static void give_up(struct update *u)
+static void give_up(struct amb_update *u)
 {
 	amb_table_abort(&u->txn, u->root);
 	amb_txn_abort(&u->txn);
+	u->st->update = NULL;
 }
 
-static void publish(struct update *u)
+static void publish(struct amb_update *u)
 {
 	struct amb_state *st = u->st;
 	struct amb_root *old = st->root;
@@ -244,37 +245,107 @@ static void publish(struct update *u)
 	AMB_RCU_RELEASE(u->root);
 	__atomic_store_n(&st->root, u->root, __ATOMIC_RELEASE);
 	amb_txn_commit(&u->txn, st->reclaim);
+	/* A listener may begin the next update. */
+	st->update = NULL;
 	for (i = 0; i < st->nlisteners; i++)
 		st->listeners[i].fn(st->listeners[i].ctx, &u->change);
+}
+
+static int start(struct amb_update *u)
+{
+	struct amb_state *st = u->st;
+
+	if (st->update)
+		return -EBUSY;
+	u->root = malloc(sizeof(*u->root));
+	if (!u->root)
+		return -ENOMEM;
+	amb_txn_begin(&u->txn, ++st->txn);
+	*u->root = *st->root;
+	st->update = u;
+	return 0;
+}
+
+static int add(struct amb_update *u, const struct amb_resource *r)
+{
+	int err = apply_one(u, r) ?: remove_one(u, r);
+
+	if (err)
+		u->txn.err = err;
+	return err;
+}
+
+static int finish(struct amb_update *u)
+{
+	bool changed = u->change.policies || u->change.workloads || u->change.services;
+
+	if (!u->txn.err && changed)
+		amb_txn_retire(&u->txn, u->st->root, free);
+	if (u->txn.err) {
+		give_up(u);
+		return -ENOMEM;
+	}
+	if (changed)
+		publish(u);
+	else
+		give_up(u);
+	return u->nrefused;
 }
 
 int amb_state_apply(struct amb_state *st, const struct amb_resource *res, size_t n,
 		    amb_state_refused_fn *refused, void *ctx)
 {
-	struct update u = { .st = st, .refused = refused, .ctx = ctx };
-	int err = 0;
+	struct amb_update u = { .st = st, .refused = refused, .ctx = ctx };
+	int err = start(&u);
 	size_t i;
 
-	amb_txn_begin(&u.txn, ++st->txn);
-	u.root = malloc(sizeof(*u.root));
-	if (!u.root)
-		return -ENOMEM;
-	*u.root = *st->root;
+	if (err)
+		return err;
 	for (i = 0; i < n && !err; i++)
 		err = apply_one(&u, &res[i]);
 	for (i = 0; i < n && !err; i++)
 		err = remove_one(&u, &res[i]);
-	if (!err && (u.change.policies || u.change.workloads || u.change.services))
-		amb_txn_retire(&u.txn, st->root, free);
-	if (u.txn.err || err) {
-		give_up(&u);
-		return -ENOMEM;
+	if (err)
+		u.txn.err = err;
+	return finish(&u);
+}
+
+struct amb_update *amb_update_begin(struct amb_state *st, amb_state_refused_fn *refused, void *ctx)
+{
+	struct amb_update *u = calloc(1, sizeof(*u));
+	int err = -ENOMEM;
+
+	if (u) {
+		*u = (struct amb_update){ .st = st, .refused = refused, .ctx = ctx };
+		err = start(u);
 	}
-	if (u.change.policies || u.change.workloads || u.change.services)
-		publish(&u);
-	else
-		give_up(&u);
-	return u.nrefused;
+	if (err) {
+		free(u);
+		errno = -err;
+		return NULL;
+	}
+	return u;
+}
+
+int amb_update_add(struct amb_update *u, const struct amb_resource *r)
+{
+	return u->txn.err ? -ENOMEM : add(u, r) ? -ENOMEM : 0;
+}
+
+int amb_update_commit(struct amb_update *u)
+{
+	int ret = finish(u);
+
+	free(u);
+	return ret;
+}
+
+void amb_update_abort(struct amb_update *u)
+{
+	if (!u)
+		return;
+	give_up(u);
+	free(u);
 }
 
 uint64_t amb_state_read_begin(const struct amb_state *st)

@@ -159,10 +159,29 @@ typedef void amb_state_refused_fn(void *ctx, const struct amb_resource *r, const
 /*
  * Applies resources first, removals after (reference 1.5); readers see all of it or nothing.
  * Main thread only. Returns the number of refused resources, or -ENOMEM (then nothing of the
- * update is visible). Resources are not kept; the caller frees them.
+ * update is visible), or -EBUSY while another update grows. Resources are not kept; the caller
+ * frees them.
  */
 int amb_state_apply(struct amb_state *st, const struct amb_resource *res, size_t n,
 		    amb_state_refused_fn *refused, void *ctx);
+
+/*
+ * The same for updates that are too large to be held in memory as resources: it grows one
+ * resource at a time, over as many turns of the loop as it takes, beside the version that
+ * readers see, and then becomes visible whole or is given up. One at a time. Main thread only.
+ */
+struct amb_update;
+/* NULL: errno ENOMEM, or EBUSY while another one grows. */
+struct amb_update *amb_update_begin(struct amb_state *st, amb_state_refused_fn *refused, void *ctx);
+/*
+ * Puts or removes one resource, in order of calls. 0, also when it was refused; -ENOMEM: the
+ * update can only be given up. @r is not kept.
+ */
+int amb_update_add(struct amb_update *u, const struct amb_resource *r);
+/* Makes it visible. Number of refused resources, or -ENOMEM: nothing of it is. Frees @u. */
+int amb_update_commit(struct amb_update *u);
+/* Nothing of it was. NULL is accepted. */
+void amb_update_abort(struct amb_update *u);
 
 /*
  * Called on the main thread after each apply that changed something, outside any lock.

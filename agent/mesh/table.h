@@ -69,6 +69,7 @@ struct amb_state {
 	struct amb_reclaim *reclaim;
 	amb_str network, node, domain, prefer_ns;
 	uint64_t txn; /* id of the last transaction */
+	struct amb_update *update; /* the one under way */
 	struct {
 		amb_state_listener_fn *fn;
 		void *ctx;

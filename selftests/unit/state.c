@@ -509,6 +509,57 @@ TEST(partly)
 	mesh_free();
 }
 
+/* An update in pieces: nothing is seen before its end, and nothing at all when it is given up. */
+TEST(in_pieces)
+{
+	struct amb_state *st = mesh_state("");
+	struct wl a = { .uid = "a", .addrs = "10.0.0.1" }, b = { .uid = "b", .hbone = 2 },
+		  c = { .uid = "c", .services = "ns/svc=80:81" };
+	struct sv s = { .host = "svc", .ports = "80:80" };
+	struct amb_resource put[] = { { .address = mesh_workload(&a) },
+				      { .address = mesh_workload(&b) },
+				      { .address = mesh_workload(&c) },
+				      { .address = mesh_service(&s) } };
+	struct amb_resource gone = { .name = "a" };
+	struct amb_update *u;
+	uint64_t version;
+	size_t i;
+
+	CHECK_EQ(mesh_put_workload(st, (struct wl){ .uid = "old" }), 0);
+	version = amb_state_version(st);
+	u = amb_update_begin(st, mesh_refused, NULL);
+	CHECK(u);
+	mesh_nrefused = 0;
+	for (i = 0; i < AMB_ARRAY_SIZE(put); i++)
+		CHECK_EQ(amb_update_add(u, &put[i]), 0);
+	CHECK_EQ(mesh_nrefused, 1);
+	CHECK_EQ(amb_state_version(st), version);
+	CHECK_EQ(amb_state_count_workloads(st), 1);
+	/* No other may begin meanwhile. */
+	CHECK(!amb_update_begin(st, NULL, NULL) && errno == EBUSY);
+	CHECK_EQ(amb_state_apply(st, &gone, 1, NULL, NULL), -EBUSY);
+	amb_update_abort(u);
+	CHECK_EQ(amb_state_version(st), version);
+	CHECK_EQ(amb_state_count_workloads(st), 1);
+	u = amb_update_begin(st, mesh_refused, NULL);
+	CHECK(u);
+	for (i = 0; i < AMB_ARRAY_SIZE(put); i++)
+		CHECK_EQ(amb_update_add(u, &put[i]), 0);
+	CHECK_EQ(amb_update_add(u, &gone), 0);
+	CHECK_EQ(amb_update_commit(u), 1);
+	CHECK_EQ(amb_state_version(st), version + 1);
+	CHECK_EQ(amb_state_count_workloads(st), 2);
+	ENDPOINTS("c");
+	/* One without a change is no version. */
+	u = amb_update_begin(st, NULL, NULL);
+	CHECK(u);
+	CHECK_EQ(amb_update_add(u, &gone), 0);
+	CHECK_EQ(amb_update_commit(u), 0);
+	CHECK_EQ(amb_state_version(st), version + 1);
+	amb_state_destroy(st);
+	mesh_free();
+}
+
 TEST(retry)
 {
 	struct amb_state *st = mesh_state("");
