@@ -9,8 +9,8 @@
  */
 #include "resolve.h"
 
-#include "base/cleanup.h"
-#include "base/util.h"
+#include "cleanup.h"
+#include "util.h"
 
 #include <errno.h>
 #include <netdb.h>

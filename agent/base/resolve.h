@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Names of workloads that have no address, resolved by the agent's own resolver in its own
- * network namespace, off the workers' threads, with a bounded cache.
+ * Host names, resolved by the agent's own resolver in its own network namespace, off the
+ * loops' threads, with a bounded cache.
  */
 #ifndef AMB_RESOLVE_H
 #define AMB_RESOLVE_H
 
 #include <stdbool.h>
 
-#include "base/addr.h"
-#include "base/loop.h"
+#include "addr.h"
+#include "loop.h"
 
 struct amb_resolver;
 struct amb_resolve_job;

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/reason.h"
+#include "base/resolve.h"
 #include "base/util.h"
 #include "creds.h"
 #include "dial.h"
@@ -22,7 +23,6 @@
 #include "mesh/decide.h"
 #include "pod.h"
 #include "pool.h"
-#include "resolve.h"
 #include "verdict.h"
 #include "worker.h"
 

@@ -11,13 +11,13 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/resolve.h"
 #include "base/util.h"
 #include "live.h"
 #include "mesh/state.h"
 #include "pod.h"
 #include "pool.h"
 #include "record.h"
-#include "resolve.h"
 #include "worker.h"
 
 #include <errno.h>

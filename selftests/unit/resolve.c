@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "proxy/resolve.h"
+#include "base/resolve.h"
 
 static struct amb_loop *loop;
 static struct amb_resolver *resolver;
