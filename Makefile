@@ -52,9 +52,9 @@ CPPFLAGS_ALL += -DAMB_IPSEC_MB
 LIBS += -lIPSec_MB
 endif
 
-PROTOS := agent/mesh/proto/workload.proto agent/mesh/proto/authorization.proto
-WKT := google/protobuf/any google/protobuf/wrappers google/protobuf/empty
-GEN_H := $(PROTOS:agent/mesh/proto/%.proto=$(O)/gen/%.pb-c.h) $(WKT:%=$(O)/gen/%.pb-c.h)
+PROTOS := $(wildcard agent/*/proto/*.proto)
+WKT := google/protobuf/any google/protobuf/wrappers google/protobuf/empty google/protobuf/struct
+GEN_H := $(patsubst %.proto,$(O)/gen/%.pb-c.h,$(notdir $(PROTOS))) $(WKT:%=$(O)/gen/%.pb-c.h)
 GEN_O := $(GEN_H:.h=.o)
 
 # The maps come first: the linker of libbpf 1.1 loses the place of maps that it meets as extern.
@@ -100,10 +100,11 @@ unit: $(UNIT)
 tools: $(TOOLS)
 fuzz: $(FUZZ)
 
-$(O)/gen/%.pb-c.c $(O)/gen/%.pb-c.h: agent/mesh/proto/%.proto
+vpath %.proto $(sort $(dir $(PROTOS)))
+$(O)/gen/%.pb-c.c $(O)/gen/%.pb-c.h: %.proto
 	$(call say,PROTO,$<)
 	@mkdir -p $(@D)
-	$(Q)$(PROTOC_C) --proto_path=agent/mesh/proto --proto_path=/usr/include --c_out=$(O)/gen $<
+	$(Q)$(PROTOC_C) --proto_path=$(<D) --proto_path=/usr/include --c_out=$(O)/gen $<
 
 $(O)/gen/google/protobuf/%.pb-c.c $(O)/gen/google/protobuf/%.pb-c.h: \
 		/usr/include/google/protobuf/%.proto
