@@ -383,6 +383,54 @@ int amb_x509_sign(const struct amb_x509_template *tmpl, const struct amb_x509_ke
 	return n;
 }
 
+int amb_x509_request(const struct amb_x509_key *key, const char *uri,
+		     uint8_t out[AMB_X509_CERT_MAX])
+{
+	_cleanup_free_ Cert *c = malloc(sizeof(*c));
+	uint8_t buf[URI_MAX + 32], *san;
+	int n;
+
+	if (!c || wc_InitCert(c))
+		return -ENOMEM;
+	n = alt_name(uri, buf, sizeof(buf), &san);
+	if (n < 0)
+		return n;
+	memcpy(c->altNames, san, n);
+	c->altNamesSz = n;
+	c->altNamesCrit = 1;
+	c->version = 0;
+	c->sigType = signature_type(key);
+	pthread_mutex_lock(&rng_lock);
+	n = rng_ready ? wc_MakeCertReq_ex(c, out, AMB_X509_CERT_MAX, ECC_TYPE, ecc_of(key)) :
+			BAD_STATE_E;
+	if (n > 0)
+		n = wc_SignCert_ex(c->bodySz, c->sigType, out, AMB_X509_CERT_MAX, ECC_TYPE,
+				   ecc_of(key), &rng);
+	pthread_mutex_unlock(&rng_lock);
+	return n > 0 ? n : to_errno(n ?: ASN_PARSE_E);
+}
+
+char *amb_x509_request_pem(const struct amb_x509_key *key, const char *uri)
+{
+	uint8_t der[AMB_X509_CERT_MAX];
+	int n = amb_x509_request(key, uri, der), len;
+	char *text;
+
+	if (n < 0) {
+		errno = -n;
+		return NULL;
+	}
+	text = malloc(n * 2 + 128);
+	len = text ? wc_DerToPem(der, n, (uint8_t *)text, n * 2 + 127, CERTREQ_TYPE) : MEMORY_E;
+	if (len <= 0) {
+		free(text);
+		errno = -to_errno(len);
+		return NULL;
+	}
+	text[len] = 0;
+	return text;
+}
+
 int amb_x509_permitted_host(const struct amb_der *cert, char *out, size_t room)
 {
 	_cleanup_(free_decoded) DecodedCert *dc = NULL;

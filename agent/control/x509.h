@@ -56,6 +56,15 @@ int amb_x509_sign(const struct amb_x509_template *tmpl, const struct amb_x509_ke
 		  const struct amb_x509_key *issuer_key, const struct amb_der *issuer,
 		  uint8_t out[AMB_X509_CERT_MAX]);
 
+/*
+ * Makes a signing request (RFC 2986) for @key: empty subject, @uri its one alternative name.
+ * Returns the length of the DER, -EINVAL or -ENOMEM or -EIO.
+ */
+int amb_x509_request(const struct amb_x509_key *key, const char *uri,
+		     uint8_t out[AMB_X509_CERT_MAX]);
+/* The same as text, to be freed; NULL: errno. */
+char *amb_x509_request_pem(const struct amb_x509_key *key, const char *uri);
+
 /* The host that a CA certificate's URI name constraint permits. 0, -ENOENT, -errno. */
 int amb_x509_permitted_host(const struct amb_der *cert, char *out, size_t room);
 
