@@ -33,12 +33,27 @@ struct amb_metrics_gauges {
 	uint64_t workloads, services, policies;
 };
 
+/* What the control plane's client counts: ends of streams, answers by type. */
+#define AMB_METRICS_XDS_ENDS 4
+#define AMB_METRICS_XDS_TYPES 3
+struct amb_metrics_xds {
+	struct {
+		const char *reason;
+		uint64_t n;
+	} end[AMB_METRICS_XDS_ENDS];
+	struct {
+		const char *url;
+		uint64_t messages, bytes;
+	} type[AMB_METRICS_XDS_TYPES];
+};
+
 struct amb_metrics_config {
 	unsigned int workers;
 	const char *version; /* tag of istio_build */
 	/* Asked at each scrape, on the scraping thread; each may be NULL; false: nothing. */
 	bool (*proxy)(void *ctx, struct amb_proxy_stats *out);
 	bool (*gauges)(void *ctx, struct amb_metrics_gauges *out);
+	bool (*xds)(void *ctx, struct amb_metrics_xds *out);
 	void *ctx;
 };
 

@@ -269,6 +269,35 @@ static void put_gauges(struct amb_text *t, const struct amb_metrics_config *conf
 	put_value(t, "amb_state_policies", "gauge", "Policies known", g.policies);
 }
 
+static void put_xds(struct amb_text *t, const struct amb_metrics_config *config)
+{
+	struct amb_metrics_xds x = { 0 };
+	int i;
+
+	if (!config->xds || !config->xds(config->ctx, &x))
+		return;
+	put_head(t, "istio_xds_connection_terminations", "counter",
+		 "The total number of completed connections to xds server");
+	for (i = 0; i < AMB_METRICS_XDS_ENDS; i++) {
+		if (x.end[i].n)
+			amb_text_printf(
+				t, "istio_xds_connection_terminations_total{reason=\"%s\"} %llu\n",
+				x.end[i].reason, (unsigned long long)x.end[i].n);
+	}
+	put_head(t, "istio_xds_message", "counter", "Total number of messages received");
+	for (i = 0; i < AMB_METRICS_XDS_TYPES; i++) {
+		if (x.type[i].messages)
+			amb_text_printf(t, "istio_xds_message_total{url=\"%s\"} %llu\n",
+					x.type[i].url, (unsigned long long)x.type[i].messages);
+	}
+	put_head(t, "istio_xds_message_bytes", "counter", "Total number of bytes received");
+	for (i = 0; i < AMB_METRICS_XDS_TYPES; i++) {
+		if (x.type[i].messages)
+			amb_text_printf(t, "istio_xds_message_bytes_total{url=\"%s\"} %llu\n",
+					x.type[i].url, (unsigned long long)x.type[i].bytes);
+	}
+}
+
 #define AMB_X(n, id, text) #id,
 static const char *const reason_ids[] = { AMB_REASONS(AMB_X) };
 static const char *const way_ids[] = { AMB_WAYS(AMB_X) };
@@ -331,6 +360,7 @@ static void put_tail(struct amb_scrape *s)
 	put_escaped(t, m->version);
 	amb_text_puts(t, "\"} 1\n");
 	put_gauges(t, &m->config);
+	put_xds(t, &m->config);
 	put_process(t);
 	for (i = 0; i < m->config.workers; i++)
 		overflows += amb_series_read(&m->tables[i].overflows);

@@ -28,6 +28,16 @@ static bool gauges(void *ctx, struct amb_metrics_gauges *g)
 	return true;
 }
 
+static bool xds(void *ctx, struct amb_metrics_xds *x)
+{
+	(void)ctx;
+	*x = (struct amb_metrics_xds){
+		.end = { { "ConnectionError", 3 }, { "Error", 0 }, { "Reconnect", 1 } },
+		.type = { { "type/Address", 5, 600 }, { "type/Authorization", 0, 0 } },
+	};
+	return true;
+}
+
 static struct amb_metrics *create(void)
 {
 	struct amb_metrics_config config = {
@@ -35,6 +45,7 @@ static struct amb_metrics *create(void)
 		.version = "1.30-\"x\"",
 		.proxy = stats,
 		.gauges = gauges,
+		.xds = xds,
 	};
 
 	amb_log_set_filter("off");
@@ -140,6 +151,11 @@ TEST(exact_text)
 	CHECK_STR(lines("amb_state_"), "amb_state_workloads 40\n"
 				       "amb_state_services 30\n"
 				       "amb_state_policies 20\n");
+	CHECK_STR(lines("istio_xds_"),
+		  "istio_xds_connection_terminations_total{reason=\"ConnectionError\"} 3\n"
+		  "istio_xds_connection_terminations_total{reason=\"Reconnect\"} 1\n"
+		  "istio_xds_message_total{url=\"type/Address\"} 5\n"
+		  "istio_xds_message_bytes_total{url=\"type/Address\"} 600\n");
 	CHECK_STR(lines("amb_connections_total"), "amb_connections_total{way=\"tunnel\"} 5\n");
 	CHECK_STR(lines("amb_ended_total"), "amb_ended_total{reason=\"policy_deny\"} 6\n");
 	CHECK(atoi(lines("process_open_fds ") + strlen("process_open_fds ")) >= 3);
