@@ -11,6 +11,7 @@
 struct amb_ca;
 struct amb_capture;
 struct amb_certs;
+struct amb_cluster;
 struct amb_control;
 struct amb_http;
 struct amb_manifest;
@@ -21,7 +22,8 @@ struct amb_agent {
 	struct amb_state *state;
 	struct amb_creds *creds;
 	struct amb_certs *certs;
-	struct amb_manifest *manifest;
+	struct amb_manifest *manifest; /* --standalone, else NULL */
+	struct amb_cluster *cluster; /* the other way round */
 	struct amb_metrics *metrics;
 	struct amb_proxy *proxy;
 	struct amb_capture *capture;
@@ -40,6 +42,9 @@ void amb_agent_set_ops(struct amb_agent *a);
 
 /* Makes the pods that the manifests want the proxy's; called after each load. */
 void amb_agent_sync_pods(void *agent);
+
+/* The pods of the start are wanted by now: what an agent before left of others may go. */
+void amb_agent_pods_known(struct amb_agent *a);
 
 /* Begins the graceful stop; the loop ends when connections are done or out of time. */
 void amb_agent_stop(struct amb_agent *a);

@@ -20,6 +20,7 @@
 #include "base/rcu.h"
 #include "base/trim.h"
 #include "capture.h"
+#include "cluster.h"
 #include "control/certs.h"
 #include "control/issuer.h"
 #include "control/manifest.h"
@@ -84,7 +85,8 @@ static void on_signal(struct amb_io *io, uint32_t events)
 	if (read(io->fd, &si, sizeof(si)) != sizeof(si))
 		return;
 	if (si.ssi_signo == SIGHUP) {
-		amb_manifest_reload(agent.manifest);
+		if (agent.manifest)
+			amb_manifest_reload(agent.manifest);
 		return;
 	}
 	if (agent.stopping)
@@ -212,6 +214,13 @@ static bool gauges(void *ctx, struct amb_metrics_gauges *out)
 	return true;
 }
 
+static bool xds_stats(void *ctx, struct amb_metrics_xds *out)
+{
+	const struct amb_agent *a = ctx;
+
+	return amb_cluster_metrics(a->cluster, out);
+}
+
 /* Start */
 
 static int start_signals(struct amb_agent *a)
@@ -271,6 +280,14 @@ static int say_probes(const struct amb_agent *a)
 	return bad ? die("this kernel or these rights are not enough; is it run as root?") : 0;
 }
 
+static int start_cluster(struct amb_agent *a)
+{
+	char err[300];
+
+	a->cluster = amb_cluster_create(a, err, sizeof(err));
+	return a->cluster ? 0 : die("control plane: %s: %s", err, strerror(errno));
+}
+
 static int start_issuer(struct amb_agent *a)
 {
 	uint64_t ttl = AMB_MAX(a->opt.cert_ttl / 1000000000ull, 1ull);
@@ -280,6 +297,8 @@ static int start_issuer(struct amb_agent *a)
 		return die("wolfSSL does not start");
 	/* Chosen now: what choosing touches is given back with the rest of the start. */
 	amb_info(TLS, "records are protected by %s", amb_aead_library());
+	if (a->opt.istiod.used)
+		return start_cluster(a);
 	issuer = amb_issuer_create(a->loop, a->opt.ca_dir, a->opt.node, ttl);
 	if (!issuer)
 		return die("CA: %s", strerror(errno));
@@ -294,7 +313,7 @@ static int start_issuer(struct amb_agent *a)
 	return 0;
 }
 
-static int start_knowledge(struct amb_agent *a)
+static int start_manifests(struct amb_agent *a)
 {
 	const struct amb_manifest_config mc = {
 		.dir = a->opt.manifests,
@@ -306,11 +325,6 @@ static int start_knowledge(struct amb_agent *a)
 		.network = a->opt.network,
 	};
 	_cleanup_fd_ int dir = open(a->opt.manifests, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct amb_state_config sc = {
-		.node = a->opt.node,
-		.domain = a->opt.domain,
-		.prefer_ns = a->opt.prefer_ns,
-	};
 
 	/* Later it may come and go; at the start it is a mistyped option. */
 	if (dir < 0)
@@ -318,9 +332,22 @@ static int start_knowledge(struct amb_agent *a)
 	a->manifest = amb_manifest_create(a->loop, &mc);
 	if (!a->manifest)
 		return die("manifests: %s", strerror(errno));
-	sc.network = amb_manifest_mesh(a->manifest)->network;
-	a->opt.network = sc.network;
+	a->opt.network = amb_manifest_mesh(a->manifest)->network;
 	a->opt.trust_domain = amb_manifest_mesh(a->manifest)->trust_domain;
+	return 0;
+}
+
+static int start_knowledge(struct amb_agent *a)
+{
+	struct amb_state_config sc = {
+		.node = a->opt.node,
+		.domain = a->opt.domain,
+		.prefer_ns = a->opt.prefer_ns,
+	};
+
+	if (!a->cluster && start_manifests(a))
+		return -1;
+	sc.network = a->opt.network;
 	a->state = amb_state_create(&sc);
 	if (!a->state)
 		return die("state: out of memory");
@@ -336,7 +363,8 @@ static int start_certs(struct amb_agent *a)
 		.forget = forget_cert,
 		.set_roots = set_roots,
 	};
-	struct amb_certs_issuer from = amb_issuer_interface(issuer);
+	struct amb_certs_issuer from = a->cluster ? amb_cluster_issuer(a->cluster) :
+						    amb_issuer_interface(issuer);
 
 	a->creds = amb_creds_create(request_cert, &a->certs);
 	if (!a->creds)
@@ -345,7 +373,8 @@ static int start_certs(struct amb_agent *a)
 	a->certs = amb_certs_create(a->loop, &sink, &from);
 	if (!a->certs)
 		return die("certificates: %s", strerror(errno));
-	amb_issuer_set_certs(issuer, a->certs);
+	if (issuer)
+		amb_issuer_set_certs(issuer, a->certs);
 	return 0;
 }
 
@@ -373,9 +402,10 @@ static int start_proxy(struct amb_agent *a)
 	const struct amb_metrics_config mc = {
 		/* One more is this thread, for what the kernel carries by itself. */
 		.workers = a->opt.proxy.workers + 1,
-		.version = AMB_VERSION,
+		.version = getenv("ISTIO_META_ISTIO_VERSION") ?: AMB_VERSION,
 		.proxy = proxy_stats,
 		.gauges = gauges,
+		.xds = xds_stats,
 		.ctx = a,
 	};
 
@@ -433,7 +463,12 @@ static void pods_started(void *ctx)
 	amb_capture_settle(a->capture, is_wanted, a);
 }
 
-static int serve(struct amb_agent *a)
+void amb_agent_pods_known(struct amb_agent *a)
+{
+	amb_pods_when_started(a->pods, pods_started, a);
+}
+
+static int serve_manifests(struct amb_agent *a)
 {
 	size_t pods = 0;
 
@@ -445,11 +480,20 @@ static int serve(struct amb_agent *a)
 	if (!pods)
 		amb_warn(MAIN, "no Pod in %s has spec.nodeName %s", a->opt.manifests, a->opt.node);
 	amb_http_pending(a->http, "state manager", false);
-	amb_pods_when_started(a->pods, pods_started, a);
+	amb_agent_pods_known(a);
+	return 0;
+}
+
+static int serve(struct amb_agent *a)
+{
+	int err = a->cluster ? amb_cluster_start(a->cluster) : serve_manifests(a);
+
+	if (err)
+		return a->cluster ? die("control plane: %s", strerror(-err)) : err;
 	settled.fn = settled_due;
 	amb_loop_timer_set(a->loop, &settled, amb_util_now_ns() + SETTLED_NS);
 	amb_info(MAIN, "ambientd %s serves node %s from %s", AMB_VERSION, a->opt.node,
-		 a->opt.manifests);
+		 a->cluster ? "istiod" : a->opt.manifests);
 	return amb_loop_run(a->loop);
 }
 
@@ -461,10 +505,12 @@ static void stop_all(struct amb_agent *a)
 	amb_capture_destroy(a->capture);
 	a->capture = NULL;
 	amb_manifest_destroy(a->manifest);
+	amb_cluster_stop(a->cluster);
 	amb_proxy_destroy(a->proxy);
 	amb_metrics_destroy(a->metrics);
 	amb_certs_destroy(a->certs);
 	amb_issuer_destroy(issuer);
+	amb_cluster_destroy(a->cluster);
 	amb_creds_destroy(a->creds);
 	amb_state_destroy(a->state);
 	amb_tls_uninit();

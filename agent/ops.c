@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "capture.h"
+#include "cluster.h"
 #include "control/manifest.h"
 #include "flows.h"
 #include "kernel/rows.h"
@@ -71,6 +72,12 @@ static json_t *status(void *ctx)
 {
 	const struct amb_agent *a = ctx;
 
+	if (a->cluster)
+		return json_pack("{s:s, s:s, s:s, s:s, s:I, s:b, s:o}", "node", a->opt.node, "mode",
+				 "cluster", "trustDomain", a->opt.trust_domain, "capture",
+				 amb_capture_mode_name(amb_capture_mode(a->capture)),
+				 "uptimeSeconds", (json_int_t)(time(NULL) - a->started_at),
+				 "stopping", a->stopping, "xds", amb_cluster_status(a->cluster));
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:o}", "node", a->opt.node, "mode",
 			 "standalone", "ca", a->opt.ca_dir, "trustDomain", a->opt.trust_domain,
 			 "capture", amb_capture_mode_name(amb_capture_mode(a->capture)),
@@ -83,16 +90,28 @@ static json_t *seconds(uint64_t ns)
 	return json_real(ns / 1e9);
 }
 
+static void put_istiod(json_t *j, const struct amb_istiod_env *e)
+{
+	json_t *more = json_pack("{s:s?, s:s?, s:s, s:s, s:s?, s:s?, s:b, s:s}", "xdsAddress",
+				 e->xds, "caAddress", e->ca, "xdsRootCert", e->xds_roots,
+				 "caRootCert", e->ca_roots, "altXdsHostname", e->xds_alt,
+				 "altCaHostname", e->ca_alt, "xdsOnDemand", e->on_demand,
+				 "proxyMode", e->dedicated ? "Dedicated" : "Shared");
+
+	json_object_update(j, more);
+	json_decref(more);
+}
+
 static json_t *config(void *ctx)
 {
 	const struct amb_agent *a = ctx;
 	const struct amb_options *o = &a->opt;
 	const struct amb_proxy_config *p = &o->proxy;
-	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "localNode", o->node,
-			      "network", o->network, "clusterId", o->cluster, "clusterDomain",
-			      o->domain, "trustDomain", o->trust_domain, "rootNamespace",
-			      o->root_ns, "manifests", o->manifests, "caDirectory", o->ca_dir,
-			      "controlSocket", o->socket);
+	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s}", "localNode",
+			      o->node, "network", o->network, "clusterId", o->cluster,
+			      "clusterDomain", o->domain, "trustDomain", o->trust_domain,
+			      "rootNamespace", o->root_ns, "manifests", o->manifests, "caDirectory",
+			      o->ca_dir, "controlSocket", o->socket);
 
 	json_object_set_new(j, "numWorkerThreads", json_integer(p->workers));
 	json_object_set_new(j, "adminPort", json_integer(o->admin_port));
@@ -116,6 +135,8 @@ static json_t *config(void *ctx)
 	json_object_set_new(j, "alwaysTunnel", json_boolean(o->always_tunnel));
 	json_object_set_new(j, "bpfDirectory", json_string(o->bpf_dir));
 	json_object_set_new(j, "keep", json_boolean(o->keep));
+	if (a->cluster)
+		put_istiod(j, &o->istiod);
 	return j;
 }
 
@@ -194,9 +215,11 @@ static int unenroll(void *ctx, const char *pod, char *err, size_t errlen)
 static int reload(void *ctx, char *err, size_t errlen)
 {
 	struct amb_agent *a = ctx;
-	int n = amb_manifest_reload(a->manifest);
+	int n = a->manifest ? amb_manifest_reload(a->manifest) : -ENOTSUP;
 
-	if (n < 0)
+	if (!a->manifest)
+		snprintf(err, errlen, "there are no manifests to read: istiod says what there is");
+	else if (n < 0)
 		snprintf(err, errlen, "%s: %s", a->opt.manifests, strerror(-n));
 	else if (n)
 		snprintf(err, errlen, "%s: %d error%s, see ambientctl status; the last good stays",

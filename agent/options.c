@@ -42,7 +42,9 @@ enum {
 
 static const struct argp_option options[] = {
 	{ "standalone", OPT_STANDALONE, "DIR", 0,
-	  "Serve the mesh that the Kubernetes and Istio YAML in DIR describes", 1 },
+	  "Serve the mesh that the Kubernetes and Istio YAML in DIR describes; without it istiod "
+	  "says what there is (XDS_ADDRESS, CA_ADDRESS)",
+	  1 },
 	{ "node", OPT_NODE, "NAME", 0, "This node's name (spec.nodeName of its pods; NODE_NAME)",
 	  1 },
 	{ "ca", OPT_CA, "DIR", 0,
@@ -192,9 +194,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_READY_PORT:
 		o->ready_port = number("--ready-port", arg, 1, 65535);
 		return 0;
+	case ARGP_KEY_ARG:
+		/* ztunnel's own command line. */
+		if (strcmp(arg, state->arg_num ? "ztunnel" : "proxy") || state->arg_num > 1)
+			return ARGP_ERR_UNKNOWN;
+		o->istiod.given = true;
+		return 0;
 	case ARGP_KEY_END:
-		if (!o->manifests)
-			argp_error(state, "--standalone DIR is needed");
+		o->istiod.used = !o->manifests && o->istiod.given;
+		if (!o->manifests && !o->istiod.used)
+			argp_error(state, "--standalone DIR or XDS_ADDRESS is needed");
+		if (o->istiod.used && !o->trust_domain)
+			o->trust_domain = "cluster.local";
 		if (!o->node || !*o->node)
 			argp_error(state, "--node NAME is needed");
 		return 0;
@@ -283,6 +294,7 @@ void amb_options_parse(struct amb_options *o, int argc, char **argv)
 	static const struct argp argp = {
 		.options = options,
 		.parser = parse,
+		.args_doc = "[proxy ztunnel]",
 		.doc = "The node data plane of a service mesh: gives the pods of this node mutual "
 		       "TLS with SPIFFE identities, L4 policy and telemetry.\v"
 		       "See ambientd(8), and ambient(7) for how a connection becomes a tunnel.",
@@ -306,6 +318,7 @@ void amb_options_parse(struct amb_options *o, int argc, char **argv)
 	};
 	o->proxy.workers = default_workers();
 	environment(o);
+	amb_istiod_env_read(&o->istiod);
 	argp_err_exit_status = EX_USAGE;
 	argp_parse(&argp, argc, argv, 0, NULL, o);
 }

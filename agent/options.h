@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "capture.h"
+#include "istiod_env.h"
 #include "proxy/proxy.h"
 
 #define AMB_RUN_DIR "/run/ambient"
@@ -35,6 +36,7 @@ struct amb_options {
 	uint64_t drain;
 	uint16_t admin_port, metrics_port, ready_port;
 	struct amb_proxy_config proxy;
+	struct amb_istiod_env istiod;
 };
 
 /*

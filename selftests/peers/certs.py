@@ -2,6 +2,7 @@
 """Certificates for foreign peers: good ones signed by the mesh's CA, and every kind of bad one."""
 
 import datetime
+import ipaddress
 import os
 import re
 import tempfile
@@ -60,8 +61,18 @@ class Issuer:
         return cls(cert, key)
 
 
-def leaf(issuer, identity, flaw="good"):
-    """Returns (chain PEM, key PEM) for the SPIFFE identity, with the flaw asked for."""
+def host_names(hosts):
+    """Names of a server: addresses where they are such, else DNS names."""
+    for h in hosts:
+        try:
+            yield x509.IPAddress(ipaddress.ip_address(h))
+        except ValueError:
+            yield x509.DNSName(h)
+
+
+def leaf(issuer, identity, flaw="good", hosts=()):
+    """Returns (chain PEM, key PEM) for the SPIFFE identity, or for the names of a server, with
+    the flaw asked for."""
     if flaw == "stranger":
         issuer = Issuer.stranger()
     key = ec.generate_private_key(ec.SECP256R1())
@@ -72,7 +83,7 @@ def leaf(issuer, identity, flaw="good"):
         begin, end = now - 2 * hour, now - datetime.timedelta(minutes=5)
     if flaw == "not-yet":
         begin, end = now + hour, now + 2 * hour
-    names = {
+    names = list(host_names(hosts)) or {
         "no-uri": None,
         "dns-only": [x509.DNSName("client.example")],
         "bad-spiffe": [x509.UniformResourceIdentifier("spiffe://cluster.local/workload/x")],
