@@ -38,7 +38,7 @@ plane_start() {
 		--proto "$TOP/agent/control/proto" --proto "$TOP/agent/mesh/proto" \
 		--listen "${P4[istiod]}:$PLANE_PORT" --control "$ISTIOD/control" \
 		--ca "$CA/root.key" --roots "$CA/root.pem" --tls-issuer "$ISTIOD/ca/root.key" \
-		--host istiod.istio-system.svc "$@" >>"$ISTIOD/log" 2>>"$ISTIOD/errors" &
+		--host "${PLANE_HOST:-istiod.istio-system.svc}" "$@" >>"$ISTIOD/log" 2>>"$ISTIOD/errors" &
 	PLANE_PID=$!
 	APP_PIDS+=("$PLANE_PID")
 	busywait plane_listens || bail "no control plane: $(tail -n 3 "$ISTIOD/errors")"

@@ -481,7 +481,7 @@ class Commands:
             with self.store.lock:
                 for _ in range(max(rate // 20, 1)):
                     i += 1
-                    item = self.workload(i % n, m, canonical="v%d" % i)
+                    item = self.workload(i % n, m, canonical="c%d" % i)
                     if i % 5 == 0:
                         self.store.push(removed=[(ADDRESS, item["workload"]["uid"])])
                     self.store.push([self.store.add(item)])
