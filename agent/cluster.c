@@ -171,7 +171,6 @@ int amb_cluster_start(struct amb_cluster *c)
 		.channel = c->xds_channel,
 		.state = c->a->state,
 		.node = c->node,
-		.on_demand = c->a->opt.istiod.on_demand,
 		.synced = ready,
 		.ctx = c,
 	};
@@ -183,6 +182,12 @@ int amb_cluster_start(struct amb_cluster *c)
 		ready(c);
 		return 0;
 	}
+	/*
+	 * Connections do not ask for what they need: without all of it they would take what they
+	 * do not know for something outside of the mesh, and leave in clear.
+	 */
+	if (c->a->opt.istiod.on_demand)
+		amb_warn(XDS, "XDS_ON_DEMAND: everything is asked for at once, continuing");
 	c->xds = amb_xds_create(c->a->loop, &config);
 	return c->xds ? 0 : -ENOMEM;
 }

@@ -22,22 +22,32 @@ need_plane() {
 		"needs python3-grpcio, python3-protobuf, python3-cryptography"
 }
 
-# plane_root: another root for the control plane's own certificate, which the agents are told.
+# plane_root [rsa]: another root for the control plane's own certificate, which the agents are
+# told. The second kind, RSA and no names, is what istiod makes for itself.
 plane_root() {
 	rm -rf "$ISTIOD/ca"
-	"$AMBIENTCTL" ca init "$ISTIOD/ca" >>"$TMP/ca.log" 2>&1 || bail "no root for istiod"
+	if [ "${1:-}" = rsa ]; then
+		mkdir "$ISTIOD/ca"
+		openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /O=cluster.local \
+			-keyout "$ISTIOD/ca/key" -out "$ISTIOD/ca/root.pem" 2>>"$TMP/ca.log" ||
+			bail "no root for istiod"
+		cat "$ISTIOD/ca/key" "$ISTIOD/ca/root.pem" >"$ISTIOD/ca/root.key"
+	else
+		"$AMBIENTCTL" ca init "$ISTIOD/ca" >>"$TMP/ca.log" 2>&1 || bail "no root for istiod"
+	fi
 	# As a volume of Kubernetes does it: the file is replaced by renaming.
 	cp "$ISTIOD/ca/root.pem" "$ISTIOD/.new" && mv "$ISTIOD/.new" "$ISTIOD/root-cert.pem"
 }
 
-# plane_start [OPTIONS]: in pod istiod; returns when it listens.
+# plane_start [OPTIONS]: in pod istiod; returns when it listens. Workloads' certificates are
+# of $PLANE_CA, by default the CA that standalone tests use too.
 plane_start() {
 	[ -d "$CA" ] || ca_init
 	[ -d "$ISTIOD/ca" ] || plane_root
 	ip netns exec "$(pod_ns istiod)" "$PYTHON" "$PEERS/control_plane.py" serve \
 		--proto "$TOP/agent/control/proto" --proto "$TOP/agent/mesh/proto" \
 		--listen "${P4[istiod]}:$PLANE_PORT" --control "$ISTIOD/control" \
-		--ca "$CA/root.key" --roots "$CA/root.pem" --tls-issuer "$ISTIOD/ca/root.key" \
+		--ca "${PLANE_CA:-$CA}/root.key" --roots "${PLANE_CA:-$CA}/root.pem" --tls-issuer "$ISTIOD/ca/root.key" \
 		--host "${PLANE_HOST:-istiod.istio-system.svc}" "$@" >>"$ISTIOD/log" 2>>"$ISTIOD/errors" &
 	PLANE_PID=$!
 	APP_PIDS+=("$PLANE_PID")

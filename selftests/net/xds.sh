@@ -16,6 +16,9 @@ pod a client
 pod b server
 pod a istiod
 http_server server 8080 hello
+# As istiod is without further words: one RSA root for everything.
+plane_root rsa
+PLANE_CA=$ISTIOD/ca
 plane_start
 put "$(workload client)" "$(workload server "$(member web 80 8080)")" \
 	"$(vip_service web 10.96.0.1 80 8080)"

@@ -9,7 +9,7 @@ import tempfile
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 PEM = serialization.Encoding.PEM
@@ -72,10 +72,12 @@ def host_names(hosts):
 
 def leaf(issuer, identity, flaw="good", hosts=()):
     """Returns (chain PEM, key PEM) for the SPIFFE identity, or for the names of a server, with
-    the flaw asked for."""
+    the flaw asked for. A server has a key of its issuer's kind."""
     if flaw == "stranger":
         issuer = Issuer.stranger()
     key = ec.generate_private_key(ec.SECP256R1())
+    if hosts and isinstance(issuer.key, rsa.RSAPrivateKey):
+        key = rsa.generate_private_key(65537, 2048)
     now = datetime.datetime.utcnow()
     hour = datetime.timedelta(hours=1)
     begin, end = now - hour, now + hour
