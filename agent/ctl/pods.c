@@ -48,8 +48,24 @@ static void print_manifests(const json_t *m)
 		printf("  %-12s %s\n", ctl_text(o, "level"), ctl_text(o, "text"));
 }
 
+static void print_xds(const json_t *x)
+{
+	const char *end = ctl_text(x, "lastEnd"), *nack = ctl_text(x, "lastNack");
+	bool connected = json_is_true(json_object_get(x, "connected"));
+
+	printf("%-14s %s: %s for %.0f s, %lld addresses, %lld authorizations\n", "istiod",
+	       ctl_text(x, "server"), connected ? "connected" : "no stream",
+	       json_number_value(json_object_get(x, "seconds")), number(x, "addresses"),
+	       number(x, "authorizations"));
+	printf("  %-12s %lld good, %lld refused%s%s\n", "answers", number(x, "acks"),
+	       number(x, "nacks"), *nack ? ", the last: " : "", nack);
+	if (*end)
+		printf("  %-12s %s\n", connected ? "last end" : "because", end);
+}
+
 static void print_head(json_t *reply)
 {
+	const json_t *xds = json_object_get(reply, "xds");
 	const json_t *c = json_object_get(reply, "connections");
 	const json_t *m = json_object_get(reply, "manifests");
 	const char *key;
@@ -66,6 +82,8 @@ static void print_head(json_t *reply)
 	}
 	if (m)
 		print_manifests(m);
+	if (json_is_object(xds))
+		print_xds(xds);
 	if (!c)
 		return;
 	printf("%-14s %lld opened; sockets open now, idle tunnels among them: %lld\n",

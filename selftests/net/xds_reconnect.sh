@@ -83,7 +83,7 @@ is "and it is the new one" "$(tail -n "+$from" "$ISTIOD/log" |
 plane_stop
 seen=$(log_lines a)
 check "it is gone: the log says so" wait_log a 'connect: Connection refused' "$seen"
-like "and status" "$(ctl a status --output json | jq -c .xds)" '"connected":false'
+like "and status" "$(ctl a status)" 'istiod .*no stream for .* 3 addresses'
 check "the agent stays ready" ready a
 plane_root
 jq -s . <(workload client) <(workload server "$(member web 9000 9000)") \
@@ -102,6 +102,14 @@ plane_stop
 from=$(plane_lines)
 plane_start --state "$ISTIOD/state"
 check "one of the new root is" busywait subscribed "$from" 3
+like "status says so" "$(ctl a status)" 'istiod .*connected for .* 3 addresses'
+plane_stop
+from=$(plane_lines)
+# Connections get GOAWAY after a second, and are cut half a second later.
+plane_start --state "$ISTIOD/state" --age 1000
+streams_of() { tail -n "+$from" "$ISTIOD/log" | grep -c '"event": "stream"'; }
+many_streams() { [ "$(streams_of)" -ge 4 ]; }
+check "connections that end by their age are made again" busywait many_streams
 check "connections refused are counted" ended 1 ConnectionError
 is "traffic had no break" "$(kill -0 "$held" 2>&1 && kill -0 "$new" 2>&1 && echo none)" none
 kill_app "$held"

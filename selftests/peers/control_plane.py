@@ -403,7 +403,9 @@ class Plane:
                 {"CreateCertificate": grpc.unary_unary_rpc_method_handler(
                     self.csr, self.CsrRequest.FromString,
                     self.CsrResponse.SerializeToString)}))
-        server = grpc.server(futures.ThreadPoolExecutor(64), handlers, options=(
+        age = (("grpc.max_connection_age_ms", self.args.age),
+               ("grpc.max_connection_age_grace_ms", 500)) if self.args.age else ()
+        server = grpc.server(futures.ThreadPoolExecutor(64), handlers, options=age + (
             ("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", 4 << 20),
             ("grpc.http2.min_recv_ping_interval_without_data_ms", 15000),
             ("grpc.so_reuseport", 0)))
@@ -626,6 +628,7 @@ def main():
     a.add_argument("--tls-issuer", required=True, help="key and certificate of our own")
     a.add_argument("--host", action="append", required=True)
     a.add_argument("--cert", default="good", help="flaw of our own certificate")
+    a.add_argument("--age", type=int, help="milliseconds after which connections get GOAWAY")
     a.add_argument("--state", help="file as for put, stored at the start")
     a.add_argument("--many", nargs=2, help="as the command, at the start")
     a = sub.add_parser("ask")
