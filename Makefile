@@ -182,6 +182,10 @@ SAN_ENV := --jobs $(JOBS) \
 	--env TSAN_OPTIONS=second_deadlock_stack=1:suppressions=$(abspath selftests/tsan.supp)
 
 NET := $(wildcard selftests/net/*.sh)
+# Agents capture by BPF programs; these run again with rules of nftables, which some machines need.
+NFT := $(patsubst %,selftests/net/%.sh,agent_killed curl_hbone drain enroll label_optout \
+	loop_protection passthrough plaintext_inbound pod_gone policy_live_cut same_node \
+	service_entry service_lb source_address v4_mapped v6 v6_only waypoint)
 STATIC := $(wildcard scripts/check-*) $(wildcard selftests/static/*.sh)
 SLOW := $(wildcard selftests/slow/*.sh)
 # Of a list of files those that TESTS names, or all.
@@ -191,7 +195,8 @@ pick = $(if $(TESTS),$(filter $(TESTS) $(addprefix %/,$(TESTS)),$(1)),$(1))
 VM_KERNELS ?= 6.1 6.12 newest
 VM_CPUS ?= 1
 VM := $(wildcard selftests/vm/*.sh) \
-	$(addprefix selftests/net/,curl_hbone.sh v6.sh policy_live_cut.sh)
+	$(addprefix selftests/net/,curl_hbone.sh same_node.sh v6.sh policy_live_cut.sh) \
+	$(addprefix $(O)/selftests/unit/,bpf_decide bpf_guard)
 pick_vm = $(if $(TESTS),$(sort $(filter $(addprefix %/, \
 	$(patsubst vm/%,%,$(filter vm/%,$(TESTS)))),$(VM) $(NET))),$(VM))
 vm_group = --group "vm $(1)" $(if $(filter-out $(firstword $(VM_KERNELS)),$(1)),--beside) \
@@ -215,6 +220,8 @@ check: root setup
 			--env FUZZ_SECONDS=$(FUZZ_SECONDS) $(call pick,$(FUZZ:$(O)/%=$(O)/fuzz/%)) \
 		--group "net asan" $(SAN_ENV) --env AMB_BUILD=$(abspath $(O))/asan \
 			--env AMB_SANITIZED=1 $(call pick,$(NET)) \
+		--group "net nft" --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) \
+			--env CAPTURE=nft $(call pick,$(NFT)) \
 		--group slow --timeout 600 --env AMB_BUILD=$(abspath $(O)) $(call pick,$(SLOW)) \
 		$(foreach k,$(VM_KERNELS),$(call vm_group,$(k)))
 
