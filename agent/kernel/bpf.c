@@ -210,11 +210,8 @@ static int check_meta(const struct amb_bpf *b, bool *there, char *err, size_t er
 	return 0;
 }
 
-/*
- * Verdicts are for identities as the agent before numbered them. Each pod gets a stamp that no
- * verdict has, so that none is found until the pod is published anew.
- */
-static int void_verdicts(const struct amb_bpf *b)
+/* Nobody's number and nobody's policies: until a pod is published anew the agent is asked. */
+static int void_pods(const struct amb_bpf *b)
 {
 	_cleanup_fd_ int fd = amb_pins_get(b->dir, b->path, map_names[AMB_BPF_POD]);
 	uint64_t key, *at = NULL;
@@ -226,11 +223,29 @@ static int void_verdicts(const struct amb_bpf *b)
 		at = &key;
 		if (bpf_map_lookup_elem(fd, &key, &row))
 			continue;
+		row.identity = 0;
 		row.stamp = (uint64_t)amb_util_random() << 32 | amb_util_random();
 		if (bpf_map_update_elem(fd, &key, &row, BPF_EXIST) && errno != ENOENT)
 			return -errno;
 	}
 	return 0;
+}
+
+/*
+ * Identities and policies had other numbers in the agent before, which this one gives again, to
+ * others: no verdict of his may be left when the first pod is published.
+ */
+static int void_verdicts(const struct amb_bpf *b)
+{
+	_cleanup_fd_ int fd = amb_pins_get(b->dir, b->path, map_names[AMB_BPF_POLICY]);
+	struct amb_policy_key key;
+	int err = void_pods(b);
+
+	while (!err && fd >= 0 && !bpf_map_get_next_key(fd, NULL, &key)) {
+		if (bpf_map_delete_elem(fd, &key) && errno != ENOENT)
+			err = -errno;
+	}
+	return err;
 }
 
 /* Loading */
@@ -373,7 +388,7 @@ struct amb_bpf *amb_bpf_open(const struct amb_bpf_config *config, char *err, siz
 	if (!code) {
 		code = void_verdicts(b);
 		if (code)
-			say(code, err, errlen, "%s/amb_pod: %s", b->path, strerror(-code));
+			say(code, err, errlen, "verdicts in %s: %s", b->path, strerror(-code));
 	}
 	if (!code)
 		code = load(b, cgroup, err, errlen);

@@ -360,6 +360,31 @@ TEST(who_asks)
 	CHECK_EQ(amb_bpf_ask(bt, &a), -ENOENT);
 }
 
+/* What an agent before allowed says nothing: its numbers are others' now. Its pods stay captured. */
+TEST(taken_over)
+{
+	uint64_t a = COOKIE(A);
+	struct amb_pod_row row;
+	char err[256] = "";
+
+	mesh();
+	check(A, "10.0.0.2", 80, W(DIRECT), R(POLICY_ALLOW), NULL, 0);
+	amb_bpf_close(bt, true);
+	CHECK(bt_load(err, sizeof(err)));
+	CHECK(bt->adopted);
+	CHECK_EQ(bt_count(AMB_BPF_POLICY), 0);
+	CHECK(amb_rows_get(bt, AMB_BPF_POD, &a, &row));
+	CHECK_EQ(row.identity, 0);
+	CHECK_EQ(row.flags, BOTH);
+	check(A, "10.0.0.2", 80, W(TUNNEL), R(NO_VERDICT), NULL, 0);
+	CASE("a verdict as the agent before had it");
+	put_verdict(B, A, 80, NULL, NULL, STAMP(B), true, AMB_REASON_POLICY_ALLOW);
+	check(A, "10.0.0.2", 80, W(TUNNEL), R(NO_VERDICT), NULL, 0);
+	CASE("unknown addresses, until all is published");
+	check(A, "192.0.2.1", 80, W(TUNNEL), R(NONE), NULL, 0);
+	check(A, "10.9.0.1", 80, W(TUNNEL), R(WORKLOAD), NULL, 0);
+}
+
 int main(void)
 {
 	if (!bt_begin())
