@@ -1,0 +1,191 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Programs and rows outlive the agent: killed at any moment, started again, upgraded, absent. The
+# pod remote is of the mesh, on a node without agent, and would answer in clear: nobody in a
+# captured pod may ever see its page.
+#
+#   client --direct--> server (a)        client --nothing--> remote (b)        stranger (a)
+# shellcheck source=selftests/lib.sh
+. "$(dirname "$0")/../lib.sh"
+
+CAPTURE=ebpf
+need_agent
+need nginx bpftool
+nodes a b
+pod a client
+pod a server
+pod a stranger
+pod b remote
+mesh_defaults
+pod_manifest client
+pod_manifest server
+pod_manifest remote
+pod_manifest stranger demo stranger "app: stranger, istio.io/dataplane-mode: none"
+service_manifest web 10.96.0.1 "app: server" "{name: h, port: 80}"
+http_server server 80 hello
+http_server remote 80 clear
+http_server stranger 80 stranger
+traffic_server server 9000 8
+URL="http://${P4[server]}"
+REMOTE="http://${P4[remote]}"
+pins() { agent_pins a; }
+alone() { # [OPTIONS]: the agent of node a only, up and with its pods
+	agent_start a "$@"
+	agent_ready a
+	wait_enrolled client
+	wait_enrolled server
+}
+denied() { # POD URL: refused at connect()
+	pod_exec "$1" curl -s -m 20 -o /dev/null "$2"
+	[ $? -eq 7 ]
+}
+direct() { metric a istio_tcp_connections_opened_total reporter=source \
+	connection_security_policy=node_local; }
+more_direct() { [ "$(direct)" -gt "$1" ]; }
+turns_direct() {
+	local before
+	before=$(direct)
+	"$@" >/dev/null && more_direct "$before"
+}
+held() { [ "$(pod_exec server ss -Htn state established "sport = :9000" | wc -l)" -eq "$1" ]; }
+is "nobody is captured: remote answers in clear" "$(fetch client "$REMOTE/")" clear
+alone
+check "captured: it does not" refused client "$REMOTE/"
+check "connections within the node become direct" busywait turns_direct fetch client "$URL/"
+echo_once() { pod_exec client "$TRAFFIC" rr -s 0.1 "${P4[server]}"; }
+check "so do those that will be held" busywait turns_direct echo_once
+pod_spawn client "$TRAFFIC" rr -s 600 "${P4[server]}"
+load=$LAST_PID
+check "one is held" busywait held 1
+fetch client "http://${P4[stranger]}/" >/dev/null
+fetch client http://10.96.0.1/ >/dev/null
+
+# bpftool reads every map
+manifest range <<-YAML
+	apiVersion: networking.istio.io/v1
+	kind: ServiceEntry
+	metadata: {name: range, namespace: demo}
+	spec:
+	  hosts: [range.example.com]
+	  addresses: [198.51.100.0/24]
+	  ports: [{number: 80, name: http, protocol: HTTP}]
+	  resolution: STATIC
+	  endpoints: [{address: 10.99.0.1}]
+YAML
+dump() { bpftool -j map dump pinned "$(pins)/$1"; }
+names() { dump "$1" | jq -e --arg f "$2" '[.[0].formatted | .. | objects | has($f)] | any'; }
+while read -r map field; do
+	check "bpftool map dump of $map has $field" busywait names "$map" "$field"
+done <<-FIELDS
+	amb_meta agent_pid
+	amb_pod stamp
+	amb_addr identity
+	amb_cidr flags
+	amb_svc slots
+	amb_end port
+	amb_policy reason
+	amb_flight dst_port
+	amb_conn dst_identity
+	amb_ident spiffe
+	amb_if netns
+	amb_stat dropped
+FIELDS
+name() { dump amb_pod | jq -r '.[].formatted.value.name' | sort | tr '\n' ' '; }
+is "pods by their names" "$(name)" "demo/client demo/server "
+manifest_remove range
+
+# A second agent
+out=$(nsenter --net="/run/netns/$(node_ns b)" "$AMBIENTD" --standalone "$MANIFESTS" --node b \
+	--ca "$CA" --socket "$TMP/second.sock" --bpf-dir "$(pins)" --capture auto 2>&1)
+is "a second agent with the same pins ends" $? 70
+like "and says why" "$out" "another agent uses"
+
+# Killed while it runs
+agent_stop a KILL
+check "killed: a held connection lives" held 1
+check "what needs the agent is refused" denied client "$REMOTE/"
+check "what was decided still is" fetches client "$URL/"
+alone
+check "the next agent finds the connection alive" held 1
+shown() { ctl a connections -o json | jq -e '[.[] | select(.way == "direct")] | length == 2'; }
+check "and shows it" busywait shown
+moves() { [ "$(metric a istio_tcp_received_bytes_total reporter=source)" -gt 10000 ]; }
+check "and counts its bytes" busywait moves
+policy cut DENY "app: server" "$(from_principal cluster.local/ns/demo/sa/client)"
+check "and cuts it when a policy says so" busywait held 0
+wait "$load" 2>/dev/null
+manifest_remove policy-cut
+wait_no_policy a cut
+check "a new one is direct" busywait turns_direct fetch client "$URL/"
+
+# Killed while it starts, at any moment; somebody tries all the time
+pod_spawn client bash -c "while :; do curl -s -m 5 $REMOTE/ >>$TMP/leaked; done"
+trying=$LAST_PID
+bad=
+for i in 1 3 5 8 11 14 17 20 23 26 29 32 35 38 42 46 50 55 60 70 80 100 120 150 200 300; do
+	agent_stop a KILL
+	denied client "$REMOTE/" || bad="$bad $i(dead)"
+	agent_start a
+	sleep "$(printf '0.%03d' "$i")"
+done
+agent_stop a KILL
+is "killed 1 to 300 ms after its start: refused" "$bad" ""
+check "a pod that is captured cannot reach its neighbour in clear either" \
+	eval '[ -z "$(fetch client "http://${P4[server]}:81/")" ]'
+alone
+kill_app "$trying"
+is "not a byte got out in clear" "$(cat "$TMP/leaked" 2>/dev/null)" ""
+check "the next agent repairs what they left" busywait turns_direct fetch client "$URL/"
+check "by the service" busywait turns_direct fetch client http://10.96.0.1/
+is "nothing half made is left" "$(find "$(pins)" -name '*-new')" ""
+
+# Stopped, with all kept
+agent_stop a
+check "stopped without --keep: no pins" [ ! -e "$(pins)" ]
+is "and nobody is captured" "$(fetch client "$REMOTE/")" clear
+alone --keep
+check "direct again" busywait turns_direct fetch client "$URL/"
+agent_stop a
+is "--keep: ends well" "${AGENT_EXIT[a]}" 0
+check "--keep: the rest is refused" denied client "$REMOTE/"
+check "--keep: direct ways stay open" fetches client "$URL/"
+
+# Rows of another version
+bpftool map update pinned "$(pins)/amb_meta" key 0 0 0 0 value hex \
+	64 62 6d 61 63 00 00 00 00 00 00 00 00 00 00 00
+from=$(log_lines a)
+agent_start a
+wait "${AGENT_PID[a]}"
+is "pins of another ABI: the agent ends" $? 70
+unset "AGENT_PID[a]"
+check "and says why" log_has a "is of ABI 99, this agent speaks 1; 'ambientctl uninstall'" "$from"
+check "and leaves them" [ -e "$(pins)/links/connect4" ]
+check "captured as before" denied client "$REMOTE/"
+bpftool map update pinned "$(pins)/amb_meta" key 0 0 0 0 value hex \
+	64 62 6d 61 01 00 00 00 00 00 00 00 00 00 00 00
+
+# A pod whose namespace nobody has named yet
+pod_document client | sed "s|netns: .*|netns: $TMP/not-yet|" | manifest pod-client
+agent_start a
+wait_enrolled server
+check "a pod that waits for its namespace is cut off" denied client "$REMOTE/"
+check "it is no way in either" refused client "$URL:9999/"
+pod_manifest client
+wait_enrolled client
+check "until it has it" busywait fetches client "$URL/"
+agent_stop a
+
+# Where BPF cannot be had
+from=$(log_lines a)
+CAPTURE=auto
+agent_start a --bpf-dir /proc/nowhere/ambient
+agent_ready a
+wait_enrolled client
+wait_enrolled server
+is "capture by nftables instead, said once" \
+	"$(tail -n "+$((from + 1))" "$(agent_log a)" | grep -c 'by nftables instead of BPF')" 1
+check "with the cause" log_has a 'instead of BPF programs: no bpffs at' "$from"
+is "and it is" "$(ctl a status -o json | jq -r .capture)" nft
+check "which works" busywait fetches client "$URL/"
+check "and is closed" refused client "$REMOTE/"
+finish
