@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Identities: a chained table under one mutex, counted like strings, with numbers that are
- * given again, lowest first, when an identity is gone.
+ * Identities: a chained table under one mutex, counted like strings. A number is not given again
+ * when its identity is gone: verdicts in the kernel go by numbers, and may be there still.
  */
 #include "identity.h"
 
@@ -29,9 +29,7 @@ struct entry {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct entry **table;
 static size_t size, count;
-/* One bit a number; number n is bit n - 1. */
-static uint64_t *numbers;
-static size_t nwords;
+static uint32_t last_number;
 
 static struct entry *of(const struct amb_identity *id)
 {
@@ -59,35 +57,6 @@ static void resize(size_t want)
 	size = want;
 }
 
-static uint32_t number_take(void)
-{
-	uint64_t *more;
-	size_t i;
-
-	for (i = 0; i < nwords; i++) {
-		if (~numbers[i]) {
-			int bit = __builtin_ctzll(~numbers[i]);
-
-			numbers[i] |= 1ull << bit;
-			return i * 64 + bit + 1;
-		}
-	}
-	more = realloc(numbers, (nwords * 2 + 4) * sizeof(*more));
-	if (!more)
-		return 0;
-	memset(more + nwords, 0, (nwords + 4) * sizeof(*more));
-	numbers = more;
-	i = nwords;
-	nwords = nwords * 2 + 4;
-	numbers[i] = 1;
-	return i * 64 + 1;
-}
-
-static void number_give(uint32_t number)
-{
-	numbers[(number - 1) / 64] &= ~(1ull << (number - 1) % 64);
-}
-
 /* The parts are known to be well formed; @uri is the whole of @len bytes. */
 static struct amb_identity *intern(const char *uri, size_t len, size_t td, size_t ns, size_t sa)
 {
@@ -109,12 +78,9 @@ static struct amb_identity *intern(const char *uri, size_t len, size_t td, size_
 	e = malloc(sizeof(*e) + len + 1 + td + ns + sa + 3);
 	if (!e)
 		goto out;
-	e->id.number = number_take();
-	if (!e->id.number) {
-		free(e);
-		e = NULL;
-		goto out;
-	}
+	/* Never 0, not even after four thousand million of them. */
+	last_number += last_number == UINT32_MAX ? 2 : 1;
+	e->id.number = last_number;
 	e->refs = 1;
 	e->hash = hash;
 	e->id.td_len = td;
@@ -245,13 +211,10 @@ void amb_identity_put(struct amb_identity *id)
 	for (at = &table[e->hash & (size - 1)]; *at != e; at = &(*at)->next)
 		;
 	*at = e->next;
-	number_give(e->id.number);
 	if (!--count) {
 		free(table);
-		free(numbers);
 		table = NULL;
-		numbers = NULL;
-		size = nwords = 0;
+		size = 0;
 	} else if (size > TABLE_MIN && count < size / 8) {
 		resize(size / 4);
 	}

@@ -12,7 +12,7 @@
  * their pointers are.
  */
 struct amb_identity {
-	uint32_t number; /* small, stable while the object lives, never 0: BPF uses it too */
+	uint32_t number; /* of no other identity of this process, never 0: BPF uses it too */
 	uint16_t td_len, ns_len, sa_len;
 	const char *td, *ns, *sa; /* NUL-terminated, inside the object */
 	char spiffe[]; /* the whole URI; spiffe + 9 is the form policies compare */
