@@ -72,6 +72,9 @@ manifest range <<-YAML
 	  resolution: STATIC
 	  endpoints: [{address: 10.99.0.1}]
 YAML
+# A direct connection that nobody accepts leaves what it asked for; the first one is a tunnel.
+fetch client "http://${P4[server]}:4/"
+fetch client "http://${P4[server]}:4/"
 dump() { bpftool -j map dump pinned "$(pins)/$1"; }
 names() { dump "$1" | jq -e --arg f "$2" '[.[0].formatted | .. | objects | has($f)] | any'; }
 while read -r map field; do
