@@ -62,6 +62,7 @@ struct amb_publish {
 	uint32_t ncidrs;
 	uint32_t flags; /* of amb_meta, that stay */
 	bool settled, full;
+	bool gone; /* pods have: what only they could use is still there */
 };
 
 /* Pods */
@@ -364,6 +365,49 @@ static void sweep_pods(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_t
 	}
 }
 
+static void sweep_idents(struct amb_publish *p)
+{
+	uint32_t key, next;
+	bool more = amb_rows_next(p->b, AMB_BPF_IDENT, true, &key);
+	const struct pod *pod;
+
+	while (more) {
+		next = key;
+		more = amb_rows_next(p->b, AMB_BPF_IDENT, false, &next);
+		for (pod = p->pods; pod && pod->row.identity != key; pod = pod->next)
+			;
+		if (!pod)
+			(void)amb_rows_del(p->b, AMB_BPF_IDENT, &key);
+		key = next;
+	}
+}
+
+/* Rows of @map whose key, of at most KEY_MAX bytes, begins with the namespace of no pod. */
+#define KEY_MAX 64
+static void sweep_by_netns(struct amb_publish *p, enum amb_bpf_map map)
+{
+	union {
+		uint64_t netns;
+		uint8_t bytes[KEY_MAX];
+	} key, next;
+	bool more = amb_rows_next(p->b, map, true, &key);
+	struct amb_pod_row row;
+
+	_Static_assert(offsetof(struct amb_policy_key, netns) == 0 &&
+			       sizeof(struct amb_policy_key) <= KEY_MAX,
+		       "verdict");
+	_Static_assert(offsetof(struct amb_flight_key, netns) == 0 &&
+			       sizeof(struct amb_flight_key) <= KEY_MAX,
+		       "flight");
+	while (more) {
+		next = key;
+		more = amb_rows_next(p->b, map, false, &next);
+		if (!amb_rows_get(p->b, AMB_BPF_POD, &key.netns, &row))
+			(void)amb_rows_del(p->b, map, &key);
+		key = next;
+	}
+}
+
 static void set_flags(struct amb_publish *p, const struct pass *pass, bool full)
 {
 	uint32_t flags = p->flags | (pass->ncidrs ? AMB_META_CIDR : 0);
@@ -404,6 +448,11 @@ static void publish(struct amb_publish *p)
 	amb_publish_svcs_update(p->svcs, p->pods ? p->pods->workload : NULL);
 	amb_state_read_end(p->st);
 	set_flags(p, &pass, full);
+	if (p->gone) {
+		sweep_by_netns(p, AMB_BPF_POLICY);
+		sweep_by_netns(p, AMB_BPF_FLIGHT);
+	}
+	p->gone = false;
 }
 
 static void due(struct amb_timer *t)
@@ -446,13 +495,11 @@ static void set_owner(struct amb_publish *p, const struct amb_workload *w, uint6
 		struct amb_in6 key = amb_rows_addr(&w->addrs[i]);
 		struct addr *a = find_addr(p, &key);
 
-		if (!a) {
+		/* Not there yet, or perhaps shared by several: whose it is takes a whole pass. */
+		if (!a || a->row.flags & AMB_ADDR_AGENT) {
 			publish(p);
 			return;
 		}
-		/* Shared by several: the next pass says what becomes of it. */
-		if (a->row.flags & AMB_ADDR_SERVICE)
-			continue;
 		a->row.netns = cookie;
 		a->row.identity = cookie ? w->identity->number : 0;
 		if (amb_rows_put(p->b, AMB_BPF_ADDR, &key, &a->row))
@@ -462,13 +509,37 @@ static void set_owner(struct amb_publish *p, const struct amb_workload *w, uint6
 	publish_later(p);
 }
 
-int amb_publish_pod_add(struct amb_publish *p, const struct amb_publish_pod *what)
+static struct pod *unlink_pod(struct amb_publish *p, uint64_t cookie)
+{
+	struct pod **at = &p->pods, *pod;
+
+	while (*at && (*at)->cookie != cookie)
+		at = &(*at)->next;
+	pod = *at;
+	if (pod)
+		*at = pod->next;
+	return pod;
+}
+
+/* Its addresses and its identity; @pod is in no list any more. */
+static void disown(struct amb_publish *p, struct pod *pod)
+{
+	uint32_t identity = pod->row.identity;
+
+	set_owner(p, pod->workload, 0);
+	pod_free(pod);
+	for (pod = p->pods; pod && pod->row.identity != identity; pod = pod->next)
+		;
+	if (!pod && identity)
+		(void)amb_rows_del(p->b, AMB_BPF_IDENT, &identity);
+}
+
+static struct pod *pod_create(const struct amb_publish_pod *what)
 {
 	struct pod *pod = calloc(1, sizeof(*pod));
 
-	amb_publish_pod_del(p, what->cookie);
 	if (!pod)
-		return -ENOMEM;
+		return NULL;
 	pod->cookie = what->cookie;
 	pod->flags = what->flags;
 	pod->v4 = what->v4;
@@ -478,8 +549,21 @@ int amb_publish_pod_add(struct amb_publish *p, const struct amb_publish_pod *wha
 	pod->sa = strdup(what->sa);
 	if (!pod->ns || !pod->name || !pod->sa) {
 		pod_free(pod);
-		return -ENOMEM;
+		return NULL;
 	}
+	return pod;
+}
+
+int amb_publish_pod_add(struct amb_publish *p, const struct amb_publish_pod *what)
+{
+	struct pod *pod = pod_create(what), *old;
+
+	if (!pod)
+		return -ENOMEM;
+	/* Its row is written over, not taken away: at no moment is the pod not captured. */
+	old = unlink_pod(p, what->cookie);
+	if (old)
+		disown(p, old);
 	pod->next = p->pods;
 	p->pods = pod;
 	amb_state_read_begin(p->st);
@@ -491,23 +575,13 @@ int amb_publish_pod_add(struct amb_publish *p, const struct amb_publish_pod *wha
 
 void amb_publish_pod_del(struct amb_publish *p, uint64_t cookie)
 {
-	struct pod **at = &p->pods, *pod;
-	uint32_t identity;
+	struct pod *pod = unlink_pod(p, cookie);
 
-	while (*at && (*at)->cookie != cookie)
-		at = &(*at)->next;
-	pod = *at;
 	if (!pod)
 		return;
-	*at = pod->next;
-	identity = pod->row.identity;
-	set_owner(p, pod->workload, 0);
-	pod_free(pod);
+	p->gone = true;
 	(void)amb_rows_del(p->b, AMB_BPF_POD, &cookie);
-	for (pod = p->pods; pod && pod->row.identity != identity; pod = pod->next)
-		;
-	if (!pod && identity)
-		(void)amb_rows_del(p->b, AMB_BPF_IDENT, &identity);
+	disown(p, pod);
 }
 
 void amb_publish_settle(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_t cookie),
@@ -516,10 +590,17 @@ void amb_publish_settle(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_
 	if (p->settled)
 		return;
 	p->settled = true;
+	if (p->b->adopted) {
+		/* Nobody looks there before the meta row says so. */
+		(void)amb_rows_set_meta(p->b, AMB_META_PARTIAL);
+		clear_cidrs(p);
+		sweep_pods(p, wanted, ctx);
+		p->gone = true;
+	}
 	publish(p);
 	if (p->b->adopted) {
 		sweep_addrs(p);
-		sweep_pods(p, wanted, ctx);
+		sweep_idents(p);
 		amb_publish_svcs_sweep(p->svcs);
 	}
 }

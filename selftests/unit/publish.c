@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The mesh in the kernel's maps: a real state, published into real maps. */
+#include "bpftest.h"
+#include "policies.h"
+
+#include "base/loop.h"
+#include "base/util.h"
+#include "publish.h"
+#include "publish_svc.h"
+
+#include <stdbool.h>
+
+#define NET "net"
+#define HERE .node = "node", .network = NET, .hbone = 1
+#define BOTH (AMB_POD_OUTBOUND | AMB_POD_INBOUND)
+
+enum { A = 1, B, C };
+
+static struct amb_loop *loop;
+static struct amb_state *st;
+static struct amb_publish *p;
+
+static void start(void)
+{
+	bt_clear();
+	loop = amb_loop_create();
+	st = mesh_state(NET);
+	p = amb_publish_create(loop, st, bt);
+	CHECK(loop && st && p);
+}
+
+static void stop(void)
+{
+	amb_publish_destroy(p);
+	amb_state_destroy(st);
+	amb_loop_destroy(loop);
+	mesh_free();
+	p = NULL;
+}
+
+static void stop_loop(struct amb_timer *t)
+{
+	(void)t;
+	amb_loop_stop(loop);
+}
+
+/* Until what was put off is done. */
+static void settle_down(void)
+{
+	struct amb_timer t = { .fn = stop_loop };
+
+	CHECK_EQ(amb_loop_timer_set(loop, &t, amb_util_now_ns() + 2 * AMB_PUBLISH_NS), 0);
+	CHECK_EQ(amb_loop_run(loop), 0);
+}
+
+static void workload(struct wl w)
+{
+	CHECK_EQ(mesh_put_workload(st, w), 0);
+	CHECK_STR(mesh_reason, "");
+	amb_publish_changed(p);
+}
+
+static void service(struct sv s)
+{
+	CHECK_EQ(mesh_put_service(st, s), 0);
+	CHECK_STR(mesh_reason, "");
+	amb_publish_changed(p);
+}
+
+static void pod(int n, const char *name)
+{
+	const struct amb_publish_pod what = {
+		.cookie = COOKIE(n), .ns = "ns", .name = name, .sa = name, .flags = BOTH
+	};
+
+	CHECK_EQ(amb_publish_pod_add(p, &what), 0);
+}
+
+static bool nobody(void *ctx, uint64_t cookie)
+{
+	(void)ctx;
+	(void)cookie;
+	return false;
+}
+
+/* What stands there */
+
+static struct amb_pod_row pod_row(int n)
+{
+	struct amb_pod_row row;
+	uint64_t key = COOKIE(n);
+
+	CHECK(amb_rows_get(bt, AMB_BPF_POD, &key, &row));
+	return row;
+}
+
+static bool has_pod(int n)
+{
+	struct amb_pod_row row;
+	uint64_t key = COOKIE(n);
+
+	return amb_rows_get(bt, AMB_BPF_POD, &key, &row);
+}
+
+static bool has_addr(const char *addr)
+{
+	struct amb_in6 key = ip(addr);
+	struct amb_addr_row row;
+
+	return amb_rows_get(bt, AMB_BPF_ADDR, &key, &row);
+}
+
+/* @pod 0: nobody's of this node. */
+static void addr_is(const char *addr, int pod, uint32_t flags)
+{
+	struct amb_in6 key = ip(addr);
+	struct amb_addr_row row;
+
+	CASE(addr);
+	CHECK(amb_rows_get(bt, AMB_BPF_ADDR, &key, &row));
+	CHECK_EQ(row.netns, pod ? COOKIE(pod) : 0);
+	CHECK_EQ(row.flags, flags);
+	CHECK_EQ(row.identity, pod ? pod_row(pod).identity : 0);
+}
+
+static uint32_t meta(void)
+{
+	struct amb_meta_row row;
+	uint32_t zero = 0;
+
+	CHECK(amb_rows_get(bt, AMB_BPF_META, &zero, &row));
+	return row.flags;
+}
+
+/* Slots of the service's port that lead to @addr; -1: no such row. */
+static int slots(const char *vip, uint16_t port, const char *addr)
+{
+	struct amb_svc_key key = { .addr = ip(vip), .port = port };
+	struct amb_in6 want = ip(addr);
+	struct amb_end_row end;
+	struct amb_svc_row row;
+	uint32_t i;
+	int n = 0;
+
+	if (!amb_rows_get(bt, AMB_BPF_SVC, &key, &row))
+		return -1;
+	for (i = 0; i < row.slots; i++) {
+		struct amb_end_key at = { .number = row.number, .slot = i };
+
+		CHECK(amb_rows_get(bt, AMB_BPF_END, &at, &end));
+		n += !memcmp(&end.addr, &want, sizeof(want));
+	}
+	return n;
+}
+
+TEST(workloads)
+{
+	start();
+	workload((struct wl){ "near", HERE, .addrs = "10.0.0.1 fd00::1" });
+	workload((struct wl){ "far", .network = NET, .node = "other", .hbone = 1,
+			      .addrs = "10.0.0.2" });
+	workload((struct wl){ "plain", .network = NET, .addrs = "10.0.0.3" });
+	workload((struct wl){ "host", HERE, .addrs = "10.0.0.4", .host_network = 1 });
+	workload((struct wl){ "away", .network = "elsewhere", .hbone = 1, .addrs = "10.0.0.5" });
+	workload((struct wl){ "way", .network = NET, .hbone = 1, .addrs = "10.0.0.6",
+			      .waypoint = NET "|10.0.0.9:15008" });
+	settle_down();
+	addr_is("10.0.0.1", 0, AMB_ADDR_HBONE);
+	addr_is("fd00::1", 0, AMB_ADDR_HBONE);
+	addr_is("10.0.0.2", 0, AMB_ADDR_HBONE);
+	addr_is("10.0.0.3", 0, 0);
+	addr_is("10.0.0.6", 0, AMB_ADDR_HBONE | AMB_ADDR_AGENT);
+	CHECK(!has_addr("10.0.0.4"));
+	CHECK(!has_addr("10.0.0.5"));
+	CHECK_EQ(amb_publish_rows(p), 5);
+	CASE("PARTIAL until it is all there");
+	CHECK_EQ(meta(), AMB_META_PARTIAL);
+	amb_publish_settle(p, nobody, NULL);
+	CHECK_EQ(meta(), 0);
+	CASE("an address changes, a workload goes");
+	workload((struct wl){ "near", HERE, .addrs = "10.0.0.7" });
+	CHECK_EQ(mesh_remove(st, "far", false), 0);
+	amb_publish_changed(p);
+	settle_down();
+	CHECK(!has_addr("10.0.0.1") && !has_addr("fd00::1") && !has_addr("10.0.0.2"));
+	addr_is("10.0.0.7", 0, AMB_ADDR_HBONE);
+	CHECK_EQ(bt_count(AMB_BPF_ADDR), 3);
+	stop();
+}
+
+TEST(services_as_addresses)
+{
+	start();
+	service((struct sv){ .host = "s1", .vips = NET "|10.96.0.1", .ports = "80:80" });
+	service((struct sv){ .host = "s2",
+			     .vips = NET "|10.96.0.2",
+			     .ports = "80:80",
+			     .waypoint = NET "|10.0.0.9:15008" });
+	service((struct sv){ .host = "s3", .vips = NET "|10.96.0.3", .ports = "80:80", .mode = 3 });
+	service((struct sv){ .host = "s4", .vips = "elsewhere|10.96.0.4", .ports = "80:80" });
+	service((struct sv){ .host = "s5", .vips = NET "|10.97.0.0/16", .ports = "80:80" });
+	service((struct sv){ .host = "s6", .vips = NET "|fd97::/64", .ports = "80:80" });
+	service((struct sv){ .host = "s7",
+			     .vips = NET "|10.96.0.7",
+			     .ports = "80:80",
+			     .visibility = ISTIO__WORKLOAD__SERVICE__VISIBILITY__NAMESPACE });
+	amb_publish_settle(p, nobody, NULL);
+	settle_down();
+	addr_is("10.96.0.1", 0, AMB_ADDR_SERVICE);
+	addr_is("10.96.0.2", 0, AMB_ADDR_SERVICE | AMB_ADDR_AGENT);
+	addr_is("10.96.0.3", 0, AMB_ADDR_SERVICE | AMB_ADDR_PASS);
+	CASE("visible from its namespace only");
+	addr_is("10.96.0.7", 0, AMB_ADDR_SERVICE | AMB_ADDR_AGENT);
+	CHECK(!has_addr("10.96.0.4"));
+	CHECK_EQ(meta(), AMB_META_CIDR);
+	CHECK_EQ(bt_count(AMB_BPF_CIDR), 2);
+	CASE("ranges go");
+	CHECK_EQ(mesh_remove(st, "ns/s5", false), 0);
+	CHECK_EQ(mesh_remove(st, "ns/s6", false), 0);
+	amb_publish_changed(p);
+	settle_down();
+	CHECK_EQ(bt_count(AMB_BPF_CIDR), 0);
+	CHECK_EQ(meta(), 0);
+	stop();
+}
+
+TEST(shared_addresses)
+{
+	start();
+	workload((struct wl){ "a", HERE, .sa = "a", .addrs = "10.0.0.1" });
+	workload((struct wl){ "b", HERE, .sa = "b", .addrs = "10.0.0.1" });
+	workload((struct wl){ "c", HERE, .sa = "c", .addrs = "10.0.0.3" });
+	workload((struct wl){ "entry", .network = NET, .addrs = "10.0.0.3" });
+	service((struct sv){ .host = "s", .vips = NET "|10.0.0.4", .ports = "80:80", .mode = 3 });
+	workload((struct wl){ "d", .network = NET, .addrs = "10.0.0.4" });
+	settle_down();
+	addr_is("10.0.0.1", 0, AMB_ADDR_HBONE | AMB_ADDR_AGENT);
+	CASE("a service and a workload: the agent, no passthrough");
+	addr_is("10.0.0.4", 0, AMB_ADDR_SERVICE | AMB_ADDR_AGENT);
+	pod(C, "c");
+	addr_is("10.0.0.3", C, AMB_ADDR_HBONE | AMB_ADDR_AGENT);
+	settle_down();
+	CASE("of a pod and an entry it is the pod's");
+	addr_is("10.0.0.3", C, AMB_ADDR_HBONE | AMB_ADDR_AGENT);
+	pod(A, "a");
+	settle_down();
+	addr_is("10.0.0.1", A, AMB_ADDR_HBONE | AMB_ADDR_AGENT);
+	pod(B, "b");
+	CASE("of two pods it is nobody's, at once");
+	addr_is("10.0.0.1", 0, AMB_ADDR_HBONE | AMB_ADDR_AGENT);
+	settle_down();
+	addr_is("10.0.0.1", 0, AMB_ADDR_HBONE | AMB_ADDR_AGENT);
+	amb_publish_pod_del(p, COOKIE(B));
+	settle_down();
+	addr_is("10.0.0.1", A, AMB_ADDR_HBONE | AMB_ADDR_AGENT);
+	stop();
+}
+
+TEST(pods_come_and_go)
+{
+	struct amb_in6 own = ip("10.0.0.1"), own6 = ip("fd00::1");
+	struct amb_policy_key verdict = { .netns = COOKIE(A), .identity = 1, .port = 80 };
+	struct amb_policy_row allow = { .allow = 1 };
+	struct amb_flight_key flight = { .netns = COOKIE(A), .from_port = 1 };
+	struct amb_flight_row passed = { .way = AMB_WAY_PASSTHROUGH };
+	uint32_t first;
+
+	start();
+	CASE("before the mesh knows it");
+	pod(A, "a");
+	CHECK_EQ(pod_row(A).identity, 0);
+	CHECK_EQ(pod_row(A).flags, BOTH);
+	CHECK_STR(pod_row(A).name, "ns/a");
+	CASE("known");
+	workload((struct wl){ "a", HERE, .sa = "a", .addrs = "10.0.0.1 fd00::1 10.0.0.9" });
+	CHECK(pod_row(A).identity);
+	CHECK(!memcmp(pod_row(A).v4.b, &own, sizeof(own)));
+	CHECK(!memcmp(pod_row(A).v6.b, &own6, sizeof(own6)));
+	settle_down();
+	addr_is("10.0.0.9", A, AMB_ADDR_HBONE);
+	CHECK_EQ(bt_count(AMB_BPF_IDENT), 1);
+	first = pod_row(A).identity;
+	CASE("gone");
+	CHECK_EQ(amb_rows_put(bt, AMB_BPF_POLICY, &verdict, &allow), 0);
+	CHECK_EQ(amb_rows_put(bt, AMB_BPF_FLIGHT, &flight, &passed), 0);
+	amb_publish_pod_del(p, COOKIE(A));
+	CHECK(!has_pod(A));
+	addr_is("10.0.0.1", 0, AMB_ADDR_HBONE);
+	CHECK_EQ(bt_count(AMB_BPF_IDENT), 0);
+	CHECK_EQ(mesh_remove(st, "a", false), 0);
+	amb_publish_changed(p);
+	settle_down();
+	CHECK(!has_addr("10.0.0.1"));
+	CHECK_EQ(bt_count(AMB_BPF_POLICY) + bt_count(AMB_BPF_FLIGHT), 0);
+	CASE("the next service account does not inherit the number, nor what goes by it");
+	workload((struct wl){ "b", HERE, .sa = "b", .addrs = "10.0.0.1" });
+	pod(B, "b");
+	CHECK(pod_row(B).identity != first);
+	stop();
+}
+
+/* What policies say is in force when amb_publish_changed() returns, however short ago the last. */
+TEST(policies)
+{
+	uint64_t stamp;
+	int i;
+
+	start();
+	workload((struct wl){ "a", HERE, .sa = "a", .addrs = "10.0.0.1" });
+	pod(A, "a");
+	stamp = pod_row(A).stamp;
+	CHECK_EQ(pod_row(A).inputs, 0);
+	for (i = 0; i < 3; i++) {
+		CHECK_EQ(mesh_put_policy(st, mesh_policy("ns", "p", 1, 1, false,
+							 i % 2 ? "src=10.0.0.0/8" : "port=80")),
+			 0);
+		amb_publish_changed(p);
+		CHECK(pod_row(A).stamp != stamp);
+		CHECK_EQ(pod_row(A).inputs, i % 2 ? AMB_INPUT_SRC : 0);
+		stamp = pod_row(A).stamp;
+	}
+	CHECK_EQ(mesh_put_policy(st, mesh_policy("ns", "p", 1, 1, false, "dst=10.0.0.0/8")), 0);
+	amb_publish_changed(p);
+	CHECK_EQ(pod_row(A).inputs, AMB_INPUT_DST);
+	CASE("another namespace's");
+	stamp = pod_row(A).stamp;
+	CHECK_EQ(mesh_put_policy(st, mesh_policy("other", "p", 1, 1, false, "always")), 0);
+	amb_publish_changed(p);
+	CHECK_EQ(pod_row(A).stamp, stamp);
+	CASE("one that selects it, by the workload's list");
+	CHECK_EQ(mesh_put_policy(st, mesh_policy("ns", "q", 2, 1, false, "src=10.0.0.0/8")), 0);
+	amb_publish_changed(p);
+	CHECK_EQ(pod_row(A).stamp, stamp);
+	workload((struct wl){ "a", HERE, .sa = "a", .addrs = "10.0.0.1", .policies = "ns/q" });
+	CHECK(pod_row(A).stamp != stamp);
+	CHECK_EQ(pod_row(A).inputs, AMB_INPUT_SRC | AMB_INPUT_DST);
+	stop();
+}
+
+TEST(services_of_this_node)
+{
+	start();
+	workload((struct wl){ "a", HERE, .sa = "a", .addrs = "10.0.0.1", .services = "ns/s=80:8080",
+			      .capacity = 2 });
+	workload((struct wl){ "b", HERE, .sa = "b", .addrs = "10.0.0.2", .services = "ns/s=80:8080",
+			      .capacity = 6 });
+	service((struct sv){ .host = "s", .vips = NET "|10.96.0.1", .ports = "80:8080" });
+	pod(A, "a");
+	settle_down();
+	CASE("one endpoint is not captured");
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), -1);
+	pod(B, "b");
+	settle_down();
+	CASE("slots are the weights, divided by what they have in common");
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), 1);
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.2"), 3);
+	CHECK_EQ(bt_count(AMB_BPF_END), 4);
+	CASE("a weight changes");
+	workload((struct wl){ "b", HERE, .sa = "b", .addrs = "10.0.0.2", .services = "ns/s=80:8080",
+			      .capacity = 2 });
+	settle_down();
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), 1);
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.2"), 1);
+	CHECK_EQ(bt_count(AMB_BPF_END), 2);
+	CASE("weights that need too many slots");
+	workload((struct wl){ "b", HERE, .sa = "b", .addrs = "10.0.0.2", .services = "ns/s=80:8080",
+			      .capacity = 2 * AMB_PUBLISH_SLOTS });
+	settle_down();
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.2"), -1);
+	CHECK_EQ(bt_count(AMB_BPF_END), 0);
+	CASE("as many as there may be");
+	workload((struct wl){ "b", HERE, .sa = "b", .addrs = "10.0.0.2", .services = "ns/s=80:8080",
+			      .capacity = 2 * AMB_PUBLISH_SLOTS - 2 });
+	settle_down();
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.2"), AMB_PUBLISH_SLOTS - 1);
+	CASE("an endpoint elsewhere");
+	workload((struct wl){ "c", .network = NET, .node = "other", .hbone = 1, .addrs = "10.0.0.3",
+			      .services = "ns/s=80:8080" });
+	settle_down();
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), -1);
+	CHECK_EQ(mesh_remove(st, "c", false), 0);
+	amb_publish_changed(p);
+	settle_down();
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), 1);
+	CASE("an endpoint with a waypoint");
+	workload((struct wl){ "b", HERE, .sa = "b", .addrs = "10.0.0.2", .services = "ns/s=80:8080",
+			      .waypoint = NET "|10.0.0.9:15008" });
+	settle_down();
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), -1);
+	CASE("the service goes");
+	workload((struct wl){ "b", HERE, .sa = "b", .addrs = "10.0.0.2",
+			      .services = "ns/s=80:8080" });
+	settle_down();
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.2") > 0, 1);
+	CHECK_EQ(mesh_remove(st, "ns/s", false), 0);
+	amb_publish_changed(p);
+	settle_down();
+	CHECK_EQ(bt_count(AMB_BPF_SVC), 0);
+	CHECK_EQ(bt_count(AMB_BPF_END), 0);
+	stop();
+}
+
+TEST(map_is_full)
+{
+	static char vips[(AMB_CIDRS_MAX + 1) * 24];
+	size_t n = 0;
+	int i;
+
+	start();
+	amb_publish_settle(p, nobody, NULL);
+	for (i = 0; i <= AMB_CIDRS_MAX; i++)
+		n += snprintf(vips + n, sizeof(vips) - n, NET "|100.%d.%d.0/24 ", i / 256, i % 256);
+	service((struct sv){ .host = "s", .vips = vips, .ports = "80:80" });
+	settle_down();
+	CHECK_EQ(bt_count(AMB_BPF_CIDR), AMB_CIDRS_MAX);
+	CASE("what is unknown is the agent's");
+	CHECK(meta() & AMB_META_PARTIAL);
+	CHECK_EQ(mesh_remove(st, "ns/s", false), 0);
+	amb_publish_changed(p);
+	settle_down();
+	CHECK_EQ(meta(), 0);
+	stop();
+}
+
+static bool wants_b(void *ctx, uint64_t cookie)
+{
+	(void)ctx;
+	return cookie == COOKIE(B);
+}
+
+TEST(rows_of_an_agent_before)
+{
+	char err[256] = "";
+
+	start();
+	workload(
+		(struct wl){ "a", HERE, .sa = "a", .addrs = "10.0.0.1", .services = "ns/s=80:80" });
+	workload((struct wl){ "b", HERE, .sa = "b", .addrs = "10.0.0.2" });
+	workload((struct wl){ "c", HERE, .sa = "c", .addrs = "10.0.0.3" });
+	service((struct sv){
+		.host = "s", .vips = NET "|10.96.0.1 " NET "|10.97.0.0/16", .ports = "80:80" });
+	pod(A, "a");
+	pod(B, "b");
+	pod(C, "c");
+	amb_publish_settle(p, nobody, NULL);
+	settle_down();
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), 1);
+	stop();
+	amb_bpf_close(bt, true);
+	CHECK(bt_load(err, sizeof(err)));
+	loop = amb_loop_create();
+	st = mesh_state(NET);
+	p = amb_publish_create(loop, st, bt);
+	workload((struct wl){ "a", HERE, .sa = "a", .addrs = "10.0.0.1" });
+	pod(A, "a");
+	settle_down();
+	CASE("before all is known: what was there, unknown ones to the agent");
+	CHECK(has_addr("10.0.0.3") && has_pod(C));
+	CHECK(meta() & AMB_META_PARTIAL);
+	amb_publish_settle(p, wants_b, NULL);
+	addr_is("10.0.0.1", A, AMB_ADDR_HBONE);
+	CHECK(!has_addr("10.0.0.2") && !has_addr("10.0.0.3") && !has_addr("10.96.0.1"));
+	CASE("a pod that is wanted stays captured");
+	CHECK(has_pod(A) && has_pod(B) && !has_pod(C));
+	CHECK_EQ(bt_count(AMB_BPF_SVC), 0);
+	CHECK_EQ(bt_count(AMB_BPF_END), 0);
+	CASE("ranges");
+	CHECK_EQ(bt_count(AMB_BPF_CIDR), 0);
+	CASE("identities");
+	CHECK_EQ(bt_count(AMB_BPF_IDENT), 1);
+	CHECK_EQ(meta(), 0);
+	stop();
+}
+
+int main(void)
+{
+	if (!bt_begin())
+		return KSFT_SKIP;
+	return bt_end(harness_run());
+}
