@@ -28,7 +28,7 @@ _ambientctl() {
 		mapfile -t COMPREPLY < <(compgen -W "table json" -- "$cur")
 		return
 		;;
-	--socket | --netns)
+	--socket | --netns | --bpf-dir)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
@@ -43,6 +43,7 @@ _ambientctl() {
 	why) words+=" $(_ambientctl_pods)" ;;
 	enroll) words+=" --netns --pid $(_ambientctl_pods)" ;;
 	unenroll) words+=" $(_ambientctl_pods)" ;;
+	uninstall) words="--output --bpf-dir --help" ;;
 	ca)
 		words="--trust-domain --p384 --days --help"
 		((COMP_CWORD == i + 1)) && words+=" init node rotate retire"
