@@ -29,6 +29,7 @@
 #define KEEPALIVE_PROBES 9
 
 static pthread_once_t own_once = PTHREAD_ONCE_INIT;
+static uint32_t packet_mark = AMB_MARK;
 static struct amb_netns *own; /* the namespace the agent was started in; lives for ever */
 
 static __thread struct {
@@ -147,16 +148,21 @@ static int set_transparent(int fd, int family)
 	return set_int(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
 }
 
-static int set_listener(int fd, int family)
+static int set_listener(int fd, int family, unsigned int flags)
 {
 	int err;
 
 	err = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (!err)
+	if (!err && !(flags & AMB_SOCK_EXCLUSIVE))
 		err = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (!err && family == AF_INET6)
 		err = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
 	return err;
+}
+
+void amb_netns_set_mark(uint32_t mark)
+{
+	packet_mark = mark;
 }
 
 int amb_netns_socket(struct amb_netns *ns, int family, unsigned int flags)
@@ -170,7 +176,8 @@ int amb_netns_socket(struct amb_netns *ns, int family, unsigned int flags)
 	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 	if (fd < 0)
 		return -errno;
-	err = set_int(fd, SOL_SOCKET, SO_MARK, flags & AMB_SOCK_BACK ? AMB_ROUTE_MARK : AMB_MARK);
+	err = set_int(fd, SOL_SOCKET, SO_MARK,
+		      flags & AMB_SOCK_BACK ? AMB_ROUTE_MARK : packet_mark);
 	if (!err)
 		err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	/* A kernel without it still carries the bytes: not an error. */
@@ -179,7 +186,7 @@ int amb_netns_socket(struct amb_netns *ns, int family, unsigned int flags)
 	if (!err && (flags & AMB_SOCK_TRANSPARENT))
 		err = set_transparent(fd, family);
 	if (!err && (flags & AMB_SOCK_LISTENER))
-		err = set_listener(fd, family);
+		err = set_listener(fd, family, flags);
 	if (!err && (flags & AMB_SOCK_KEEPALIVE))
 		err = set_keepalive(fd);
 	return err ? err : take_fd(&fd);

@@ -37,11 +37,14 @@ int amb_netns_enter(struct amb_netns *ns);
 
 /* True when @ns is the namespace that the agent was started in. */
 bool amb_netns_is_own(const struct amb_netns *ns);
+/* Another mark than AMB_MARK, for a CNI whose rules know another (PACKET_MARK). */
+void amb_netns_set_mark(uint32_t mark);
 
 #define AMB_SOCK_TRANSPARENT (1u << 0) /* IP_TRANSPARENT, binds any address; failure is an error */
 #define AMB_SOCK_LISTENER (1u << 1) /* SO_REUSEADDR, SO_REUSEPORT; v6 sockets are dual stack */
 #define AMB_SOCK_KEEPALIVE (1u << 2) /* 180 s / 180 s / 9 */
 #define AMB_SOCK_BACK (1u << 3) /* marked AMB_ROUTE_MARK instead: attach.h's way back */
+#define AMB_SOCK_EXCLUSIVE (1u << 4) /* a listener without SO_REUSEPORT */
 
 /*
  * A non-blocking TCP socket made inside @ns: marked, TCP_NODELAY, congestion control

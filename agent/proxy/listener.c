@@ -127,6 +127,8 @@ int amb_listener_open(struct amb_listener *l, struct amb_pod *pod, uint16_t port
 	bool got = *transparent;
 	int fd = -EPERM, err;
 
+	if (!pod->worker->env->config.port_reuse)
+		flags |= AMB_SOCK_EXCLUSIVE;
 	if (got)
 		fd = make_any_family(pod, port, flags | AMB_SOCK_TRANSPARENT);
 	if (fd < 0) {

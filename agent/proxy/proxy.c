@@ -40,6 +40,7 @@ const struct amb_proxy_config amb_proxy_defaults = {
 	.max_handshakes_per_peer = 64,
 	.orig_src = -1,
 	.ipv6 = true,
+	.port_reuse = true,
 	.localhost_app_tunnel = true,
 	.response_baggage = true,
 };

@@ -27,6 +27,7 @@ struct amb_proxy_config {
 	uint32_t max_handshakes_per_peer; /* 64: unfinished inbound handshakes per source address */
 	int orig_src; /* ENABLE_ORIG_SRC: -1 auto, 0 never, 1 required */
 	bool ipv6;
+	bool port_reuse; /* INPOD_PORT_REUSE, true; false needs one worker */
 	bool localhost_app_tunnel; /* true */
 	bool response_baggage; /* true */
 	bool policy_log; /* AUTHZ_POLICY_INFO_LOGGING */

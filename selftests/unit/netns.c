@@ -159,6 +159,8 @@ TEST(socket_options)
 		{ "plain v6", AF_INET6, 0 },
 		{ "listener v4", AF_INET, AMB_SOCK_LISTENER | AMB_SOCK_TRANSPARENT },
 		{ "listener v6", AF_INET6, AMB_SOCK_LISTENER | AMB_SOCK_TRANSPARENT },
+		{ "exclusive v4", AF_INET, AMB_SOCK_LISTENER | AMB_SOCK_EXCLUSIVE },
+		{ "exclusive v6", AF_INET6, AMB_SOCK_LISTENER | AMB_SOCK_EXCLUSIVE },
 		{ "dialled v4", AF_INET, AMB_SOCK_KEEPALIVE | AMB_SOCK_TRANSPARENT },
 		{ "dialled v6", AF_INET6, AMB_SOCK_KEEPALIVE | AMB_SOCK_TRANSPARENT },
 	};
@@ -183,7 +185,8 @@ TEST(socket_options)
 		CHECK_EQ(get_int(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP,
 				 v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT),
 			 !!(flags & AMB_SOCK_TRANSPARENT));
-		CHECK_EQ(get_int(fd, SOL_SOCKET, SO_REUSEPORT), !!(flags & AMB_SOCK_LISTENER));
+		CHECK_EQ(get_int(fd, SOL_SOCKET, SO_REUSEPORT),
+			 (flags & (AMB_SOCK_LISTENER | AMB_SOCK_EXCLUSIVE)) == AMB_SOCK_LISTENER);
 		CHECK_EQ(get_int(fd, SOL_SOCKET, SO_KEEPALIVE), !!(flags & AMB_SOCK_KEEPALIVE));
 		if (flags & AMB_SOCK_KEEPALIVE) {
 			CHECK_EQ(get_int(fd, IPPROTO_TCP, TCP_KEEPIDLE), 180);
@@ -194,6 +197,21 @@ TEST(socket_options)
 			CHECK_EQ(get_int(fd, IPPROTO_IPV6, IPV6_V6ONLY), 0);
 		close(fd);
 	}
+	CHECK_EQ(amb_netns_enter(NULL), 0);
+	amb_netns_put(ns);
+}
+
+TEST(another_mark)
+{
+	struct amb_netns *ns = fresh_ns();
+	int fd;
+
+	amb_netns_set_mark(0x1234);
+	fd = amb_netns_socket(ns, AF_INET, 0);
+	amb_netns_set_mark(AMB_MARK);
+	CHECK(fd >= 0);
+	CHECK_EQ(get_int(fd, SOL_SOCKET, SO_MARK), 0x1234);
+	close(fd);
 	CHECK_EQ(amb_netns_enter(NULL), 0);
 	amb_netns_put(ns);
 }
