@@ -12,6 +12,7 @@ struct amb_ca;
 struct amb_capture;
 struct amb_certs;
 struct amb_cluster;
+struct amb_cni_pods;
 struct amb_control;
 struct amb_http;
 struct amb_manifest;
@@ -28,6 +29,7 @@ struct amb_agent {
 	struct amb_proxy *proxy;
 	struct amb_capture *capture;
 	struct amb_pods *pods;
+	struct amb_cni_pods *cni; /* NULL: the manifests say which pods to serve */
 	struct amb_http *http;
 	struct amb_control *control;
 	struct amb_probe probes[AMB_PROBE_MAX];

@@ -21,10 +21,12 @@
 #include "base/trim.h"
 #include "capture.h"
 #include "cluster.h"
+#include "cni_pods.h"
 #include "control/certs.h"
 #include "control/issuer.h"
 #include "control/manifest.h"
 #include "flows.h"
+#include "kernel/netns.h"
 #include "mesh/state.h"
 #include "proxy/aead.h"
 #include "proxy/creds.h"
@@ -70,6 +72,9 @@ void amb_agent_stop(struct amb_agent *a)
 	a->stopping = true;
 	amb_info(MAIN, "stopping; connections have %.0f s to end", a->opt.drain / 1e9);
 	amb_http_pending(a->http, "proxy", true);
+	/* What the CNI has to say now is for the next agent. */
+	amb_cni_pods_stop(a->cni);
+	a->cni = NULL;
 	/*
 	 * The rules stay until the last connection is done: without them the kernel would no
 	 * longer translate the redirected ones. New connections are refused meanwhile.
@@ -247,6 +252,7 @@ static int start_base(struct amb_agent *a)
 	if (amb_log_set_filter(a->opt.log_filter))
 		return die("log filter '%s' cannot be read", a->opt.log_filter);
 	a->started_at = time(NULL);
+	amb_netns_set_mark(a->opt.packet_mark);
 	urcu_memb_register_thread();
 	err = amb_priv_prepare();
 	if (err)
@@ -472,10 +478,17 @@ static int serve_manifests(struct amb_agent *a)
 {
 	size_t pods = 0;
 
-	amb_manifest_on_pods(a->manifest, amb_agent_sync_pods, a);
+	if (!a->opt.zds)
+		amb_manifest_on_pods(a->manifest, amb_agent_sync_pods, a);
 	if (amb_manifest_start(a->manifest, a->state))
 		return die("manifests: out of memory");
-	amb_agent_sync_pods(a);
+	if (a->opt.zds) {
+		a->cni = amb_cni_pods_start(a->loop, a->pods, a->http, a->opt.zds);
+		if (!a->cni)
+			return die("ZDS socket %s: %s", a->opt.zds, strerror(errno));
+	} else {
+		amb_agent_sync_pods(a);
+	}
 	amb_manifest_each_pod(a->manifest, count_pod, &pods);
 	if (!pods)
 		amb_warn(MAIN, "no Pod in %s has spec.nodeName %s", a->opt.manifests, a->opt.node);
@@ -499,6 +512,7 @@ static int serve(struct amb_agent *a)
 
 static void stop_all(struct amb_agent *a)
 {
+	amb_cni_pods_stop(a->cni);
 	amb_control_destroy(a->control);
 	amb_http_destroy(a->http);
 	amb_pods_destroy(a->pods);

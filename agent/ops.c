@@ -80,7 +80,8 @@ static json_t *status(void *ctx)
 				 "stopping", a->stopping, "xds", amb_cluster_status(a->cluster));
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:o}", "node", a->opt.node, "mode",
 			 "standalone", "ca", a->opt.ca_dir, "trustDomain", a->opt.trust_domain,
-			 "capture", amb_capture_mode_name(amb_capture_mode(a->capture)),
+			 "capture",
+			 a->opt.zds ? "cni" : amb_capture_mode_name(amb_capture_mode(a->capture)),
 			 "uptimeSeconds", (json_int_t)(time(NULL) - a->started_at), "stopping",
 			 a->stopping, "manifests", manifest_status(a));
 }
@@ -135,6 +136,9 @@ static json_t *config(void *ctx)
 	json_object_set_new(j, "alwaysTunnel", json_boolean(o->always_tunnel));
 	json_object_set_new(j, "bpfDirectory", json_string(o->bpf_dir));
 	json_object_set_new(j, "keep", json_boolean(o->keep));
+	json_object_set_new(j, "inpodUds", o->zds ? json_string(o->zds) : json_null());
+	json_object_set_new(j, "inpodPortReuse", json_boolean(p->port_reuse));
+	json_object_set_new(j, "packetMark", json_integer(o->packet_mark));
 	if (a->cluster)
 		put_istiod(j, &o->istiod);
 	return j;
@@ -183,11 +187,23 @@ static json_t *probe(void *ctx)
 	return j;
 }
 
+/* Where a CNI says which pods to serve, nobody else does. */
+static bool cni_decides(const struct amb_agent *a, const char *pod, char *err, size_t errlen)
+{
+	if (a->opt.zds)
+		snprintf(err, errlen, "pod %s: the CNI at %s says which pods are served", pod,
+			 a->opt.zds);
+	return a->opt.zds;
+}
+
 static int enroll(void *ctx, const char *pod, const char *netns, char *err, size_t errlen)
 {
 	struct amb_agent *a = ctx;
-	int e = a->stopping ? -ESHUTDOWN : amb_pods_enroll(a->pods, pod, netns);
+	int e;
 
+	if (cni_decides(a, pod, err, errlen))
+		return -EPERM;
+	e = a->stopping ? -ESHUTDOWN : amb_pods_enroll(a->pods, pod, netns);
 	if (e == -ENOENT && access(netns, F_OK))
 		snprintf(err, errlen, "pod %s: %s: %s", pod, netns, strerror(errno));
 	else if (e == -ENOENT)
@@ -204,8 +220,11 @@ static int enroll(void *ctx, const char *pod, const char *netns, char *err, size
 static int unenroll(void *ctx, const char *pod, char *err, size_t errlen)
 {
 	struct amb_agent *a = ctx;
-	int e = amb_pods_unenroll(a->pods, pod);
+	int e;
 
+	if (cni_decides(a, pod, err, errlen))
+		return -EPERM;
+	e = amb_pods_unenroll(a->pods, pod);
 	if (e)
 		snprintf(err, errlen, "pod %s: no pod of the mesh on node %s has that name", pod,
 			 a->opt.node);

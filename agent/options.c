@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "kernel/netns.h"
 
 const char *argp_program_version = "ambientd " AMB_VERSION;
 
@@ -18,6 +19,7 @@ enum {
 	OPT_NODE,
 	OPT_CA,
 	OPT_SOCKET,
+	OPT_ZDS,
 	OPT_NETWORK,
 	OPT_CLUSTER,
 	OPT_DOMAIN,
@@ -76,6 +78,9 @@ static const struct argp_option options[] = {
 	{ "bpf-dir", OPT_BPF_DIR, "DIR", 0,
 	  "Where BPF maps and links are pinned (default " AMB_BPF_DIR ")", 4 },
 	{ "cgroup", OPT_CGROUP, "DIR", 0, "Root of cgroup v2 (default: looked for)", 4 },
+	{ "zds", OPT_ZDS, "PATH", 0,
+	  "Serve the pods that the CNI at this socket hands over, not the manifests' (INPOD_UDS)",
+	  3 },
 	{ "socket", OPT_SOCKET, "PATH", 0,
 	  "Control socket of ambientctl (default " AMB_RUN_DIR "/ambientd.sock)", 4 },
 	{ "admin-port", OPT_ADMIN_PORT, "PORT", 0, "config_dump and logging (default 15000)", 4 },
@@ -132,6 +137,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_SOCKET:
 		o->socket = arg;
+		return 0;
+	case OPT_ZDS:
+		o->zds = arg;
 		return 0;
 	case OPT_NETWORK:
 		o->network = arg;
@@ -208,6 +216,19 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			o->trust_domain = "cluster.local";
 		if (!o->node || !*o->node)
 			argp_error(state, "--node NAME is needed");
+		/* The CNI has captured its pods. */
+		if (o->zds && o->capture != AMB_CAPTURE_AUTO && o->capture != AMB_CAPTURE_NONE)
+			argp_error(state, "--zds goes with --capture none");
+		if (o->zds)
+			o->capture = AMB_CAPTURE_NONE;
+		if (o->packet_mark != AMB_MARK && o->capture != AMB_CAPTURE_NONE)
+			argp_error(state,
+				   "PACKET_MARK=%u needs --zds or --capture none: "
+				   "what captures pods knows no other mark than %u",
+				   o->packet_mark, AMB_MARK);
+		/* Ports that are not shared with another agent are not shared among threads. */
+		if (!o->proxy.port_reuse)
+			o->proxy.workers = 1;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -262,6 +283,7 @@ static void environment(struct amb_options *o)
 	env_string("CLUSTER_DOMAIN", &o->domain);
 	env_string("TRUST_DOMAIN", &o->trust_domain);
 	env_string("PREFERED_SERVICE_NAMESPACE", &o->prefer_ns);
+	env_string("INPOD_UDS", &o->zds);
 	env_string("RUST_LOG", &o->log_filter);
 	o->log_json = format && !strcmp(format, "json");
 	env_duration("SECRET_TTL", &o->cert_ttl);
@@ -272,6 +294,8 @@ static void environment(struct amb_options *o)
 	env_number("HTTP2_STREAM_WINDOW_SIZE", &o->proxy.hbone.stream_window, 65535, INT32_MAX);
 	env_number("HTTP2_CONNECTION_WINDOW_SIZE", &o->proxy.hbone.conn_window, 65535, INT32_MAX);
 	env_number("HTTP2_FRAME_SIZE", &o->proxy.hbone.frame_size, 16384, (1u << 24) - 1);
+	env_number("PACKET_MARK", &o->packet_mark, 1, UINT32_MAX);
+	env_bool("INPOD_PORT_REUSE", &o->proxy.port_reuse);
 	env_bool("IPV6_ENABLED", &o->proxy.ipv6);
 	env_bool("LOCALHOST_APP_TUNNEL", &o->proxy.localhost_app_tunnel);
 	env_bool("ENABLE_RESPONSE_BAGGAGE", &o->proxy.response_baggage);
@@ -309,6 +333,7 @@ void amb_options_parse(struct amb_options *o, int argc, char **argv)
 		.root_ns = "istio-system",
 		.log_filter = "info",
 		.bpf_dir = AMB_BPF_DIR,
+		.packet_mark = AMB_MARK,
 		.cert_ttl = 24 * 3600 * 1000000000ull,
 		.drain = 5 * 1000000000ull,
 		.admin_port = 15000,

@@ -18,6 +18,7 @@ struct amb_options {
 	const char *node;
 	const char *ca_dir;
 	const char *socket;
+	const char *zds; /* socket of the CNI that says which pods to serve, or NULL */
 	const char *network;
 	const char *cluster;
 	const char *domain;
@@ -32,6 +33,7 @@ struct amb_options {
 	const char *bpf_dir;
 	const char *cgroup; /* NULL: looked for */
 	bool privileged; /* keep all capabilities (debugging) */
+	uint32_t packet_mark; /* SO_MARK of sockets in pods */
 	uint64_t cert_ttl;
 	uint64_t drain;
 	uint16_t admin_port, metrics_port, ready_port;

@@ -39,6 +39,7 @@ struct pod {
 	bool served; /* the proxy has it, or is being told */
 	enum amb_pods_state state;
 	struct amb_netns *netns;
+	struct amb_netns *given; /* by a CNI, which has written its own rules in there */
 	char error[160];
 };
 
@@ -51,6 +52,8 @@ struct amb_pods {
 	unsigned long started, stopped;
 	void (*when_started)(void *ctx); /* NULL: nobody waits */
 	void *when_ctx;
+	void (*watch)(void *ctx, const struct amb_pods_info *info);
+	void *watch_ctx;
 };
 
 const char *amb_pods_state_text(enum amb_pods_state state)
@@ -76,6 +79,7 @@ static const char *pod_path(const struct pod *pod)
 static void pod_free(struct pod *pod)
 {
 	amb_netns_put(pod->netns);
+	amb_netns_put(pod->given);
 	free(pod->uid);
 	free(pod->ns);
 	free(pod->name);
@@ -98,6 +102,27 @@ static void unlink_pod(struct pod *pod)
 	pod_free(pod);
 }
 
+static struct amb_pods_info info_of(const struct pod *pod)
+{
+	return (struct amb_pods_info){
+		.uid = pod->uid,
+		.ns = pod->ns,
+		.name = pod->name,
+		.sa = pod->sa,
+		.netns = pod_path(pod),
+		.state = pod->state,
+		.error = pod->error,
+	};
+}
+
+static void tell(const struct pod *pod)
+{
+	struct amb_pods_info info = info_of(pod);
+
+	if (pod->pods->watch)
+		pod->pods->watch(pod->pods->watch_ctx, &info);
+}
+
 static void fail(struct pod *pod, const char *what, int err)
 {
 	char text[sizeof(pod->error)];
@@ -108,6 +133,7 @@ static void fail(struct pod *pod, const char *what, int err)
 		amb_err(MAIN, "pod %s/%s: %s, trying again", pod->ns, pod->name, text);
 	memcpy(pod->error, text, sizeof(text));
 	pod->state = AMB_PODS_FAILED;
+	tell(pod);
 }
 
 static int capture(struct pod *pod)
@@ -125,6 +151,8 @@ static int capture(struct pod *pod)
 	char text[128] = "";
 	int err;
 
+	if (pod->given)
+		return 0;
 	pod->captured = amb_capture_pod_add(pod->pods->capture, &want, text, sizeof(text));
 	if (pod->captured)
 		return 0;
@@ -180,13 +208,31 @@ void amb_pods_when_started(struct amb_pods *p, void (*fn)(void *ctx), void *ctx)
 	tell_started(p);
 }
 
+static struct pod *find_uid(struct amb_pods *p, const char *uid)
+{
+	struct pod *pod;
+
+	for (pod = p->first; pod; pod = pod->next) {
+		if (!pod->gone && !strcmp(pod->uid, uid))
+			return pod;
+	}
+	return NULL;
+}
+
+static void refresh(struct pod *pod);
+
 static void started(struct pod *pod, int err)
 {
 	struct amb_pods *p = pod->pods;
 
 	if (pod->gone) {
+		struct pod *next = find_uid(p, pod->uid);
+
 		stop(pod);
 		unlink_pod(pod);
+		/* It had to wait for the proxy to forget this one. */
+		if (next)
+			refresh(next);
 		return;
 	}
 	pod->state = AMB_PODS_WAITING;
@@ -208,6 +254,7 @@ static void started(struct pod *pod, int err)
 	pod->error[0] = 0;
 	p->started++;
 	amb_info(MAIN, "pod %s/%s: joined the mesh", pod->ns, pod->name);
+	tell(pod);
 }
 
 static void pod_started(void *ctx, int err)
@@ -256,7 +303,7 @@ static void start(struct pod *pod)
 		return;
 	}
 	amb_netns_put(pod->netns);
-	pod->netns = amb_netns_open(pod_path(pod));
+	pod->netns = pod->given ? amb_netns_get(pod->given) : amb_netns_open(pod_path(pod));
 	if (!pod->netns) {
 		fail(pod, pod_path(pod), -errno);
 		return;
@@ -290,7 +337,8 @@ static bool netns_moved(const struct pod *pod)
 {
 	struct stat st;
 
-	if (!pod->netns || pod->state != AMB_PODS_UP)
+	/* A descriptor always leads to the same one. */
+	if (!pod->netns || pod->given || pod->state != AMB_PODS_UP)
 		return false;
 	return !pod_path(pod) || stat(pod_path(pod), &st) || st.st_ino != pod->netns->ino ||
 	       st.st_dev != pod->netns->dev;
@@ -324,17 +372,6 @@ static void let_go(struct pod *pod)
 	}
 	stop(pod);
 	unlink_pod(pod);
-}
-
-static struct pod *find_uid(struct amb_pods *p, const char *uid)
-{
-	struct pod *pod;
-
-	for (pod = p->first; pod; pod = pod->next) {
-		if (!pod->gone && !strcmp(pod->uid, uid))
-			return pod;
-	}
-	return NULL;
 }
 
 static struct pod *find_name(struct amb_pods *p, const char *name)
@@ -423,7 +460,7 @@ void amb_pods_sync(struct amb_pods *p, const struct amb_pods_want *want, size_t 
 	}
 	for (pod = p->first; pod; pod = next) {
 		next = pod->next;
-		if (!pod->wanted && !pod->gone)
+		if (!pod->wanted && !pod->gone && !pod->given)
 			let_go(pod);
 	}
 }
@@ -431,6 +468,55 @@ void amb_pods_sync(struct amb_pods *p, const struct amb_pods_want *want, size_t 
 bool amb_pods_wants(struct amb_pods *p, const char *name)
 {
 	return find_name(p, name);
+}
+
+static bool is_there(const struct pod *pod, const struct amb_pods_want *w,
+		     const struct amb_netns *netns)
+{
+	return pod->given && pod->given->ino == netns->ino && pod->given->dev == netns->dev &&
+	       !strcmp(pod->ns, w->ns) && !strcmp(pod->name, w->name) && !strcmp(pod->sa, w->sa);
+}
+
+int amb_pods_add(struct amb_pods *p, const struct amb_pods_want *w, struct amb_netns *netns,
+		 char *err, size_t errlen)
+{
+	struct pod *pod = find_uid(p, w->uid);
+	char path[32];
+
+	if (pod && is_there(pod, w, netns)) {
+		amb_netns_put(netns);
+	} else {
+		if (pod)
+			let_go(pod);
+		pod = add(p, w);
+		if (!pod) {
+			amb_netns_put(netns);
+			return -ENOMEM;
+		}
+		pod->given = netns;
+		/* For people, as readlink(1) of /proc/PID/ns/net shows it. */
+		snprintf(path, sizeof(path), "net:[%lu]", (unsigned long)netns->ino);
+		pod->path = strdup(path);
+		if (!pod->path) {
+			unlink_pod(pod);
+			return -ENOMEM;
+		}
+	}
+	start(pod);
+	if (pod->state == AMB_PODS_UP)
+		return 0;
+	if (pod->state == AMB_PODS_STARTING)
+		return -EINPROGRESS;
+	snprintf(err, errlen, "%s", pod->error);
+	return -EIO;
+}
+
+void amb_pods_del(struct amb_pods *p, const char *uid)
+{
+	struct pod *pod = find_uid(p, uid);
+
+	if (pod && pod->given)
+		let_go(pod);
 }
 
 int amb_pods_enroll(struct amb_pods *p, const char *name, const char *path)
@@ -474,19 +560,18 @@ void amb_pods_each(struct amb_pods *p, void (*fn)(void *ctx, const struct amb_po
 	struct pod *pod;
 
 	for (pod = p->first; pod; pod = pod->next) {
-		struct amb_pods_info info = {
-			.uid = pod->uid,
-			.ns = pod->ns,
-			.name = pod->name,
-			.sa = pod->sa,
-			.netns = pod_path(pod),
-			.state = pod->state,
-			.error = pod->error,
-		};
+		struct amb_pods_info info = info_of(pod);
 
 		if (!pod->gone)
 			fn(ctx, &info);
 	}
+}
+
+void amb_pods_watch(struct amb_pods *p, void (*fn)(void *ctx, const struct amb_pods_info *info),
+		    void *ctx)
+{
+	p->watch = fn;
+	p->watch_ctx = ctx;
 }
 
 void amb_pods_count(const struct amb_pods *p, struct amb_pods_counts *out)
@@ -495,6 +580,8 @@ void amb_pods_count(const struct amb_pods *p, struct amb_pods_counts *out)
 
 	*out = (struct amb_pods_counts){ .started = p->started, .stopped = p->stopped };
 	for (pod = p->first; pod; pod = pod->next) {
+		if (pod->gone)
+			continue;
 		if (pod->state == AMB_PODS_UP)
 			out->up++;
 		else if (pod->state != AMB_PODS_WAITING)

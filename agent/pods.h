@@ -12,6 +12,7 @@
 #include "base/loop.h"
 
 struct amb_capture;
+struct amb_netns;
 struct amb_pods;
 struct amb_proxy;
 
@@ -35,6 +36,18 @@ void amb_pods_destroy(struct amb_pods *p);
  * moved to another netns. Errors are logged with the pod's name and retried each 5 s.
  */
 void amb_pods_sync(struct amb_pods *p, const struct amb_pods_want *want, size_t n);
+
+/*
+ * A pod that a CNI has prepared and hands over with its netns (owned by the callee, always;
+ * want->netns is ignored): no rules are written in it, and amb_pods_sync() lets it be. One that
+ * is there already stays, or moves to the other netns. 0: up; -EINPROGRESS: it starts, see
+ * amb_pods_watch(); else -errno with the reason in @err, and it is tried again each 5 s, but
+ * for -ENOMEM.
+ */
+int amb_pods_add(struct amb_pods *p, const struct amb_pods_want *want, struct amb_netns *netns,
+		 char *err, size_t errlen);
+/* Lets go of such a pod, at once. Fine when there is none. */
+void amb_pods_del(struct amb_pods *p, const char *uid);
 
 /*
  * Says where the netns of the wanted pod "ns/name" is, overriding its manifest. 0, -ENOENT:
@@ -61,6 +74,10 @@ struct amb_pods_info {
 };
 void amb_pods_each(struct amb_pods *p, void (*fn)(void *ctx, const struct amb_pods_info *info),
 		   void *ctx);
+
+/* @fn is called when the start of a pod ended, up or failed. One watcher. */
+void amb_pods_watch(struct amb_pods *p, void (*fn)(void *ctx, const struct amb_pods_info *info),
+		    void *ctx);
 
 struct amb_pods_counts {
 	size_t up, pending; /* pending: starting or failed; waiting ones do not count */

@@ -605,6 +605,55 @@ hbone_server() {
 }
 peer_log() { grep -h '^{' "$TMP/app-$1.log"; }
 
+# --- a CNI -----------------------------------------------------------------------------------
+
+# zds_start NODE...: a CNI for each, which speaks ZDS at zds_socket NODE (peers/zds_server.py).
+zds_socket() { echo "$TMP/zds-$1"; }
+zds_start() {
+	local n
+	for n in "$@"; do
+		"$PYTHON" "$PEERS/zds_server.py" serve "$(zds_socket "$n")" >>"$TMP/app-zds-$n.log" 2>&1 &
+		APP_PIDS+=($!)
+	done
+	for n in "$@"; do
+		busywait test -S "$(zds_socket "$n").ctl" || bail "the CNI of node $n does not come up"
+	done
+}
+
+# zds NODE KEY=VALUE...: tells the CNI what to do, prints its answer.
+zds() { "$PYTHON" "$PEERS/zds_server.py" ask "$(zds_socket "$1")" "${@:2}"; }
+
+# zds_pod COMMAND POD [UID]: "add" and "register" of a pod of namespace demo.
+zds_pod() {
+	zds "${NODE_OF[$2]}" do="$1" uid="${3:-uid-$2}" ns=demo name="$2" sa="$2" \
+		netns="$(pod_nspath "$2")"
+}
+
+# cni_rules POD FLAVOUR... [--ingress] [--no-dns]: istio-cni's rules; cni_unrule POD...
+cni_rules() {
+	local f options=() flavours=()
+	for f in "${@:2}"; do
+		[[ $f == --* ]] && options+=("$f") || flavours+=("$f")
+	done
+	for f in "${flavours[@]}"; do
+		"$PYTHON" "$PEERS/cni_rules.py" add "$(pod_nspath "$1")" "$f" "${options[@]}" ||
+			bail "cannot write rules into pod $1"
+	done
+}
+cni_unrule() {
+	local p
+	for p in "$@"; do
+		"$PYTHON" "$PEERS/cni_rules.py" remove "$(pod_nspath "$p")"
+	done
+}
+
+zds_status() { zds "$1" do=status | jq -r "$2"; }
+zds_synced() { [ "$(zds_status "$1" '.open[-1].snapshot')" = true ]; }
+# zds_connections NODE N: so many have been made so far, and the last one has its snapshot.
+zds_connections() {
+	[ "$(zds_status "$1" '[.open[], .past[]] | length')" -ge "$2" ] && zds_synced "$1"
+}
+
 # --- the end ---------------------------------------------------------------------------------
 
 # Processes that live in one of our namespaces and that nobody ended.

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Pods that a CNI hands over by ZDS: joins control/zds.h to pods.h and to the readiness. The CNI
+ * has written its rules in them, so the agent writes none there.
+ */
+#ifndef AMB_CNI_PODS_H
+#define AMB_CNI_PODS_H
+
+struct amb_cni_pods;
+struct amb_http;
+struct amb_loop;
+struct amb_pods;
+
+/*
+ * Serves the pods that the CNI at @path (INPOD_UDS) names. While it has not named all of them,
+ * or one of them does not start, the agent is not ready ("workload proxy manager"). All that is
+ * given outlives the result. NULL: errno, see amb_zds_create().
+ */
+struct amb_cni_pods *amb_cni_pods_start(struct amb_loop *loop, struct amb_pods *pods,
+					struct amb_http *http, const char *path);
+/* Hears the CNI no more; the pods are served on. NULL is accepted. */
+void amb_cni_pods_stop(struct amb_cni_pods *c);
+
+#endif
