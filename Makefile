@@ -66,9 +66,10 @@ SKEL := $(O)/gen/amb.skel.h $(O)/gen/splice.skel.h
 
 # The parts beside main.c are in the library too, so that tests can call them.
 LIB_SRC := $(filter-out agent/main.c,$(wildcard agent/*.c)) $(wildcard agent/base/*.c \
-	agent/mesh/*.c agent/control/*.c agent/kernel/*.c agent/proxy/*.c agent/admin/*.c)
+	agent/mesh/*.c agent/control/*.c agent/kernel/*.c agent/proxy/*.c agent/admin/*.c) \
+	agent/ctl/ask.c
 LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(GEN_O)
-CTL_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard agent/ctl/*.c))
+CTL_OBJ := $(patsubst %.c,$(O)/%.o,$(filter-out agent/ctl/ask.c,$(wildcard agent/ctl/*.c)))
 UNIT_SRC := $(wildcard selftests/unit/*.c)
 UNIT := $(UNIT_SRC:%.c=$(O)/%)
 TOOL_SRC := $(wildcard selftests/tools/*.c)

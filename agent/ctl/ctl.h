@@ -8,10 +8,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "ask.h"
 #include "base/util.h"
 
 #define CTL_ARGS 4
-#define CTL_SOCKET "/run/ambient/ambientd.sock"
+#define CTL_SOCKET AMB_ASK_SOCKET
 
 /* Exit statuses, documented in ambientctl(1). */
 #define CTL_OK 0
