@@ -8,7 +8,7 @@
 #   sudo make check-fast        set-up, static checks, unit and namespace tests, plain build
 #   sudo make demo | bench      set-up, then show or measure
 #   make lint fmt arrows        the static checks alone; formatting; the arrows of the layout
-#   make install uninstall deb  DESTDIR= PREFIX=
+#   make install uninstall deb  DESTDIR= PREFIX= CNI_DIR=
 
 O ?= build
 CC ?= gcc
@@ -67,9 +67,10 @@ SKEL := $(O)/gen/amb.skel.h $(O)/gen/splice.skel.h
 # The parts beside main.c are in the library too, so that tests can call them.
 LIB_SRC := $(filter-out agent/main.c,$(wildcard agent/*.c)) $(wildcard agent/base/*.c \
 	agent/mesh/*.c agent/control/*.c agent/kernel/*.c agent/proxy/*.c agent/admin/*.c) \
-	agent/ctl/ask.c
+	$(filter-out agent/cni/main.c,$(wildcard agent/cni/*.c)) agent/ctl/ask.c
 LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(GEN_O)
 CTL_OBJ := $(patsubst %.c,$(O)/%.o,$(filter-out agent/ctl/ask.c,$(wildcard agent/ctl/*.c)))
+CNI_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard agent/cni/main.c))
 UNIT_SRC := $(wildcard selftests/unit/*.c)
 UNIT := $(UNIT_SRC:%.c=$(O)/%)
 TOOL_SRC := $(wildcard selftests/tools/*.c)
@@ -78,7 +79,8 @@ TOOLS := $(TOOL_SRC:%.c=$(O)/%)
 MAIN_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard agent/*.c))
 FUZZ := $(patsubst %.c,$(O)/%,$(wildcard selftests/fuzz/fuzz_*.c))
 
-BINS := $(if $(wildcard agent/main.c),$(O)/ambientd) $(if $(CTL_OBJ),$(O)/ambientctl)
+BINS := $(if $(wildcard agent/main.c),$(O)/ambientd) $(if $(CTL_OBJ),$(O)/ambientctl) \
+	$(if $(CNI_OBJ),$(O)/ambient-cni)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -152,6 +154,10 @@ $(O)/ambientd: $(MAIN_OBJ) $(O)/libambient.a
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) -o $@
 
 $(O)/ambientctl: $(CTL_OBJ) $(O)/libambient.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) -o $@
+
+$(O)/ambient-cni: $(CNI_OBJ) $(O)/libambient.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) -o $@
 
@@ -265,17 +271,21 @@ fmt:
 # --- installing ------------------------------------------------------------------------------
 
 INSTALL ?= install
+# Where container runtimes look for CNI plugins: kubelet's in /opt/cni/bin, Debian's podman here.
+CNI_DIR ?= $(PREFIX)/lib/cni
 SBIN := $(DESTDIR)$(PREFIX)/sbin
 BIN := $(DESTDIR)$(PREFIX)/bin
+CNI := $(DESTDIR)$(CNI_DIR)
 MAN := $(DESTDIR)$(PREFIX)/share/man
 COMPLETION := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 UNITS := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/lib,$(PREFIX)/lib)/systemd/system
 MAN_PAGES := $(wildcard agent/man/*.[1-9])
 
 install: all
-	$(Q)$(INSTALL) -d $(SBIN) $(BIN) $(UNITS) $(COMPLETION)
+	$(Q)$(INSTALL) -d $(SBIN) $(BIN) $(CNI) $(UNITS) $(COMPLETION)
 	$(Q)$(INSTALL) -m 755 $(O)/ambientd $(SBIN)/ambientd
 	$(Q)$(INSTALL) -m 755 $(O)/ambientctl $(BIN)/ambientctl
+	$(Q)$(INSTALL) -m 755 $(O)/ambient-cni $(CNI)/ambient-cni
 	$(Q)sed 's,@SBIN@,$(PREFIX)/sbin,' scripts/ambientd.service >$(UNITS)/ambientd.service
 	$(Q)chmod 644 $(UNITS)/ambientd.service
 	$(Q)$(INSTALL) -m 644 scripts/ambientctl.bash $(COMPLETION)/ambientctl
@@ -283,7 +293,7 @@ install: all
 		$(MAN)/man$(subst .,,$(suffix $(p)))/$(notdir $(p)) &&) true
 
 uninstall:
-	rm -f $(SBIN)/ambientd $(BIN)/ambientctl $(UNITS)/ambientd.service \
+	rm -f $(SBIN)/ambientd $(BIN)/ambientctl $(CNI)/ambient-cni $(UNITS)/ambientd.service \
 		$(COMPLETION)/ambientctl \
 		$(foreach p,$(MAN_PAGES),$(MAN)/man$(subst .,,$(suffix $(p)))/$(notdir $(p)))
 
@@ -295,5 +305,5 @@ deb: all
 	$(Q)scripts/make-deb $(abspath $(O))/deb $(VERSION) $(DEB)
 	$(call say,DEB,$(DEB))
 
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(CTL_OBJ) $(O)/agent/main.o $(UNIT:=.o) $(TOOLS:=.o) \
-	$(FUZZ:=.o)) $(BPF_OBJ:.o=.d) $(O)/bpf/splice.bpf.d
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(CTL_OBJ) $(CNI_OBJ) $(O)/agent/main.o $(UNIT:=.o) \
+	$(TOOLS:=.o) $(FUZZ:=.o)) $(BPF_OBJ:.o=.d) $(O)/bpf/splice.bpf.d

@@ -48,6 +48,9 @@ void amb_agent_sync_pods(void *agent);
 /* The pods of the start are wanted by now: what an agent before left of others may go. */
 void amb_agent_pods_known(struct amb_agent *a);
 
+/* Takes over what the CNI plugin told an earlier agent. */
+void amb_agent_read_attachments(struct amb_agent *a);
+
 /* Begins the graceful stop; the loop ends when connections are done or out of time. */
 void amb_agent_stop(struct amb_agent *a);
 

@@ -499,8 +499,11 @@ static int serve_manifests(struct amb_agent *a)
 
 static int serve(struct amb_agent *a)
 {
-	int err = a->cluster ? amb_cluster_start(a->cluster) : serve_manifests(a);
+	int err;
 
+	if (!a->opt.zds)
+		amb_agent_read_attachments(a);
+	err = a->cluster ? amb_cluster_start(a->cluster) : serve_manifests(a);
 	if (err)
 		return a->cluster ? die("control plane: %s", strerror(-err)) : err;
 	settled.fn = settled_due;

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "capture.h"
 #include "cluster.h"
+#include "cni/attachment.h"
 #include "control/manifest.h"
 #include "flows.h"
 #include "kernel/rows.h"
@@ -231,6 +232,39 @@ static int unenroll(void *ctx, const char *pod, char *err, size_t errlen)
 	return e;
 }
 
+static int attach(void *ctx, const char *pod, const char *netns, struct amb_admin_attached *out,
+		  char *err, size_t errlen)
+{
+	struct amb_agent *a = ctx;
+	struct amb_pods_info info;
+	int ret;
+
+	if (cni_decides(a, pod, err, errlen))
+		return -EPERM;
+	ret = a->stopping ? -ESHUTDOWN : amb_pods_attach(a->pods, pod, netns, &info);
+	if (ret < 0) {
+		snprintf(err, errlen, "pod %s: %s: %s", pod, netns, strerror(-ret));
+		return ret;
+	}
+	if (ret) {
+		out->wanted = true;
+		out->up = info.state == AMB_PODS_UP;
+		out->failed = info.state == AMB_PODS_FAILED;
+		snprintf(out->reason, sizeof(out->reason), "%s", info.error);
+	}
+	return 0;
+}
+
+static int detach(void *ctx, const char *pod, const char *netns, char *err, size_t errlen)
+{
+	struct amb_agent *a = ctx;
+
+	if (cni_decides(a, pod, err, errlen))
+		return -EPERM;
+	amb_pods_detach(a->pods, pod, netns);
+	return 0;
+}
+
 static int reload(void *ctx, char *err, size_t errlen)
 {
 	struct amb_agent *a = ctx;
@@ -312,6 +346,8 @@ void amb_agent_set_ops(struct amb_agent *a)
 		.probe = probe,
 		.enroll = enroll,
 		.unenroll = unenroll,
+		.attach = attach,
+		.detach = detach,
 		.reload = reload,
 		.tell_bytes = tell_bytes,
 		.add_stats = add_stats,
@@ -322,6 +358,27 @@ void amb_agent_set_ops(struct amb_agent *a)
 }
 
 /* Pods */
+
+static bool take_attachment(void *ctx, const struct amb_attachment *at)
+{
+	struct amb_agent *a = ctx;
+	struct amb_pods_info info;
+	int ret = amb_pods_attach(a->pods, at->pod, at->netns, &info);
+
+	/* Its namespace went with nobody told: CNI's garbage collection sees to the file. */
+	if (ret < 0)
+		amb_warn(MAIN, "pod %s, attached by the CNI plugin: %s: %s, continuing without",
+			 at->pod, at->netns, strerror(-ret));
+	return true;
+}
+
+void amb_agent_read_attachments(struct amb_agent *a)
+{
+	int err = amb_attachment_each(a->opt.cni_dir, take_attachment, a);
+
+	if (err)
+		amb_err(MAIN, "%s: %s, continuing without", a->opt.cni_dir, strerror(-err));
+}
 
 struct want {
 	struct amb_pods_want *v;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "cni/attachment.h"
 #include "kernel/netns.h"
 
 const char *argp_program_version = "ambientd " AMB_VERSION;
@@ -20,6 +21,7 @@ enum {
 	OPT_CA,
 	OPT_SOCKET,
 	OPT_ZDS,
+	OPT_CNI_DIR,
 	OPT_NETWORK,
 	OPT_CLUSTER,
 	OPT_DOMAIN,
@@ -81,6 +83,8 @@ static const struct argp_option options[] = {
 	{ "zds", OPT_ZDS, "PATH", 0,
 	  "Serve the pods that the CNI at this socket hands over, not the manifests' (INPOD_UDS)",
 	  3 },
+	{ "cni-dir", OPT_CNI_DIR, "DIR", 0,
+	  "Where the CNI plugin notes which pods it attached (default " AMB_ATTACHMENT_DIR ")", 3 },
 	{ "socket", OPT_SOCKET, "PATH", 0,
 	  "Control socket of ambientctl (default " AMB_RUN_DIR "/ambientd.sock)", 4 },
 	{ "admin-port", OPT_ADMIN_PORT, "PORT", 0, "config_dump and logging (default 15000)", 4 },
@@ -137,6 +141,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_SOCKET:
 		o->socket = arg;
+		return 0;
+	case OPT_CNI_DIR:
+		o->cni_dir = arg;
 		return 0;
 	case OPT_ZDS:
 		o->zds = arg;
@@ -327,6 +334,7 @@ void amb_options_parse(struct amb_options *o, int argc, char **argv)
 	*o = (struct amb_options){
 		.ca_dir = "/etc/ambient/ca",
 		.socket = AMB_RUN_DIR "/ambientd.sock",
+		.cni_dir = AMB_ATTACHMENT_DIR,
 		.network = "",
 		.cluster = "Kubernetes",
 		.domain = "cluster.local",

@@ -18,6 +18,7 @@ struct amb_options {
 	const char *node;
 	const char *ca_dir;
 	const char *socket;
+	const char *cni_dir; /* where the CNI plugin notes what it did */
 	const char *zds; /* socket of the CNI that says which pods to serve, or NULL */
 	const char *network;
 	const char *cluster;

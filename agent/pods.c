@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "capture.h"
 #include "kernel/netns.h"
+#include "places.h"
 #include "proxy/proxy.h"
 
 #define RETRY_NS (5 * 1000000000ull)
@@ -48,6 +49,7 @@ struct amb_pods {
 	struct amb_proxy *proxy;
 	struct amb_capture *capture;
 	struct pod *first;
+	struct amb_places places;
 	struct amb_timer retry;
 	unsigned long started, stopped;
 	void (*when_started)(void *ctx); /* NULL: nobody waits */
@@ -388,6 +390,20 @@ static struct pod *find_name(struct amb_pods *p, const char *name)
 	return NULL;
 }
 
+/* What a CNI plugin said of it before it was wanted. */
+static int find_place(struct pod *pod)
+{
+	_cleanup_free_ char *name = NULL;
+	const char *path;
+
+	if (asprintf(&name, "%s/%s", pod->ns, pod->name) < 0)
+		return -ENOMEM;
+	path = amb_places_get(&pod->pods->places, name);
+	if (path)
+		pod->enrolled = strdup(path);
+	return path && !pod->enrolled ? -ENOMEM : 0;
+}
+
 static struct pod *add(struct amb_pods *p, const struct amb_pods_want *w)
 {
 	struct pod *pod = calloc(1, sizeof(*pod));
@@ -402,7 +418,7 @@ static struct pod *add(struct amb_pods *p, const struct amb_pods_want *w)
 	pod->ingress_mode = w->ingress_mode;
 	pod->always_tunnel = w->always_tunnel;
 	pod->splice = w->splice;
-	if (!pod->uid || !pod->ns || !pod->name || !pod->sa) {
+	if (!pod->uid || !pod->ns || !pod->name || !pod->sa || find_place(pod)) {
 		pod_free(pod);
 		return NULL;
 	}
@@ -427,8 +443,10 @@ static int update(struct amb_pods *p, const struct amb_pods_want *w)
 
 		let_go(pod);
 		pod = add(p, w);
-		if (pod)
+		if (pod && enrolled) {
+			free(pod->enrolled);
 			pod->enrolled = take_ptr(enrolled);
+		}
 	} else if (!pod) {
 		pod = add(p, w);
 	}
@@ -554,6 +572,50 @@ int amb_pods_unenroll(struct amb_pods *p, const char *name)
 	return 0;
 }
 
+int amb_pods_attach(struct amb_pods *p, const char *name, const char *path,
+		    struct amb_pods_info *info)
+{
+	struct pod *pod = find_name(p, name);
+	int err = 0;
+
+	if (!same(amb_places_get(&p->places, name), path)) {
+		struct amb_netns *ns = amb_netns_open(path);
+
+		if (!ns)
+			return -errno;
+		amb_netns_put(ns);
+		err = amb_places_set(&p->places, name, path);
+	}
+	if (err || !pod || pod->given)
+		return err;
+	if (!same(pod->enrolled, path) || pod->unenrolled) {
+		char *copy = strdup(path);
+
+		if (!copy)
+			return -ENOMEM;
+		free(pod->enrolled);
+		pod->enrolled = copy;
+		pod->unenrolled = false;
+		refresh(pod);
+	} else if (netns_moved(pod)) {
+		refresh(pod);
+	}
+	/* One that failed is told, not tried again: the plugin asks until it knows. */
+	*info = info_of(pod);
+	return 1;
+}
+
+void amb_pods_detach(struct amb_pods *p, const char *name, const char *path)
+{
+	struct pod *pod = find_name(p, name);
+
+	amb_places_drop(&p->places, name, path);
+	if (!pod || !same(pod->enrolled, path))
+		return;
+	free(take_ptr(pod->enrolled));
+	refresh(pod);
+}
+
 void amb_pods_each(struct amb_pods *p, void (*fn)(void *ctx, const struct amb_pods_info *info),
 		   void *ctx)
 {
@@ -612,6 +674,7 @@ void amb_pods_destroy(struct amb_pods *p)
 	if (!p)
 		return;
 	amb_loop_timer_cancel(p->loop, &p->retry);
+	amb_places_uninit(&p->places);
 	while (p->first) {
 		struct pod *pod = p->first;
 

@@ -62,6 +62,18 @@ bool amb_pods_wants(struct amb_pods *p, const char *pod);
 /* Calls @fn when no pod is being started any more, perhaps at once; once. */
 void amb_pods_when_started(struct amb_pods *p, void (*fn)(void *ctx), void *ctx);
 
+struct amb_pods_info;
+/*
+ * A CNI plugin's word that pod "ns/name" is at @netns_path: remembered, whether it is wanted or
+ * not, until amb_pods_detach() of the same path. Saying it again is fine. 1: it is wanted, and
+ * @info has its state (strings valid until the next call of anything here); 0: it is not, but
+ * will be served when it is; -errno: the path is no netns, or there is no room.
+ */
+int amb_pods_attach(struct amb_pods *p, const char *pod, const char *netns_path,
+		    struct amb_pods_info *info);
+/* Forgets it, and lets go of the pod if it is served there. */
+void amb_pods_detach(struct amb_pods *p, const char *pod, const char *netns_path);
+
 enum amb_pods_state { AMB_PODS_WAITING, AMB_PODS_STARTING, AMB_PODS_UP, AMB_PODS_FAILED };
 
 /* @state's text for people: "waiting for its network namespace", "up", ... */

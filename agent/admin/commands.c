@@ -169,6 +169,36 @@ static json_t *run_unenroll(const struct amb_admin_ops *ops, const json_t *reque
 	return done("unenroll", pod, ops->unenroll(ops->ctx, pod, err, sizeof(err)), err);
 }
 
+static json_t *run_attach(const struct amb_admin_ops *ops, const json_t *request)
+{
+	const char *pod = text_of(request, "pod"), *netns = text_of(request, "netns");
+	struct amb_admin_attached got = { 0 };
+	char err[ERROR_MAX] = "";
+	int e;
+
+	if (!pod || !netns || !strchr(pod, '/'))
+		return error("attach: a pod (NAMESPACE/POD) and its netns are needed");
+	if (!ops->attach)
+		return error("attach: not available in this mode");
+	e = ops->attach(ops->ctx, pod, netns, &got, err, sizeof(err));
+	if (e)
+		return done("attach", pod, e, err);
+	return json_pack("{s:b,s:b,s:b,s:o}", "wanted", got.wanted, "up", got.up, "failed",
+			 got.failed, "reason", amb_shape_string(got.reason));
+}
+
+static json_t *run_detach(const struct amb_admin_ops *ops, const json_t *request)
+{
+	const char *pod = text_of(request, "pod"), *netns = text_of(request, "netns");
+	char err[ERROR_MAX] = "";
+
+	if (!pod || !netns || !strchr(pod, '/'))
+		return error("detach: a pod (NAMESPACE/POD) and its netns are needed");
+	if (!ops->detach)
+		return error("detach: not available in this mode");
+	return done("detach", pod, ops->detach(ops->ctx, pod, netns, err, sizeof(err)), err);
+}
+
 static json_t *run_reload(const struct amb_admin_ops *ops, const json_t *request)
 {
 	char err[ERROR_MAX] = "";
@@ -214,6 +244,8 @@ static const struct {
 	{ "why", run_why, 0 },
 	{ "enroll", run_enroll, 0 },
 	{ "unenroll", run_unenroll, 0 },
+	{ "attach", run_attach, 0 },
+	{ "detach", run_detach, 0 },
 	{ "reload", run_reload, 0 },
 	{ "log", run_log, 0 },
 	{ "probe", run_probe, 0 },

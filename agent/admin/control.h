@@ -14,6 +14,9 @@
  * why          src, dst, port               see why.h
  * enroll       pod, netns                   {}
  * unenroll     pod                          {}
+ * attach       pod, netns                   {"wanted", "up", "failed", "reason"}; for the CNI
+ *                                           plugin, which asks again until it is up
+ * detach       pod, netns                   {}
  * reload                                    {}
  * log          filter, reset (optional)     {"filter": text}
  * probe                                     {"<capability>": {"ok", "detail"}}

@@ -31,6 +31,12 @@ struct amb_admin_pod {
 	const char *state; /* for people: "up", "waiting for its network namespace", ... */
 	const char *error; /* last one, or "" */
 };
+/* What a CNI plugin learns of a pod. */
+struct amb_admin_attached {
+	bool wanted; /* to be served on this node; the rest is only then of interest */
+	bool up, failed;
+	char reason[160]; /* why it failed, or "" */
+};
 typedef void amb_admin_pod_fn(void *arg, const struct amb_admin_pod *pod);
 
 struct amb_admin_ops {
@@ -52,6 +58,9 @@ struct amb_admin_ops {
 	/* 0, or -errno and perhaps a sentence in @err that names the object. @pod is "ns/name". */
 	int (*enroll)(void *ctx, const char *pod, const char *netns, char *err, size_t errlen);
 	int (*unenroll)(void *ctx, const char *pod, char *err, size_t errlen);
+	int (*attach)(void *ctx, const char *pod, const char *netns, struct amb_admin_attached *out,
+		      char *err, size_t errlen);
+	int (*detach)(void *ctx, const char *pod, const char *netns, char *err, size_t errlen);
 	int (*reload)(void *ctx, char *err, size_t errlen);
 	/*
 	 * Connections that the kernel carries by itself; NULL where there are none. tell_bytes: as

@@ -26,11 +26,13 @@ files() { (cd "$1" && find . -type f | sort); }
 is "install" "$(make O="$build" DESTDIR="$dir/a" PREFIX=/opt/x install 2>&1 |
 	grep -v -e '^make' -e '^  '; echo "${PIPESTATUS[0]}")" 0
 is "all files are where they belong" "$(files "$dir/a/opt/x")" "./bin/ambientctl
+./lib/cni/ambient-cni
 ./lib/systemd/system/ambientd.service
 ./sbin/ambientd
 ./share/bash-completion/completions/ambientctl
 ./share/man/man1/ambientctl.1
 ./share/man/man7/ambient.7
+./share/man/man8/ambient-cni.8
 ./share/man/man8/ambientd.8"
 is "nothing beside the prefix" "$(cd "$dir/a" && find . -type f -not -path './opt/x/*')" ""
 version=$(sed -n 's/^VERSION *[:?]*= *//p' Makefile)
@@ -48,6 +50,7 @@ Version: $version"
 dpkg-deb -x "$dir/x.deb" "$dir/d"
 is "the package's programs" "$(cd "$dir/d" && find . -type f -perm -1 | sort)" \
 	"./usr/bin/ambientctl
+./usr/lib/cni/ambient-cni
 ./usr/sbin/ambientd"
 is "it names the libraries it needs" \
 	"$(dpkg-deb -f "$dir/x.deb" Depends | grep -oE '\b(libc6|libnghttp2-14)\b' | sort -u)" \

@@ -44,6 +44,20 @@ static int enroll(void *ctx, const char *pod, const char *netns, char *err, size
 	return -ENOENT;
 }
 
+static int attach(void *ctx, const char *pod, const char *netns, struct amb_admin_attached *out,
+		  char *err, size_t errlen)
+{
+	(void)ctx;
+	if (strcmp(netns, "/run/netns/p")) {
+		snprintf(err, errlen, "pod %s: %s: no such place", pod, netns);
+		return -ENOENT;
+	}
+	out->wanted = !strcmp(pod, "ns/p");
+	out->failed = out->wanted;
+	snprintf(out->reason, sizeof(out->reason), "%s", out->wanted ? "tired" : "");
+	return 0;
+}
+
 static void start(void)
 {
 	snprintf(path, sizeof(path), "/tmp/ambient-control-test.%d/s", getpid());
@@ -55,6 +69,7 @@ static void start(void)
 		.each_pod = each_pod,
 		.status = status,
 		.enroll = enroll,
+		.attach = attach,
 	};
 	control = amb_control_create(&ops, path);
 	CHECK(control);
@@ -165,6 +180,16 @@ TEST(answers)
 		  "{\"error\":\"enroll: a pod (NAMESPACE/POD) and its netns are needed\"}\n" },
 		{ "{\"command\":\"unenroll\",\"pod\":\"ns/p\"}\n",
 		  "{\"error\":\"unenroll: not available in this mode\"}\n" },
+		{ "{\"command\":\"attach\",\"pod\":\"ns/p\",\"netns\":\"/run/netns/p\"}\n",
+		  "{\"wanted\":true,\"up\":false,\"failed\":true,\"reason\":\"tired\"}\n" },
+		{ "{\"command\":\"attach\",\"pod\":\"ns/x\",\"netns\":\"/run/netns/p\"}\n",
+		  "{\"wanted\":false,\"up\":false,\"failed\":false,\"reason\":\"\"}\n" },
+		{ "{\"command\":\"attach\",\"pod\":\"ns/p\",\"netns\":\"/n\"}\n",
+		  "{\"error\":\"attach: pod ns/p: /n: no such place\"}\n" },
+		{ "{\"command\":\"attach\",\"pod\":\"ns/p\"}\n",
+		  "{\"error\":\"attach: a pod (NAMESPACE/POD) and its netns are needed\"}\n" },
+		{ "{\"command\":\"detach\",\"pod\":\"ns/p\",\"netns\":\"/n\"}\n",
+		  "{\"error\":\"detach: not available in this mode\"}\n" },
 		{ "{\"command\":\"dance\"}\n", "{\"error\":\"unknown command \\\"dance\\\"\"}\n" },
 		{ "\n", "{\"error\":\"a request is one line of JSON: {\\\"command\\\": ...}\"}\n" },
 		{ "[]\n",
