@@ -110,7 +110,7 @@ static bool read_settings(struct amb_call *c)
 				     AMB_CALL_VERSION);
 	c->version = version ? version : "0.3.0";
 	if (!get_text(c, "name", &c->network) || !get_text(c, "socket", &c->socket) ||
-	    !get_text(c, "attachmentDir", &c->dir))
+	    !get_text(c, "attachmentDir", &c->dir) || !get_text(c, "namespace", &c->ns))
 		return false;
 	if (s < 1 || s > 3600)
 		return amb_call_fail(c, AMB_CALL_CONFIG, "timeoutSeconds has to be 1 to 3600");
@@ -146,7 +146,7 @@ static bool is_interface(const char *s)
 static bool read_args(struct amb_call *c)
 {
 	_cleanup_free_ char *args = strdup(c->env.args ? c->env.args : "");
-	const char *ns = "", *name = "";
+	const char *ns = c->ns, *name = "";
 	char *pair, *save;
 
 	if (!args)
@@ -198,6 +198,7 @@ bool amb_call_init(struct amb_call *c, const struct amb_call_env *env, FILE *in)
 	*c = (struct amb_call){
 		.env = *env,
 		.network = "",
+		.ns = "default",
 		.socket = AMB_ASK_SOCKET,
 		.dir = AMB_ATTACHMENT_DIR,
 		.seconds = AMB_CALL_SECONDS,

@@ -38,9 +38,10 @@ struct amb_call {
 	json_t *conf;
 	const char *version; /* cniVersion of the configuration */
 	const char *network; /* its name */
+	const char *ns; /* of pods for which the runtime says none */
 	const char *socket, *dir; /* of the agent; of attachments */
 	unsigned int seconds;
-	char pod[512]; /* "ns/name", "" when the runtime does not say */
+	char pod[512]; /* "ns/name", "" when the runtime says no name */
 	enum amb_call_code code; /* of the error */
 	char msg[1024];
 };

@@ -7,6 +7,7 @@
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 
+CAPTURE=none # the CNI does it
 need_agent
 need nginx nsenter iptables-nft
 nodes a b
