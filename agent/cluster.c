@@ -322,7 +322,7 @@ void amb_cluster_sync_pods(struct amb_cluster *c)
 {
 	struct want want = { .a = c->a };
 
-	if (c->a->stopping)
+	if (c->a->stopping || c->a->opt.zds)
 		return;
 	if (c->a->opt.istiod.dedicated) {
 		sync_dedicated(c->a);

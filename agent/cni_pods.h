@@ -6,6 +6,8 @@
 #ifndef AMB_CNI_PODS_H
 #define AMB_CNI_PODS_H
 
+#define AMB_ZDS_SOCKET "/var/run/ztunnel/ztunnel.sock" /* ztunnel's */
+
 struct amb_cni_pods;
 struct amb_http;
 struct amb_loop;

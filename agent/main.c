@@ -482,13 +482,8 @@ static int serve_manifests(struct amb_agent *a)
 		amb_manifest_on_pods(a->manifest, amb_agent_sync_pods, a);
 	if (amb_manifest_start(a->manifest, a->state))
 		return die("manifests: out of memory");
-	if (a->opt.zds) {
-		a->cni = amb_cni_pods_start(a->loop, a->pods, a->http, a->opt.zds);
-		if (!a->cni)
-			return die("ZDS socket %s: %s", a->opt.zds, strerror(errno));
-	} else {
+	if (!a->opt.zds)
 		amb_agent_sync_pods(a);
-	}
 	amb_manifest_each_pod(a->manifest, count_pod, &pods);
 	if (!pods)
 		amb_warn(MAIN, "no Pod in %s has spec.nodeName %s", a->opt.manifests, a->opt.node);
@@ -497,12 +492,23 @@ static int serve_manifests(struct amb_agent *a)
 	return 0;
 }
 
+/* Who says where pods are: a CNI by ZDS, or its plugin. */
+static int start_cni(struct amb_agent *a)
+{
+	if (!a->opt.zds) {
+		amb_agent_read_attachments(a);
+		return 0;
+	}
+	a->cni = amb_cni_pods_start(a->loop, a->pods, a->http, a->opt.zds);
+	return a->cni ? 0 : die("ZDS socket %s: %s", a->opt.zds, strerror(errno));
+}
+
 static int serve(struct amb_agent *a)
 {
-	int err;
+	int err = start_cni(a);
 
-	if (!a->opt.zds)
-		amb_agent_read_attachments(a);
+	if (err)
+		return err;
 	err = a->cluster ? amb_cluster_start(a->cluster) : serve_manifests(a);
 	if (err)
 		return a->cluster ? die("control plane: %s", strerror(-err)) : err;

@@ -69,6 +69,11 @@ static json_t *manifest_status(const struct amb_agent *a)
 			 problems);
 }
 
+static const char *capture_name(const struct amb_agent *a)
+{
+	return a->opt.zds ? "cni" : amb_capture_mode_name(amb_capture_mode(a->capture));
+}
+
 static json_t *status(void *ctx)
 {
 	const struct amb_agent *a = ctx;
@@ -76,15 +81,14 @@ static json_t *status(void *ctx)
 	if (a->cluster)
 		return json_pack("{s:s, s:s, s:s, s:s, s:I, s:b, s:o}", "node", a->opt.node, "mode",
 				 "cluster", "trustDomain", a->opt.trust_domain, "capture",
-				 amb_capture_mode_name(amb_capture_mode(a->capture)),
-				 "uptimeSeconds", (json_int_t)(time(NULL) - a->started_at),
-				 "stopping", a->stopping, "xds", amb_cluster_status(a->cluster));
+				 capture_name(a), "uptimeSeconds",
+				 (json_int_t)(time(NULL) - a->started_at), "stopping", a->stopping,
+				 "xds", amb_cluster_status(a->cluster));
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:o}", "node", a->opt.node, "mode",
 			 "standalone", "ca", a->opt.ca_dir, "trustDomain", a->opt.trust_domain,
-			 "capture",
-			 a->opt.zds ? "cni" : amb_capture_mode_name(amb_capture_mode(a->capture)),
-			 "uptimeSeconds", (json_int_t)(time(NULL) - a->started_at), "stopping",
-			 a->stopping, "manifests", manifest_status(a));
+			 "capture", capture_name(a), "uptimeSeconds",
+			 (json_int_t)(time(NULL) - a->started_at), "stopping", a->stopping,
+			 "manifests", manifest_status(a));
 }
 
 static json_t *seconds(uint64_t ns)

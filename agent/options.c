@@ -11,6 +11,7 @@
 
 #include "base/util.h"
 #include "cni/attachment.h"
+#include "cni_pods.h"
 #include "kernel/netns.h"
 
 const char *argp_program_version = "ambientd " AMB_VERSION;
@@ -81,7 +82,8 @@ static const struct argp_option options[] = {
 	  "Where BPF maps and links are pinned (default " AMB_BPF_DIR ")", 4 },
 	{ "cgroup", OPT_CGROUP, "DIR", 0, "Root of cgroup v2 (default: looked for)", 4 },
 	{ "zds", OPT_ZDS, "PATH", 0,
-	  "Serve the pods that the CNI at this socket hands over, not the manifests' (INPOD_UDS)",
+	  "Serve the pods that the CNI at this socket hands over (INPOD_UDS; default with 'proxy "
+	  "ztunnel': " AMB_ZDS_SOCKET "); '' for none",
 	  3 },
 	{ "cni-dir", OPT_CNI_DIR, "DIR", 0,
 	  "Where the CNI plugin notes which pods it attached (default " AMB_ATTACHMENT_DIR ")", 3 },
@@ -213,7 +215,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		/* ztunnel's own command line. */
 		if (strcmp(arg, state->arg_num ? "ztunnel" : "proxy") || state->arg_num > 1)
 			return ARGP_ERR_UNKNOWN;
-		o->istiod.given = true;
+		o->istiod.given = o->as_ztunnel = true;
 		return 0;
 	case ARGP_KEY_END:
 		o->istiod.used = !o->manifests && o->istiod.given;
@@ -223,6 +225,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			o->trust_domain = "cluster.local";
 		if (!o->node || !*o->node)
 			argp_error(state, "--node NAME is needed");
+		/* A DaemonSet has a CNI beside it; a pod of its own has nobody to ask. */
+		if (!o->zds && o->as_ztunnel && o->istiod.used)
+			o->zds = AMB_ZDS_SOCKET;
+		if (o->zds && (!*o->zds || (o->istiod.used && o->istiod.dedicated)))
+			o->zds = NULL;
 		/* The CNI has captured its pods. */
 		if (o->zds && o->capture != AMB_CAPTURE_AUTO && o->capture != AMB_CAPTURE_NONE)
 			argp_error(state, "--zds goes with --capture none");

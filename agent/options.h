@@ -20,6 +20,7 @@ struct amb_options {
 	const char *socket;
 	const char *cni_dir; /* where the CNI plugin notes what it did */
 	const char *zds; /* socket of the CNI that says which pods to serve, or NULL */
+	bool as_ztunnel; /* "proxy ztunnel" */
 	const char *network;
 	const char *cluster;
 	const char *domain;

@@ -102,7 +102,8 @@ member() {
 # put ITEM...: stored and pushed.
 put() { printf '%s\n' "$@" | jq -s . | plane put >/dev/null; }
 
-# cluster_agent_start NODE [VARIABLE=VALUE]... [-- OPTIONS]: as the DaemonSet starts ztunnel.
+# cluster_agent_start NODE [VARIABLE=VALUE]... [-- OPTIONS]: as the DaemonSet starts ztunnel. Where
+# INPOD_UDS names no CNI, ambientctl enroll says where pods are.
 cluster_agent_start() {
 	local node=$1 vars=()
 	shift
@@ -111,6 +112,7 @@ cluster_agent_start() {
 		shift
 	done
 	[ "${1:-}" != -- ] || shift
+	[[ " ${vars[*]-}" == *" INPOD_UDS="* ]] || set -- --zds "" "$@"
 	mkdir -p "$TMP/run-$node"
 	[ -z "${AMB_SANITIZED:-}$AMB_WRAP" ] || set -- --privileged "$@"
 	# shellcheck disable=SC2086

@@ -140,6 +140,7 @@ class Connection:
         if self.info["open"]:
             self.info["open"] = False
             self.info["why"] = why
+        self.server.lost(self)
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -257,7 +258,6 @@ class Connection:
         except (OSError, ValueError) as e:
             self.close("%s: %s" % (type(e).__name__, e))
         self.close("ended")
-        self.server.lost(self)
         self.sock.close()
         while True:
             try:
