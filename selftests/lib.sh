@@ -212,9 +212,10 @@ netns_add() {
 		net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
 }
 
-# nodes NAME [NAME]: one node, or two joined by a link (eth0 of each).
+# nodes NAME [NAME]: one node, or two joined by a link (eth0 of each). Again for more pairs, which
+# do not reach each other.
 nodes() {
-	local n i=0 ns
+	local n i=${#NODES[@]} ns
 
 	need_root
 	for n in "$@"; do
@@ -230,19 +231,19 @@ nodes() {
 		ip -n "$ns" link set br0 up
 	done
 	[ $# -eq 2 ] || return 0
-	local a b
+	local a b l=$((i - 2))
 	a=$(node_ns "$1") b=$(node_ns "$2")
 	ip -n "$a" link add eth0 type veth peer name eth0 netns "$b"
-	ip -n "$a" addr add 10.10.0.1/24 dev eth0
-	ip -n "$b" addr add 10.10.0.2/24 dev eth0
-	ip -n "$a" addr add fd10::1/64 dev eth0 nodad
-	ip -n "$b" addr add fd10::2/64 dev eth0 nodad
+	ip -n "$a" addr add 10.10.$l.1/24 dev eth0
+	ip -n "$b" addr add 10.10.$l.2/24 dev eth0
+	ip -n "$a" addr add fd10:$l::1/64 dev eth0 nodad
+	ip -n "$b" addr add fd10:$l::2/64 dev eth0 nodad
 	ip -n "$a" link set eth0 up
 	ip -n "$b" link set eth0 up
-	ip -n "$a" route add 10.12.0.0/24 via 10.10.0.2
-	ip -n "$b" route add 10.11.0.0/24 via 10.10.0.1
-	ip -n "$a" -6 route add fd12::/64 via fd10::2
-	ip -n "$b" -6 route add fd11::/64 via fd10::1
+	ip -n "$a" route add 10.1$i.0.0/24 via 10.10.$l.2
+	ip -n "$b" route add 10.1$((i - 1)).0.0/24 via 10.10.$l.1
+	ip -n "$a" -6 route add fd1$i::/64 via fd10:$l::2
+	ip -n "$b" -6 route add fd1$((i - 1))::/64 via fd10:$l::1
 }
 
 # pod NODE NAME [v4|v6|dual]: a namespace with eth0 on the node's bridge.

@@ -8,8 +8,8 @@ import statistics
 import sys
 from collections import defaultdict
 
-# case, what, metric, better direction, bar on tunnel/plain
-RATIO_BARS = [
+# (case, metric, better direction, bar on the ratio to the base; None: shown without a bar)
+TUNNEL = [
     ("rr64x1", "p50_us", "<=", 2.1),
     ("rr64x1awake", "p50_us", "<=", 3.3),
     ("rr64x16", "rate", ">=", 0.30),
@@ -26,19 +26,67 @@ RATIO_BARS = [
     ("http64", "rate", ">=", 0.32),
     ("http64", "p99_us", "<=", 3.5),
 ]
-# case, title, way, metric, unit, bar (at most)
-ABSOLUTE_BARS = [
-    ("idle", "agent at rest, node a", "agent-a", "rss_kb", "KB", 8192),
-    ("idle", "agent at rest, node b", "agent-b", "rss_kb", "KB", 8192),
-    ("idle", "an idle connection, node a", "agent-a", "bytes_per_conn", "B", 614),
-    ("idle", "an idle connection, node b", "agent-b", "bytes_per_conn", "B", 614),
-    ("idle", "left after they close, node a", "agent-a", "rss_kb_over_idle_after", "KB", 2048),
-    ("idle", "left after they close, node b", "agent-b", "rss_kb_over_idle_after", "KB", 2048),
-    ("pods", "an enrolled pod", "tunnel", "bytes_per_pod", "B", 20480),
-    ("scale", "ready, small mesh", "small", "ready_ms", "ms", 200),
-    ("scale", "ready, 10 000 workloads", "10000", "ready_ms", "ms", 200),
-    ("scale", "memory of 10 000 workloads", "10000", "rss_kb_more", "KB", 10240),
+PROGRAMS_BARS = {
+    ("rr64x16", "rate"): 0.43, ("bulk1", "gbps"): 0.42, ("bulk8", "gbps"): 0.42,
+    ("crr16", "rate"): 0.42,
+}
+DIRECT = [
+    ("rr64x1", "p50_us", "<=", 1.05),
+    ("rr64x1", "mean_us", "<=", 1.05),
+    ("rr64x1awake", "p50_us", "<=", 1.05),
+    ("rr64x1awake", "mean_us", "<=", 1.05),
+    ("rr64x16", "p50_us", "<=", 1.05),
+    ("rr64x16", "mean_us", "<=", 1.05),
+    ("rr64x16", "machine_cpu_us", "<=", 1.05),
+    ("bulk1", "gbps", ">=", 0.95),
+    ("bulk1", "machine_cpu_s_per_gb", "<=", 1.05),
+    ("bulk8", "gbps", ">=", 0.95),
+    ("bulk8", "machine_cpu_s_per_gb", "<=", 1.05),
+    ("crr1", "p50_us", "<=", 1.15),
+    ("crr16", "rate", ">=", 0.85),
+    ("crr16", "machine_cpu_us", "<=", 1.15),
 ]
+PASSTHROUGH = [
+    ("rr64x1", "p50_us", "<=", 1.05),
+    ("rr64x16", "mean_us", "<=", 1.05),
+    ("bulk1", "gbps", ">=", 0.95),
+    ("crr16", "rate", ">=", 0.90),
+]
+# way, what it is compared with, bars
+RATIO_BARS = [
+    ("tunnel-nft", "plain", TUNNEL),
+    ("tunnel", "plain", [(c, m, d, PROGRAMS_BARS.get((c, m))) for c, m, d, _ in TUNNEL]),
+    ("direct", "plain-node", DIRECT),
+    ("passthrough-out", "plain", PASSTHROUGH),
+    ("passthrough-in", "plain", PASSTHROUGH),
+]
+# way, what it is compared with, bar on the ratio of the rates of crr16
+POLICY_BARS = [
+    ("tunnel-nft-10000", "tunnel-nft-0", 0.97),
+    ("tunnel-10000", "tunnel-0", None),
+    ("direct-1000", "direct-0", 0.95),
+]
+# case, title, way, metric, unit, bar (at most)
+ABSOLUTE_BARS = [("crr16", "agents, a direct connection", "direct", "agent_cpu_us", "us", 10)]
+for _way, _by, _bars in (("tunnel-nft", "nft", True), ("tunnel", "bpf", False)):
+    ABSOLUTE_BARS += [(c, f"{t}, {_by}", f"{_way}{w}", m, u, b if _bars else None)
+                      for c, t, w, m, u, b in [
+        ("idle", "agent at rest, a", "-a", "rss_kb", "KB", 8192),
+        ("idle", "agent at rest, b", "-b", "rss_kb", "KB", 8192),
+        ("idle", "a connection, a", "-a", "bytes_per_conn", "B", 614),
+        ("idle", "a connection, b", "-b", "bytes_per_conn", "B", 614),
+        ("idle", "left after, a", "-a", "rss_kb_over_idle_after", "KB", 2048),
+        ("idle", "left after, b", "-b", "rss_kb_over_idle_after", "KB", 2048),
+        ("pods", "an enrolled pod", "", "bytes_per_pod", "B", 20480),
+        ("scale", "ready, small mesh", "-small", "ready_ms", "ms", 200),
+        ("scale", "ready, 10 000", "-10000", "ready_ms", "ms", 200),
+        ("scale", "10 000 workloads", "-10000", "rss_kb_more", "KB", 10240),
+    ]]
+ABSOLUTE_BARS += [
+    ("enrol", "a pod, bpf", "tunnel", "ms", "ms", 5),
+    ("pods", "maps, 200 + 10 000, bpf", "tunnel", "bpf_kb", "KB", 8192),
+]
+COLD_BAR = 1100
 WIDTH = 24
 
 
@@ -68,12 +116,73 @@ def number(v):
     return f"{v:,.0f}".replace(",", " ") if abs(v) >= 1000 else f"{v:.3g}"
 
 
+def ratio(values, case, way, base, metric):
+    """The median of the rounds' ratios: what drifts from round to round cancels out."""
+    of, to = values[case, way, metric], values[case, base, metric]
+    if len(of) == len(to):
+        return statistics.median(a / b for a, b in zip(of, to) if b)
+    return statistics.median(of) / statistics.median(to)
+
+
+def head(left, right, what):
+    print(f"\n{'':<36}{left:>11}{right:>11}{what:>10}")
+
+
+def ratios(values, median):
+    good = True
+    for way, base, bars in RATIO_BARS:
+        bars = [b for b in bars if all((b[0], w, b[1]) in median for w in (way, base))]
+        if bars:
+            head(base, way[-10:] if way.startswith("passthrough") else way, "ratio")
+        for case, metric, direction, bar in bars:
+            good &= line(f"{case} {metric}", number(median[case, base, metric]),
+                         number(median[case, way, metric]),
+                         ratio(values, case, way, base, metric), direction, bar)
+    return good
+
+
+def cold(median):
+    good = True
+    for way, bar in (("tunnel-nft", COLD_BAR), ("tunnel", None)):
+        first, pooled = (median.get(("cold", f"{way}-{w}", "agent_cpu_us"))
+                         for w in ("cold", "pooled"))
+        if first:
+            head("pooled", "first use", "more")
+            good &= line(f"cold {way} agent_cpu_us", number(pooled), number(first),
+                         first - pooled, "<=", bar)
+    return good
+
+
+def policies(values, median):
+    good = True
+    for many, none, bar in POLICY_BARS:
+        if ("policies", many, "rate") in median:
+            head("none", many.rsplit("-", 1)[1], "ratio")
+            good &= line(f"policies {none[:-2]} crr16 rate",
+                         number(median["policies", none, "rate"]),
+                         number(median["policies", many, "rate"]),
+                         ratio(values, "policies", many, none, "rate"), ">=", bar)
+    return good
+
+
+def absolutes(median):
+    good = True
+    rows = [r for r in ABSOLUTE_BARS if (r[0], r[2], r[3]) in median]
+    if rows:
+        print()
+    for case, title, way, metric, unit, bar in rows:
+        good &= line(f"{case}: {title}", "", unit, median[case, way, metric], "<=", bar)
+    return good
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("rows")
     p.add_argument("out")
     p.add_argument("--rounds", type=int, default=0)
     p.add_argument("--repeated", type=int, default=0)
+    p.add_argument("--kept", type=int, default=0)
+    p.add_argument("--seconds", type=int, default=0)
     args = p.parse_args()
     values = defaultdict(list)
     with open(args.rows, encoding="utf-8") as f:
@@ -86,29 +195,13 @@ def main():
                    for (c, w, m), v in median.items()], f, indent=1)
         f.write("\n")
 
-    good = True
-    print(f"{'case, metric':<36}{'plain':>11}{'tunnel':>11}{'ratio':>10}")
-    for case, metric, direction, bar in RATIO_BARS:
-        plain, tunnel = (median.get((case, w, metric)) for w in ("plain", "tunnel"))
-        if plain and tunnel:
-            good &= line(f"{case} {metric}", number(plain), number(tunnel), tunnel / plain,
-                         direction, bar)
-        elif plain:
-            print(f"{case + ' ' + metric:<36}{number(plain):>11}")
-    cold, pooled = (median.get(("cold", w, "agent_cpu_us")) for w in ("cold", "pooled"))
-    if cold:
-        print(f"\n{'':<36}{'pooled':>11}{'cold':>11}{'more':>10}")
-        good &= line("cold agent_cpu_us", number(pooled), number(cold), cold - pooled, "<=", 1100)
-    none, many = (median.get(("policies", w, "rate")) for w in ("none", "10000"))
-    if none:
-        print(f"\n{'':<36}{'none':>11}{'10 000':>11}{'ratio':>10}")
-        good &= line("policies crr16 rate", number(none), number(many), many / none, ">=", 0.97)
-    rows = [(t, c, w, m, u, b) for c, t, w, m, u, b in ABSOLUTE_BARS if (c, w, m) in median]
-    if rows:
-        print()
-    for title, case, way, metric, unit, bar in rows:
-        good &= line(f"{case}: {title}", "", unit, median[case, way, metric], "<=", bar)
-    print(f"\n{args.rounds} rounds, medians; {args.repeated} disturbed measurements repeated."
+    good = ratios(values, median)
+    good &= cold(median)
+    good &= policies(values, median)
+    good &= absolutes(median)
+    kept = f", {args.kept} kept as they were" if args.kept else ""
+    print(f"\n{args.rounds} rounds, medians; {args.repeated} disturbed measurements"
+          f" repeated{kept}; {args.seconds // 60} min {args.seconds % 60} s."
           f" Written to {args.out}.")
     if not good:
         print("Some bars do not hold.")

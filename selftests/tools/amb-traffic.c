@@ -42,6 +42,7 @@
 #define THREAD_STACK (128u << 10)
 #define WARM_UP_NS 200000000ull
 #define GRACE_S 3
+#define HOLD_LIMIT_S 20 /* for the answer on one connection */
 #define MAX_CPUS 64
 
 enum { PORT_ECHO, PORT_SINK, PORT_ONCE, PORT_HOLD, PORTS };
@@ -631,23 +632,72 @@ static int run_clients(void *(*fn)(void *), bool bulk)
 	return report(&a, &b);
 }
 
-/* Opens @count connections, or as many as it can, proves each by one round trip, holds them. */
+static void asked_to_stop(int sig)
+{
+	(void)sig;
+	atomic_store(&stop, true);
+}
+
+/* A system call that waits is to end, so that it can be said how far it got. */
+static void stop_by_signal(void)
+{
+	struct sigaction sa = { .sa_handler = asked_to_stop };
+
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGINT, &sa, NULL);
+}
+
+/* One connection, proven by one round trip. -1 with errno. */
+static int hold_one(void)
+{
+	struct timeval limit = { .tv_sec = HOLD_LIMIT_S };
+	char buf[64] = { 0 };
+	int fd = dial();
+
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (write_all(fd, buf, sizeof(buf)))
+		return -1;
+	/* Not read_all(), which goes on after a signal. */
+	switch (recv(fd, buf, sizeof(buf), MSG_WAITALL)) {
+	case sizeof(buf):
+		return 0;
+	case -1:
+		return -1;
+	default:
+		errno = ECONNRESET;
+		return -1;
+	}
+}
+
+/*
+ * Opens @count connections, or as many as it can, and holds them. What went wrong is told with
+ * where: how many were open, after how long, and what the slowest one took.
+ */
 static int hold(void)
 {
-	char buf[64] = { 0 };
+	uint64_t begun = now_ns(), last = begun, slowest = 0, now;
+	const char *error = "";
 	sigset_t set;
-	int fd, sig, n;
+	int n, sig;
 
-	for (n = 0; n < opt.count; n++) {
-		fd = dial();
-		if (fd < 0 || write_all(fd, buf, sizeof(buf)) || read_all(fd, buf, sizeof(buf)))
-			break;
+	stop_by_signal();
+	for (n = 0; n < opt.count && !*error; last = now) {
+		if (hold_one())
+			error = atomic_load(&stop) ? "asked to stop" : strerror(errno);
+		else
+			n++;
+		now = now_ns();
+		slowest = now - last > slowest ? now - last : slowest;
 	}
-	printf("{\"case\":\"hold\",\"count\":%d,\"error\":\"%s\"}\n", n,
-	       n < opt.count ? strerror(errno) : "");
+	printf("{\"case\":\"hold\",\"count\":%d,\"seconds\":%.1f,\"slowest_ms\":%.1f,"
+	       "\"error\":\"%s\"}\n",
+	       n, (last - begun) / 1e9, slowest / 1e6, error);
 	fflush(stdout);
 	block_signals(&set);
-	sigwait(&set, &sig);
+	if (!atomic_load(&stop))
+		sigwait(&set, &sig);
 	return n < opt.count;
 }
 
