@@ -75,6 +75,8 @@ UNIT_SRC := $(wildcard selftests/unit/*.c)
 UNIT := $(UNIT_SRC:%.c=$(O)/%)
 TOOL_SRC := $(wildcard selftests/tools/*.c)
 TOOLS := $(TOOL_SRC:%.c=$(O)/%)
+# amb-X of more than one file has the others in tools/X.
+TOOL_PARTS := $(patsubst %.c,$(O)/%.o,$(wildcard selftests/tools/*/*.c))
 
 MAIN_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard agent/*.c))
 FUZZ := $(patsubst %.c,$(O)/%,$(wildcard selftests/fuzz/fuzz_*.c))
@@ -165,6 +167,8 @@ $(O)/selftests/fuzz/%: $(O)/selftests/fuzz/%.o $(O)/libambient.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(LIBS) -o $@
 
+$(foreach t,$(TOOLS),$(eval $(t): $(filter $(subst /amb-,/,$(t))/%,$(TOOL_PARTS))))
+
 $(O)/selftests/%: $(O)/selftests/%.o $(O)/libambient.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) -o $@
@@ -190,8 +194,8 @@ SAN_ENV := --jobs $(JOBS) \
 
 NET := $(wildcard selftests/net/*.sh)
 # Agents capture by BPF programs; these run again with rules of nftables, which some machines need.
-NFT := $(patsubst %,selftests/net/%.sh,agent_killed curl_hbone drain enroll label_optout \
-	loop_protection passthrough plaintext_inbound pod_gone policy_live_cut same_node \
+NFT := $(patsubst %,selftests/net/%.sh,agent_killed behave bypass curl_hbone drain enroll \
+	label_optout loop_protection passthrough plaintext_inbound pod_gone policy_live_cut same_node \
 	service_entry service_lb source_address v4_mapped v6 v6_only waypoint)
 STATIC := $(wildcard scripts/check-*) $(wildcard selftests/static/*.sh)
 SLOW := $(wildcard selftests/slow/*.sh)
@@ -306,4 +310,4 @@ deb: all
 	$(call say,DEB,$(DEB))
 
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(CTL_OBJ) $(CNI_OBJ) $(O)/agent/main.o $(UNIT:=.o) \
-	$(TOOLS:=.o) $(FUZZ:=.o)) $(BPF_OBJ:.o=.d) $(O)/bpf/splice.bpf.d
+	$(TOOLS:=.o) $(TOOL_PARTS) $(FUZZ:=.o)) $(BPF_OBJ:.o=.d) $(O)/bpf/splice.bpf.d

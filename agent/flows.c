@@ -159,10 +159,23 @@ static bool reports(const struct amb_conn_row *row, enum report r)
 	return direct || (r == DESTINATION) == row->inbound;
 }
 
+/*
+ * The namespace of the socket that connected says whose it is, not the address: one that is
+ * another pod's can be bound, and though no packet leaves from there, the failure is told of.
+ */
+static struct amb_workload *source_of(const struct amb_flows *f, const struct conn *c)
+{
+	struct amb_workload *w = NULL;
+
+	if (!c->row.inbound)
+		w = amb_publish_workload(f->config.publish, c->row.netns);
+	return w ?: workload_at(f, &c->row.src);
+}
+
 static void look_up(struct amb_flows *f, struct conn *c)
 {
 	amb_state_read_begin(f->config.state);
-	c->src = workload_at(f, &c->row.src);
+	c->src = source_of(f, c);
 	c->dst = workload_at(f, &c->row.dst);
 	if (reports(&c->row, SOURCE))
 		c->service[SOURCE] = service_asked(f, c);
