@@ -19,7 +19,6 @@
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -35,15 +34,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "traffic/cost.h"
+
 #define MAX_THREADS 1024
-#define MAX_WATCH 16
 #define MAX_SIZE (1u << 20)
 #define MAX_SAMPLES (1u << 22) /* a thread */
 #define THREAD_STACK (128u << 10)
 #define WARM_UP_NS 200000000ull
 #define GRACE_S 3
 #define HOLD_LIMIT_S 20 /* for the answer on one connection */
-#define MAX_CPUS 64
 
 enum { PORT_ECHO, PORT_SINK, PORT_ONCE, PORT_HOLD, PORTS };
 
@@ -53,8 +52,6 @@ static struct {
 	double seconds;
 	size_t size;
 	bool spin;
-	pid_t watch[MAX_WATCH];
-	int watched;
 	char **command;
 } opt = { .congestion = "cubic", .port = 9000, .threads = 1, .seconds = 2, .size = 64 };
 
@@ -209,107 +206,6 @@ static void start_thread(pthread_t *t, void *(*fn)(void *), void *arg)
 		errno = err;
 		die("thread");
 	}
-}
-
-/* --- what it costs --- */
-
-struct cpu {
-	uint64_t wall, self, watch[MAX_WATCH];
-	double idle, steal; /* seconds of all CPUs together */
-};
-
-static atomic_bool spin_stop;
-static pthread_t spinner[MAX_CPUS];
-static int spinners;
-
-static uint64_t clock_value(clockid_t id)
-{
-	struct timespec t;
-
-	if (clock_gettime(id, &t))
-		return 0;
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
-static uint64_t spinners_ns(void)
-{
-	uint64_t sum = 0;
-	clockid_t id;
-
-	for (int i = 0; i < spinners; i++)
-		if (!pthread_getcpuclockid(spinner[i], &id))
-			sum += clock_value(id);
-	return sum;
-}
-
-static void cpu_snapshot(struct cpu *c)
-{
-	double ticks = sysconf(_SC_CLK_TCK);
-	unsigned long long v[8];
-	clockid_t id;
-	FILE *f;
-
-	memset(c, 0, sizeof(*c));
-	f = fopen("/proc/stat", "re");
-	if (!f || fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", v, v + 1, v + 2, v + 3,
-			 v + 4, v + 5, v + 6, v + 7) != 8)
-		die("/proc/stat");
-	fclose(f);
-	c->wall = now_ns();
-	c->idle = (v[3] + v[4]) / ticks;
-	c->steal = v[7] / ticks;
-	/* Time that spinners burnt is idle time that they kept awake. */
-	c->self = clock_value(CLOCK_PROCESS_CPUTIME_ID) - spinners_ns();
-	c->idle += spinners_ns() / 1e9;
-	for (int i = 0; i < opt.watched; i++)
-		if (!clock_getcpuclockid(opt.watch[i], &id))
-			c->watch[i] = clock_value(id);
-}
-
-static json_t *cpu_json(const struct cpu *a, const struct cpu *b)
-{
-	double wall = (b->wall - a->wall) / 1e9, cpus = sysconf(_SC_NPROCESSORS_ONLN), known;
-	double machine = wall * cpus - (b->idle - a->idle) - (b->steal - a->steal);
-	json_t *o = json_object(), *w = json_array();
-
-	known = (b->self - a->self) / 1e9;
-	for (int i = 0; i < opt.watched; i++) {
-		double s = (b->watch[i] - a->watch[i]) / 1e9;
-
-		known += s;
-		json_array_append_new(w, json_real(s));
-	}
-	json_object_set_new(o, "wall_s", json_real(wall));
-	json_object_set_new(o, "machine_cpu_s", json_real(machine));
-	json_object_set_new(o, "self_cpu_s", json_real((b->self - a->self) / 1e9));
-	json_object_set_new(o, "watch_cpu_s", w);
-	json_object_set_new(o, "steal_s", json_real(b->steal - a->steal));
-	/* Share of the machine that neither this process nor a watched one used. */
-	json_object_set_new(o, "foreign", json_real((machine - known) / (wall * cpus)));
-	return o;
-}
-
-static void *spin_thread(void *arg)
-{
-	struct sched_param p = { 0 };
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET((intptr_t)arg, &set);
-	sched_setaffinity(0, sizeof(set), &set);
-	sched_setscheduler(0, SCHED_IDLE, &p);
-	while (!atomic_load_explicit(&spin_stop, memory_order_relaxed))
-		;
-	return NULL;
-}
-
-/* CPUs that never go idle: hides what waking a virtual CPU costs. */
-static void spin_start(void)
-{
-	int n = sysconf(_SC_NPROCESSORS_ONLN);
-
-	for (spinners = 0; spinners < n && spinners < MAX_CPUS; spinners++)
-		start_thread(&spinner[spinners], spin_thread, (void *)(intptr_t)spinners);
 }
 
 /* --- server --- */
@@ -602,7 +498,7 @@ static int run_clients(void *(*fn)(void *), bool bulk)
 	if (!opt.count)
 		block_signals(&set);
 	if (opt.spin)
-		spin_start();
+		cpu_spin();
 	pthread_barrier_init(&begin, NULL, opt.threads + 1);
 	atomic_store(&measuring, opt.count > 0);
 	for (int i = 0; i < opt.threads; i++)
@@ -626,9 +522,7 @@ static int run_clients(void *(*fn)(void *), bool bulk)
 		pthread_join(clients[i].thread, NULL);
 	if (bulk || opt.count)
 		cpu_snapshot(&b);
-	atomic_store(&spin_stop, true);
-	for (int i = 0; i < spinners; i++)
-		pthread_join(spinner[i], NULL);
+	cpu_spin_stop();
 	return report(&a, &b);
 }
 
@@ -777,9 +671,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		opt.congestion = arg;
 		return 0;
 	case 'w':
-		if (opt.watched == MAX_WATCH)
+		if (!cpu_watch(number(arg, 1, 1 << 22, state)))
 			argp_error(state, "at most %d processes can be watched", MAX_WATCH);
-		opt.watch[opt.watched++] = number(arg, 1, 1 << 22, state);
 		return 0;
 	case 'S':
 		opt.spin = true;
