@@ -46,6 +46,8 @@ CFLAGS_ALL := -std=gnu11 $(OPT) -Wall -Wextra -Werror -fno-strict-aliasing -fno-
 LDFLAGS_ALL := -pthread -pie -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack \
 	$(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 LIBS := $(WOLFSSL)/lib/libwolfssl.a $(PKG_LIBS) -lm
+# What only tests use.
+TEST_LIBS := $(shell $(PKG_CONFIG) --libs ldns 2>/dev/null)
 # AES-GCM with 512 bit instructions, where the CPU has them; there is no such library for others.
 ifeq ($(shell uname -m),x86_64)
 CPPFLAGS_ALL += -DAMB_IPSEC_MB
@@ -165,13 +167,13 @@ $(O)/ambient-cni: $(CNI_OBJ) $(O)/libambient.a
 
 $(O)/selftests/fuzz/%: $(O)/selftests/fuzz/%.o $(O)/libambient.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(LIBS) -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(LIBS) $(TEST_LIBS) -o $@
 
 $(foreach t,$(TOOLS),$(eval $(t): $(filter $(subst /amb-,/,$(t))/%,$(TOOL_PARTS))))
 
 $(O)/selftests/%: $(O)/selftests/%.o $(O)/libambient.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) $(TEST_LIBS) -o $@
 
 clean:
 	rm -rf $(O)
