@@ -165,6 +165,21 @@ void amb_netns_set_mark(uint32_t mark)
 	packet_mark = mark;
 }
 
+static int make_socket(int family, unsigned int flags)
+{
+	if (flags & AMB_SOCK_UDP)
+		return socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
+	return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+}
+
+static int set_tcp(int fd)
+{
+	/* A kernel without it still carries the bytes: not an error. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, AMB_CONGESTION,
+			 sizeof(AMB_CONGESTION) - 1);
+	return set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
 int amb_netns_socket(struct amb_netns *ns, int family, unsigned int flags)
 {
 	_cleanup_fd_ int fd = -1;
@@ -173,16 +188,13 @@ int amb_netns_socket(struct amb_netns *ns, int family, unsigned int flags)
 	err = amb_netns_enter(ns);
 	if (err)
 		return err;
-	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	fd = make_socket(family, flags);
 	if (fd < 0)
 		return -errno;
 	err = set_int(fd, SOL_SOCKET, SO_MARK,
 		      flags & AMB_SOCK_BACK ? AMB_ROUTE_MARK : packet_mark);
-	if (!err)
-		err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	/* A kernel without it still carries the bytes: not an error. */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, AMB_CONGESTION,
-			 sizeof(AMB_CONGESTION) - 1);
+	if (!err && !(flags & AMB_SOCK_UDP))
+		err = set_tcp(fd);
 	if (!err && (flags & AMB_SOCK_TRANSPARENT))
 		err = set_transparent(fd, family);
 	if (!err && (flags & AMB_SOCK_LISTENER))

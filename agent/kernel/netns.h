@@ -45,6 +45,7 @@ void amb_netns_set_mark(uint32_t mark);
 #define AMB_SOCK_KEEPALIVE (1u << 2) /* 180 s / 180 s / 9 */
 #define AMB_SOCK_BACK (1u << 3) /* marked AMB_ROUTE_MARK instead: attach.h's way back */
 #define AMB_SOCK_EXCLUSIVE (1u << 4) /* a listener without SO_REUSEPORT */
+#define AMB_SOCK_UDP (1u << 5) /* instead of TCP, without what only TCP has */
 
 /*
  * A non-blocking TCP socket made inside @ns: marked, TCP_NODELAY, congestion control
