@@ -91,18 +91,16 @@ static void accept_event(struct amb_io *io, uint32_t events)
 	l->burst = AMB_MIN(l->burst * 2, AMB_LISTENER_BURST);
 }
 
-static int make_socket(struct amb_netns *ns, int family, uint16_t port, unsigned int flags)
+static int make_socket(struct amb_netns *ns, int family, const struct amb_endpoint *at,
+		       unsigned int flags)
 {
-	struct amb_endpoint any = { .port = port };
 	struct sockaddr_storage ss;
 	_cleanup_fd_ int fd = amb_netns_socket(ns, family, flags);
 	socklen_t len;
 
 	if (fd < 0)
 		return fd;
-	if (family == AF_INET)
-		any.addr.b[10] = any.addr.b[11] = 0xff;
-	len = amb_endpoint_to_sockaddr(&any, family, &ss);
+	len = amb_endpoint_to_sockaddr(at, family, &ss);
 	if (bind(fd, (struct sockaddr *)&ss, len) || listen(fd, AMB_LISTENER_BACKLOG))
 		return -errno;
 	return take_fd(&fd);
@@ -110,33 +108,23 @@ static int make_socket(struct amb_netns *ns, int family, uint16_t port, unsigned
 
 static int make_any_family(struct amb_pod *pod, uint16_t port, unsigned int flags)
 {
+	struct amb_endpoint any6 = { .port = port }, any4 = any6;
 	struct amb_netns *ns = pod->info->netns;
 	int fd = -EAFNOSUPPORT;
 
+	any4.addr.b[10] = any4.addr.b[11] = 0xff;
 	if (pod->worker->env->config.ipv6)
-		fd = make_socket(ns, AF_INET6, port, flags);
+		fd = make_socket(ns, AF_INET6, &any6, flags);
 	if (fd < 0 && fd != -EADDRINUSE && fd != -EMFILE)
-		fd = make_socket(ns, AF_INET, port, flags);
+		fd = make_socket(ns, AF_INET, &any4, flags);
 	return fd;
 }
 
-int amb_listener_open(struct amb_listener *l, struct amb_pod *pod, uint16_t port, bool keepalive,
-		      bool *transparent, amb_listener_fn *accepted)
+/* Takes @fd over, also on failure. */
+static int start(struct amb_listener *l, struct amb_pod *pod, int fd, amb_listener_fn *accepted)
 {
-	unsigned int flags = AMB_SOCK_LISTENER | (keepalive ? AMB_SOCK_KEEPALIVE : 0);
-	bool got = *transparent;
-	int fd = -EPERM, err;
+	int err;
 
-	if (!pod->worker->env->config.port_reuse)
-		flags |= AMB_SOCK_EXCLUSIVE;
-	if (got)
-		fd = make_any_family(pod, port, flags | AMB_SOCK_TRANSPARENT);
-	if (fd < 0) {
-		got = false;
-		fd = make_any_family(pod, port, flags);
-	}
-	if (fd < 0)
-		return fd;
 	l->io.fn = accept_event;
 	l->io.fd = fd;
 	l->pod = pod;
@@ -147,10 +135,41 @@ int amb_listener_open(struct amb_listener *l, struct amb_pod *pod, uint16_t port
 	if (err) {
 		close(fd);
 		l->io.fd = -1;
-		return err;
 	}
-	*transparent = got;
-	return 0;
+	return err;
+}
+
+unsigned int amb_listener_flags(const struct amb_pod *pod)
+{
+	return AMB_SOCK_LISTENER | (pod->worker->env->config.port_reuse ? 0 : AMB_SOCK_EXCLUSIVE);
+}
+
+int amb_listener_open(struct amb_listener *l, struct amb_pod *pod, uint16_t port, bool keepalive,
+		      bool *transparent, amb_listener_fn *accepted)
+{
+	unsigned int flags = amb_listener_flags(pod) | (keepalive ? AMB_SOCK_KEEPALIVE : 0);
+	bool got = *transparent;
+	int fd = -EPERM, err;
+
+	if (got)
+		fd = make_any_family(pod, port, flags | AMB_SOCK_TRANSPARENT);
+	if (fd < 0) {
+		got = false;
+		fd = make_any_family(pod, port, flags);
+	}
+	err = fd < 0 ? fd : start(l, pod, fd, accepted);
+	if (!err)
+		*transparent = got;
+	return err;
+}
+
+int amb_listener_open_at(struct amb_listener *l, struct amb_pod *pod, const struct amb_endpoint *at,
+			 amb_listener_fn *accepted)
+{
+	int family = amb_addr_is_v4(&at->addr) ? AF_INET : AF_INET6;
+	int fd = make_socket(pod->info->netns, family, at, amb_listener_flags(pod));
+
+	return fd < 0 ? fd : start(l, pod, fd, accepted);
 }
 
 void amb_listener_close(struct amb_listener *l)

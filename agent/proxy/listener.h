@@ -35,7 +35,12 @@ struct amb_listener {
  */
 int amb_listener_open(struct amb_listener *l, struct amb_pod *pod, uint16_t port, bool keepalive,
 		      bool *transparent, amb_listener_fn *accepted);
+/* Listens on address and port @at alone, in its own family. 0 or -errno. */
+int amb_listener_open_at(struct amb_listener *l, struct amb_pod *pod, const struct amb_endpoint *at,
+			 amb_listener_fn *accepted);
 void amb_listener_close(struct amb_listener *l);
+/* Of amb_netns_socket(), for what listens in @pod. */
+unsigned int amb_listener_flags(const struct amb_pod *pod);
 
 /* Timer function of the worker: tries again after a full fd table. */
 void amb_listener_resume(struct amb_timer *t);
