@@ -221,6 +221,8 @@ static void fill_pod(const struct amb_manifest *m, const struct amb_mobj *o, cha
 		.always_tunnel = amb_mcompile_always_tunnel(amb_mset_table(m->set), o),
 		.splice = pod->splice,
 		.dns_capture = pod->dns_capture,
+		.dns_search = pod->dns_search,
+		.dns_search_only = pod->dns_search_only,
 	};
 }
 
@@ -239,10 +241,14 @@ static uint64_t pods_print(const struct amb_manifest *m)
 		if (!is_local(m, t->rows[i].obj))
 			continue;
 		fill_pod(m, t->rows[i].obj, uid, sizeof(uid), &pod);
-		snprintf(flags, sizeof(flags), "%d%d%d%d%d", pod.enrolled, pod.ingress_mode,
-			 pod.dns_capture, pod.always_tunnel, pod.splice);
-		const char *const parts[] = { uid, pod.sa, pod.netns ? pod.netns : "",
-					      pod.reroute_ifs ? pod.reroute_ifs : "", flags };
+		snprintf(flags, sizeof(flags), "%d%d%d%d%d%d", pod.enrolled, pod.ingress_mode,
+			 pod.dns_capture, pod.always_tunnel, pod.splice, pod.dns_search_only);
+		const char *const parts[] = { uid,
+					      pod.sa,
+					      pod.netns ? pod.netns : "",
+					      pod.reroute_ifs ? pod.reroute_ifs : "",
+					      pod.dns_search ? pod.dns_search : "",
+					      flags };
 
 		for (j = 0; j < AMB_ARRAY_SIZE(parts); j++)
 			hash = amb_util_hash(parts[j], strlen(parts[j]), hash);

@@ -103,12 +103,21 @@ struct amb_manifest_pod {
 	bool always_tunnel; /* annotation ambientd.io/always-tunnel of pod or namespace */
 	bool splice; /* annotation ambientd.io/splice */
 	int dns_capture; /* annotation ambient.istio.io/dns-capture: 0, 1, -1 = unset */
+	/*
+	 * Search domains of its resolver (mesh/names.h), NULL: not said. From annotation
+	 * ambientd.io/dns-search, else spec.dnsConfig; those alone with the annotation or
+	 * spec.dnsPolicy None.
+	 */
+	const char *dns_search;
+	bool dns_search_only;
 };
 
 /* The annotation that says where a pod's namespace is: a path, or a name of /run/netns. */
 #define AMB_MANIFEST_NETNS "ambientd.io/netns"
 #define AMB_MANIFEST_ALWAYS_TUNNEL "ambientd.io/always-tunnel"
 #define AMB_MANIFEST_SPLICE "ambientd.io/splice"
+/* The annotation that says which domains a pod's resolver searches, separated by blanks. */
+#define AMB_MANIFEST_DNS_SEARCH "ambientd.io/dns-search"
 
 /* Walks this node's pods, enrolled or not; @fn returns false to stop. */
 void amb_manifest_each_pod(const struct amb_manifest *m,

@@ -2,10 +2,13 @@
 /* Kubernetes' own objects: Pod, Service, Endpoints, EndpointSlice, the ConfigMap istio. */
 #include "manifest_object.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "workload.pb-c.h"
+
+#include "mesh/names.h"
 
 /* A port number 1..65535 of @key; 0 when it is not there. */
 static uint16_t port_of(struct amb_decode *d, const struct amb_yaml *map, const char *key)
@@ -193,6 +196,41 @@ static uint32_t container_ports(struct amb_decode *d, const struct amb_yaml *spe
 	return n;
 }
 
+static void add_search(struct amb_decode *d, char *list, const struct amb_yaml *map,
+		       const char *key, int index, const char *text, size_t len)
+{
+	int err = amb_names_search_add(list, text, len);
+
+	if (err == -ENOSPC)
+		amb_decode_error_in(d, map, key, index, "is more than 32 domains, or 2048 bytes");
+	else if (err)
+		amb_decode_error_in(d, map, key, index, "\"%.*s\" is no domain name",
+				    (int)AMB_MIN(len, (size_t)260), text);
+}
+
+/* Search domains by dnsPolicy and dnsConfig; "None" is the policy that adds no others. */
+static void pod_dns(struct amb_decode *d, const struct amb_yaml *spec, struct amb_mpod *pod)
+{
+	char list[AMB_NAMES_SEARCH_TEXT] = "";
+	const struct amb_yaml *config;
+	const char *const *searches = NULL, *policy = "";
+	uint32_t i, n = 0;
+
+	amb_decode_peek(d, spec, "dnsPolicy", &policy);
+	pod->dns_search_only = !strcmp(policy, "None");
+	config = amb_decode_enter(d, spec, "dnsConfig", AMB_YAML_MAP);
+	if (config) {
+		amb_decode_strings(d, config, "searches", &searches, &n);
+		for (i = 0; i < n && !d->failed; i++)
+			if (strcmp(searches[i], "."))
+				add_search(d, list, config, "searches", i, searches[i],
+					   strlen(searches[i]));
+		amb_decode_leave(d);
+	}
+	if (*list || pod->dns_search_only)
+		pod->dns_search = amb_arena_strndup(d->arena, list, strlen(list));
+}
+
 static void pod_spec(struct amb_decode *d, const struct amb_yaml *doc, struct amb_mpod *pod)
 {
 	const struct amb_yaml *spec = amb_decode_enter(d, doc, "spec", AMB_YAML_MAP);
@@ -209,6 +247,7 @@ static void pod_spec(struct amb_decode *d, const struct amb_yaml *doc, struct am
 		amb_decode_error_in(d, spec, "serviceAccountName", -1,
 				    "\"%.260s\" is no service account name", pod->sa);
 	amb_decode_bool(d, spec, "hostNetwork", &pod->host_network);
+	pod_dns(d, spec, pod);
 	n = container_ports(d, spec, "containers", NULL);
 	side = container_ports(d, spec, "initContainers", NULL);
 	if (n + side) {
@@ -221,6 +260,22 @@ static void pod_spec(struct amb_decode *d, const struct amb_yaml *doc, struct am
 		pod->nports = n + side;
 	}
 	amb_decode_leave(d);
+}
+
+/* The annotation is the whole list, as in the "search" line of a resolv.conf. */
+static void dns_search(struct amb_decode *d, const struct amb_yaml *at, const char *text,
+		       struct amb_mpod *pod)
+{
+	char list[AMB_NAMES_SEARCH_TEXT] = "";
+	size_t n;
+
+	for (text += strspn(text, " ,\n"); *text && !d->failed; text += strspn(text, " ,\n")) {
+		n = strcspn(text, " ,\n");
+		add_search(d, list, at, AMB_MANIFEST_DNS_SEARCH, -1, text, n);
+		text += n;
+	}
+	pod->dns_search = amb_arena_strndup(d->arena, list, strlen(list));
+	pod->dns_search_only = true;
 }
 
 static void pod_annotations(struct amb_decode *d, const struct amb_yaml *meta,
@@ -248,6 +303,9 @@ static void pod_annotations(struct amb_decode *d, const struct amb_yaml *meta,
 	v = amb_kvs_get(&o->annotations, "ambient.istio.io/dns-capture");
 	if (v)
 		pod->dns_capture = !strcmp(v, "true");
+	v = amb_kvs_get(&o->annotations, AMB_MANIFEST_DNS_SEARCH);
+	if (v)
+		dns_search(d, at, v, pod);
 	pod->reroute_ifs = amb_kvs_get(&o->annotations, "istio.io/reroute-virtual-interfaces");
 	amb_decode_leave(d);
 }

@@ -57,11 +57,12 @@ struct amb_maddr {
 };
 
 struct amb_mpod {
-	const char *node, *sa, *workload, *netns, *reroute_ifs;
+	const char *node, *sa, *workload, *netns, *reroute_ifs, *dns_search;
 	const struct amb_addr *ips;
 	const struct amb_mport *ports; /* named container ports */
 	uint32_t nips, nports;
-	bool ready, finished, host_network, ingress_mode, splice;
+	bool ready, finished, host_network, ingress_mode, splice,
+		dns_search_only;
 	int8_t dns_capture;
 };
 

@@ -420,8 +420,12 @@ static bool show_pod(void *ctx, const struct amb_manifest_pod *pod)
 {
 	(void)ctx;
 	snprintf(problems + strlen(problems), sizeof(problems) - strlen(problems),
-		 "%s sa=%s netns=%s enrolled=%d ingress=%d dns=%d\n", pod->uid, pod->sa,
+		 "%s sa=%s netns=%s enrolled=%d ingress=%d dns=%d", pod->uid, pod->sa,
 		 pod->netns ? pod->netns : "-", pod->enrolled, pod->ingress_mode, pod->dns_capture);
+	if (pod->dns_search)
+		snprintf(problems + strlen(problems), sizeof(problems) - strlen(problems),
+			 " search=%s%s", pod->dns_search, pod->dns_search_only ? " only" : "");
+	strcat(problems, "\n");
 	return true;
 }
 
@@ -437,6 +441,52 @@ static const char LOCAL_PODS[] =
 	"    ambient.istio.io/dns-capture: 'false'\n"
 	"spec: {nodeName: here, serviceAccountName: s}\nstatus: {podIP: 10.0.0.3}\n" POD(
 		"a", "10.0.0.1");
+
+#define DNS_POD(annotations, spec)                                                                 \
+	"---\n{apiVersion: v1, kind: Pod, metadata: {name: x, annotations: {" annotations          \
+	"}}, spec: {nodeName: here, " spec "}, status: {podIP: 10.0.0.1}}\n"
+
+TEST(search_domains_of_pods)
+{
+	static const struct {
+		const char *spec, *annotations, *expect;
+	} cases[] = {
+		{ "", "", "" },
+		{ "dnsPolicy: ClusterFirst", "", "" },
+		{ "dnsPolicy: Default", "", "" },
+		{ "dnsPolicy: None", "", " search= only" },
+		{ "dnsConfig: {searches: [B.example, c.]}", "", " search=b.example c" },
+		{ "dnsConfig: {searches: [., a]}", "", " search=a" },
+		{ "dnsConfig: {nameservers: [10.0.0.1]}", "", "" },
+		{ "dnsPolicy: None, dnsConfig: {searches: [a]}", "", " search=a only" },
+		{ "dnsConfig: {searches: [a]}", "ambientd.io/dns-search: 'b, c  d'",
+		  " search=b c d only" },
+		{ "", "ambientd.io/dns-search: ''", " search= only" },
+	};
+	size_t i;
+
+	new_dir();
+	put("a.yaml", "{apiVersion: v1, kind: Namespace, metadata: {name: w}}\n");
+	begin();
+	loads = status().loads;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[1024], expect[512];
+
+		snprintf(text, sizeof(text), DNS_POD("%s", "%s"), cases[i].annotations,
+			 cases[i].spec);
+		snprintf(expect, sizeof(expect),
+			 "Kubernetes//Pod/default/x sa=default netns=- enrolled=0 ingress=0 "
+			 "dns=-1%s\n",
+			 cases[i].expect);
+		CASE(text);
+		put("a.yaml", text);
+		settle();
+		problems[0] = 0;
+		amb_manifest_each_pod(m, show_pod, NULL);
+		CHECK_STR(problems, expect);
+	}
+	end();
+}
 
 TEST(pods_of_this_node)
 {
