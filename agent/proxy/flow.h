@@ -71,6 +71,15 @@ static inline enum amb_security amb_flow_security(const struct amb_flow *f)
 								      AMB_SECURITY_NONE;
 }
 
+/* A DNS query, when it is answered. */
+struct amb_flow_dns {
+	const struct amb_workload *workload; /* that asked; NULL when unknown */
+	const char *type; /* "a"; a constant */
+	bool tcp;
+	bool forwarded, failed; /* to a name server; none answered */
+	uint64_t duration_ns; /* of that */
+};
+
 struct amb_flow_hooks {
 	void *ctx;
 	/* Connection classified; @worker 0.. tells the thread. Returns a cookie. */
@@ -87,6 +96,8 @@ struct amb_flow_hooks {
 	void (*bytes)(void *ctx, unsigned int worker, void *cookie, uint64_t to_dst,
 		      uint64_t to_src);
 	void (*bytes_end)(void *ctx, unsigned int worker);
+	/* May be NULL. */
+	void (*dns)(void *ctx, unsigned int worker, const struct amb_flow_dns *d);
 };
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/reason.h"
 #include "base/util.h"
+#include "dns.h"
 #include "inbound.h"
 #include "kernel/netns.h"
 #include "kernel/rows.h"
@@ -38,7 +39,9 @@ static const char *put_string(char **at, const char *text)
 
 struct amb_pod_info *amb_pod_info_create(const struct amb_proxy_pod *pod, unsigned int workers)
 {
-	size_t text = strlen(pod->uid) + strlen(pod->ns) + strlen(pod->name) + strlen(pod->sa) + 4;
+	const char *search = pod->dns_search ? pod->dns_search : "";
+	size_t text = strlen(pod->uid) + strlen(pod->ns) + strlen(pod->name) + strlen(pod->sa) +
+		      strlen(search) + 5;
 	struct amb_pod_info *info =
 		calloc(1, sizeof(*info) + workers * sizeof(struct amb_pod *) + text);
 	char *at;
@@ -54,6 +57,9 @@ struct amb_pod_info *amb_pod_info_create(const struct amb_proxy_pod *pod, unsign
 	info->ns = put_string(&at, pod->ns);
 	info->name = put_string(&at, pod->name);
 	info->sa = put_string(&at, pod->sa);
+	info->dns = pod->dns;
+	info->dns_search = put_string(&at, search);
+	info->dns_search_only = pod->dns_search_only;
 	return info;
 }
 
@@ -249,7 +255,7 @@ static int open_listeners(struct amb_pod *pod)
 	if (!err && orig_src > 0 && !all)
 		err = -EPERM;
 	pod->transparent = all;
-	return err;
+	return err ? err : amb_dns_open(pod);
 }
 
 int amb_pod_create(struct amb_worker *w, struct amb_pod_info *info)
@@ -290,6 +296,7 @@ void amb_pod_destroy(struct amb_pod *pod, enum amb_reason reason)
 	if (!pod)
 		return;
 	close_listeners(pod);
+	amb_dns_close(pod);
 	while (!cds_list_empty(&pod->setups)) {
 		struct amb_setup *s = cds_list_first_entry(&pod->setups, struct amb_setup, node);
 
@@ -307,6 +314,7 @@ void amb_pod_destroy(struct amb_pod *pod, enum amb_reason reason)
 	free(pod);
 }
 
+/* DNS goes on to the end: as long as the rules stand there is nobody else to ask. */
 void amb_pod_drain(struct amb_pod *pod)
 {
 	close_listeners(pod);

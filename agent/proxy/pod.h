@@ -17,6 +17,7 @@
 #include "pool.h"
 #include "worker.h"
 
+struct amb_dns;
 struct amb_pod;
 
 struct amb_pod_info {
@@ -24,7 +25,8 @@ struct amb_pod_info {
 	uint32_t conns; /* of all workers, both directions: against max_conns_per_pod */
 	struct amb_netns *netns;
 	uint64_t cookie; /* 0: not captured by BPF programs */
-	bool ingress_mode;
+	bool ingress_mode, dns, dns_search_only;
+	const char *dns_search; /* inside the object */
 	const char *uid, *ns, *name, *sa; /* inside the object */
 	struct amb_pod *in[]; /* by worker; each slot is that worker's own */
 };
@@ -48,6 +50,7 @@ struct amb_pod {
 	struct amb_worker *worker;
 	struct amb_pod_info *info;
 	struct amb_listener outbound, plain, hbone;
+	struct amb_dns *dns; /* NULL: not served, or by another worker */
 	bool transparent; /* source addresses can be kept */
 
 	struct cds_list_head setups; /* struct amb_setup */

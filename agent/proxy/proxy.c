@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/resolve.h"
 #include "base/util.h"
+#include "dns.h"
 #include "live.h"
 #include "mesh/state.h"
 #include "pod.h"
@@ -43,6 +44,8 @@ const struct amb_proxy_config amb_proxy_defaults = {
 	.port_reuse = true,
 	.localhost_app_tunnel = true,
 	.response_baggage = true,
+	.dns_at = { .port = AMB_DNS_LISTEN },
+	.resolv_conf = AMB_DNS_RESOLV_CONF,
 };
 
 struct call;

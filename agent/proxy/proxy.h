@@ -32,6 +32,9 @@ struct amb_proxy_config {
 	bool response_baggage; /* true */
 	bool policy_log; /* AUTHZ_POLICY_INFO_LOGGING */
 	const struct amb_bpf *bpf; /* of the capture of pods that have a cookie; NULL: none has */
+	/* ISTIO_META_DNS_PROXY_ADDR; an unspecified address: both loopbacks of the pod */
+	struct amb_endpoint dns_at;
+	const char *resolv_conf; /* names the servers for what the mesh does not know */
 };
 extern const struct amb_proxy_config amb_proxy_defaults;
 
@@ -51,6 +54,9 @@ struct amb_proxy_pod {
 	struct amb_netns *netns;
 	uint64_t cookie; /* of @netns when BPF programs capture the pod, else 0 */
 	bool ingress_mode; /* no listener on 15006, 15008 stays */
+	bool dns; /* answer its DNS queries */
+	const char *dns_search; /* its search domains (mesh/names.h), may be NULL */
+	bool dns_search_only; /* those alone, without the ones of a Kubernetes pod */
 };
 
 /*

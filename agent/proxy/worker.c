@@ -13,6 +13,7 @@
 #include "base/rcu.h"
 #include "base/trim.h"
 #include "base/util.h"
+#include "dns.h"
 #include "listener.h"
 #include "pod.h"
 
@@ -160,6 +161,7 @@ void amb_worker_stop(struct amb_worker *w)
 		return;
 	amb_loop_post(w->loop, &w->stop);
 	pthread_join(w->thread, NULL);
+	amb_dns_worker_uninit(w);
 	amb_bytes_destroy(w->bytes);
 	amb_loop_destroy(w->loop);
 	free(w);

@@ -14,6 +14,7 @@
 #include "base/loop.h"
 #include "proxy.h"
 
+struct amb_dns_upstreams;
 struct amb_resolver;
 
 /* What all workers share; read-only after amb_proxy_create(). */
@@ -49,6 +50,9 @@ struct amb_worker {
 	/* inbound handshakes under way, by hash of the source address (inbound.c) */
 	struct cds_list_head unfinished[AMB_WORKER_BUCKETS];
 	unsigned int nunfinished;
+
+	struct amb_dns_upstreams *upstreams; /* dns_up.c: name servers, NULL: not read yet */
+	unsigned int ndns; /* DNS queries that wait */
 
 	uint32_t nlives, peak; /* connections, and their most since memory was given back */
 	unsigned int calm; /* ticks since the crowd has gone */
