@@ -78,6 +78,13 @@ static void bytes_end(void *ctx, unsigned int worker)
 	}
 }
 
+static void dns(void *ctx, unsigned int worker, const struct amb_flow_dns *d)
+{
+	struct amb_metrics *m = ctx;
+
+	amb_dns_table_count(&m->dns[worker], d);
+}
+
 struct amb_metrics *amb_metrics_create(const struct amb_metrics_config *config)
 {
 	struct amb_metrics *m = calloc(1, sizeof(*m) + config->workers * sizeof(m->tables[0]));
@@ -95,11 +102,15 @@ struct amb_metrics *amb_metrics_create(const struct amb_metrics_config *config)
 		.bytes_begin = bytes_begin,
 		.bytes = bytes,
 		.bytes_end = bytes_end,
+		.dns = dns,
 	};
 	m->version = strdup(config->version);
+	m->dns = calloc(config->workers, sizeof(*m->dns));
+	for (i = 0; m->dns && i < config->workers; i++)
+		amb_dns_table_init(&m->dns[i]);
 	for (i = 0; i < config->workers; i++)
 		err |= amb_series_table_init(&m->tables[i], AMB_METRICS_SERIES);
-	if (err || !m->version) {
+	if (err || !m->version || !m->dns) {
 		amb_metrics_destroy(m);
 		return NULL;
 	}
@@ -114,6 +125,9 @@ void amb_metrics_destroy(struct amb_metrics *m)
 		return;
 	for (i = 0; i < m->config.workers; i++)
 		amb_series_table_uninit(&m->tables[i]);
+	for (i = 0; m->dns && i < m->config.workers; i++)
+		amb_dns_table_uninit(&m->dns[i]);
+	free(m->dns);
 	free(m->version);
 	free(m);
 }

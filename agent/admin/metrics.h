@@ -26,6 +26,9 @@ struct amb_scrape;
 #define AMB_METRICS_SERIES 8192
 #define AMB_METRICS_STALE_NS 600000000000ull
 
+/* Label sets of DNS queries of one worker; what goes over that counts as "unknown". */
+#define AMB_METRICS_DNS_SERIES 1024
+
 /* What others count: pods served and coming up, pods since start, sizes of the state's tables. */
 struct amb_metrics_gauges {
 	uint64_t active, pending;

@@ -3,6 +3,7 @@
 #ifndef AMB_METRICS_PRIV_H
 #define AMB_METRICS_PRIV_H
 
+#include "dns_series.h"
 #include "metrics.h"
 #include "series.h"
 
@@ -10,6 +11,7 @@ struct amb_metrics {
 	struct amb_metrics_config config;
 	struct amb_flow_hooks hooks;
 	char *version;
+	struct amb_dns_table *dns; /* by worker */
 	struct amb_series_table tables[]; /* by worker */
 };
 

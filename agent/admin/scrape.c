@@ -347,6 +347,72 @@ static void put_proxy(struct amb_text *t, const struct amb_metrics_config *confi
 	put_value(t, "amb_pool_dials", "counter", "Tunnel connections dialled", st.pool_dials);
 }
 
+static const struct {
+	const char *name, *help;
+} dns_counters[AMB_DNS_COUNTERS] = {
+	[AMB_DNS_REQUESTS] = { "istio_dns_requests", "Total number of DNS requests (unstable)" },
+	[AMB_DNS_UPSTREAM] = { "istio_dns_upstream_requests",
+			       "Total number of DNS requests forwarded to upstream (unstable)" },
+	[AMB_DNS_FAILURES] = { "istio_dns_upstream_failures",
+			       "Total number of DNS requests that failed to forward upstream "
+			       "(unstable)" },
+};
+
+static void put_dns_labels(struct amb_text *t, const struct amb_dns_row *r)
+{
+	amb_text_printf(t, "{request_query_type=\"%s\",request_protocol=\"%s\"", r->type,
+			r->tcp ? "tcp" : "udp");
+	put_label(t, "source_canonical_service", r->canonical);
+	put_label(t, "source_canonical_revision", r->revision);
+}
+
+static void put_dns_histogram(struct amb_text *t, const struct amb_dns_row *r)
+{
+	static const char name[] = "istio_dns_upstream_request_duration_seconds";
+	static const char *const bounds[AMB_DNS_BUCKETS] = AMB_DNS_BOUNDS_TEXT;
+	unsigned long long sum = 0;
+	unsigned int i;
+
+	for (i = 0; i < AMB_DNS_BUCKETS; i++) {
+		sum += r->buckets[i];
+		amb_text_printf(t, "%s_bucket", name);
+		put_dns_labels(t, r);
+		amb_text_printf(t, ",le=\"%s\"} %llu\n", bounds[i], sum);
+	}
+	amb_text_printf(t, "%s_count", name);
+	put_dns_labels(t, r);
+	amb_text_printf(t, "} %llu\n%s_sum", sum, name);
+	put_dns_labels(t, r);
+	amb_text_printf(t, "} %.6f\n", r->sum_ns / 1e9);
+}
+
+static void put_dns(struct amb_text *t, const struct amb_metrics *m)
+{
+	struct amb_dns_row *rows = NULL;
+	unsigned int c;
+	long n, i;
+
+	n = amb_dns_table_rows(m->dns, m->config.workers, &rows);
+	if (n < 0)
+		t->failed = true;
+	for (c = 0; c < AMB_DNS_COUNTERS; c++) {
+		put_head(t, dns_counters[c].name, "counter", dns_counters[c].help);
+		for (i = 0; i < n; i++) {
+			if (!rows[i].counters[c])
+				continue;
+			amb_text_printf(t, "%s_total", dns_counters[c].name);
+			put_dns_labels(t, &rows[i]);
+			amb_text_printf(t, "} %llu\n", (unsigned long long)rows[i].counters[c]);
+		}
+	}
+	put_head(t, "istio_dns_upstream_request_duration_seconds", "histogram",
+		 "Total time in seconds Istio takes to get DNS response from upstream (unstable)");
+	for (i = 0; i < n; i++)
+		if (rows[i].counters[AMB_DNS_UPSTREAM])
+			put_dns_histogram(t, &rows[i]);
+	amb_dns_table_put(rows, n);
+}
+
 static void put_tail(struct amb_scrape *s)
 {
 	const struct amb_metrics *m = s->m;
@@ -355,6 +421,7 @@ static void put_tail(struct amb_scrape *s)
 	unsigned int i;
 
 	put_proxy(t, &m->config);
+	put_dns(t, m);
 	put_head(t, "istio_build", "gauge", "Istio component build info");
 	amb_text_puts(t, "istio_build{component=\"ztunnel\",tag=\"");
 	put_escaped(t, m->version);

@@ -352,6 +352,98 @@ TEST(content_type)
 	}
 }
 
+static const struct amb_workload *asker(const char *canonical)
+{
+	static struct amb_workload w;
+
+	amb_str_put(w.canonical_name);
+	amb_str_put(w.canonical_revision);
+	w.canonical_name = amb_str_intern(canonical, strlen(canonical));
+	w.canonical_revision = amb_str_intern("v1", 2);
+	return &w;
+}
+
+#define DNS(metric, type, protocol, service, revision)                                             \
+	"istio_dns_" metric "{request_query_type=\"" type "\",request_protocol=\"" protocol        \
+	"\",source_canonical_service=\"" service "\",source_canonical_revision=\"" revision "\"}"
+
+TEST(dns)
+{
+	struct amb_metrics *m = create();
+	const struct amb_flow_hooks *h = amb_metrics_hooks(m);
+	struct amb_flow_dns d = { .type = "a", .workload = asker("web") };
+
+	CASE("none yet: the names are there");
+	scrape(m, 4096);
+	CHECK_STR(lines("istio_dns_"), "");
+	CHECK(strstr(out, "# TYPE istio_dns_requests counter\n"));
+	/* over two workers, which are added up */
+	h->dns(h->ctx, 0, &d);
+	h->dns(h->ctx, 1, &d);
+	d.forwarded = true;
+	d.duration_ns = 400000;
+	h->dns(h->ctx, 0, &d);
+	d.duration_ns = 500000;
+	h->dns(h->ctx, 0, &d);
+	d.duration_ns = 500001;
+	h->dns(h->ctx, 1, &d);
+	d.duration_ns = 6000000000ull;
+	d.failed = true;
+	h->dns(h->ctx, 1, &d);
+	d = (struct amb_flow_dns){ .type = "aaaa", .tcp = true };
+	h->dns(h->ctx, 0, &d);
+	CASE("counted");
+	scrape(m, 4096);
+	CHECK_STR(lines("istio_dns_requests"), DNS("requests_total", "a", "udp", "web",
+						   "v1") " 6\n" DNS("requests_total", "aaaa", "tcp",
+								    "unknown", "unknown") " 1\n");
+	CHECK_STR(lines("istio_dns_upstream_requests"),
+		  DNS("upstream_requests_total", "a", "udp", "web", "v1") " 4\n");
+	CHECK_STR(lines("istio_dns_upstream_failures"),
+		  DNS("upstream_failures_total", "a", "udp", "web", "v1") " 1\n");
+#define BUCKET(le, n)                                                                              \
+	"istio_dns_upstream_request_duration_seconds_bucket{request_query_type=\"a\","             \
+	"request_protocol=\"udp\",source_canonical_service=\"web\","                               \
+	"source_canonical_revision=\"v1\",le=\"" le "\"} " n "\n"
+	CHECK_STR(lines("istio_dns_upstream_request_duration_seconds_bucket"),
+		  BUCKET("0.0005", "2") BUCKET("0.001", "3") BUCKET("0.01", "3") BUCKET("0.1", "3")
+			  BUCKET("1.0", "3") BUCKET("5.0", "3") BUCKET("+Inf", "4"));
+	CHECK_STR(lines("istio_dns_upstream_request_duration_seconds_count"),
+		  DNS("upstream_request_duration_seconds_count", "a", "udp", "web", "v1") " 4\n");
+	CHECK_STR(lines("istio_dns_upstream_request_duration_seconds_sum"),
+		  DNS("upstream_request_duration_seconds_sum", "a", "udp", "web",
+		      "v1") " 6.001400\n");
+	amb_metrics_destroy(m);
+}
+
+/* A node has so many workloads with DNS; what is more counts, without its name. */
+TEST(dns_is_bounded)
+{
+	struct amb_metrics *m = create();
+	const struct amb_flow_hooks *h = amb_metrics_hooks(m);
+	struct amb_flow_dns d = { .type = "a" };
+	unsigned int i, n = 0;
+	const char *p;
+	char name[32];
+
+	for (i = 0; i < AMB_METRICS_DNS_SERIES + 100; i++) {
+		snprintf(name, sizeof(name), "w%u", i);
+		d.workload = asker(name);
+		h->dns(h->ctx, 0, &d);
+	}
+	scrape(m, 4096);
+	for (p = out; (p = strstr(p, "istio_dns_requests_total{")); p++)
+		n++;
+	CHECK_EQ(n, AMB_METRICS_DNS_SERIES + 1);
+	CHECK(strstr(out, DNS("requests_total", "other", "udp", "unknown", "unknown") " 100\n"));
+	CASE("those that are there go on");
+	d.workload = asker("w0");
+	h->dns(h->ctx, 0, &d);
+	scrape(m, 4096);
+	CHECK(strstr(out, DNS("requests_total", "a", "udp", "w0", "v1") " 2\n"));
+	amb_metrics_destroy(m);
+}
+
 int main(void)
 {
 	int err = harness_run();
