@@ -289,6 +289,7 @@ static int by_rules(struct amb_capture *c, struct amb_capture_pod *pod,
 {
 	const struct amb_nft_config config = {
 		.ipv6 = c->config.ipv6,
+		.dns_capture = want->dns,
 		.ingress_mode = want->ingress_mode,
 	};
 	int code = amb_nft_install(pod->netns, &config, err, errlen);

@@ -67,6 +67,7 @@ struct amb_capture_want {
 	bool ingress_mode; /* inbound is left alone */
 	bool always_tunnel;
 	bool splice;
+	bool dns; /* its queries are answered by the agent */
 };
 
 /* The cookie for struct amb_proxy_pod: 0 when the pod is not captured by programs. */

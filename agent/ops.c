@@ -113,6 +113,7 @@ static json_t *config(void *ctx)
 	const struct amb_agent *a = ctx;
 	const struct amb_options *o = &a->opt;
 	const struct amb_proxy_config *p = &o->proxy;
+	char dns_at[AMB_ENDPOINT_STRLEN];
 	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s}", "localNode",
 			      o->node, "network", o->network, "clusterId", o->cluster,
 			      "clusterDomain", o->domain, "trustDomain", o->trust_domain,
@@ -140,6 +141,10 @@ static json_t *config(void *ctx)
 			    json_string(amb_capture_mode_name(amb_capture_mode(a->capture))));
 	json_object_set_new(j, "alwaysTunnel", json_boolean(o->always_tunnel));
 	json_object_set_new(j, "bpfDirectory", json_string(o->bpf_dir));
+	json_object_set_new(j, "dnsProxy", json_boolean(o->dns));
+	json_object_set_new(j, "dnsProxyAddr",
+			    json_string(amb_endpoint_format(&p->dns_at, dns_at)));
+	json_object_set_new(j, "resolvConf", json_string(p->resolv_conf));
 	json_object_set_new(j, "keep", json_boolean(o->keep));
 	json_object_set_new(j, "inpodUds", o->zds ? json_string(o->zds) : json_null());
 	json_object_set_new(j, "inpodPortReuse", json_boolean(p->port_reuse));
@@ -385,6 +390,7 @@ void amb_agent_read_attachments(struct amb_agent *a)
 }
 
 struct want {
+	const struct amb_options *opt;
 	struct amb_pods_want *v;
 	size_t n, cap;
 	bool failed;
@@ -421,6 +427,9 @@ static bool want_pod(void *ctx, const struct amb_manifest_pod *pod)
 		.ingress_mode = pod->ingress_mode,
 		.always_tunnel = pod->always_tunnel,
 		.splice = pod->splice,
+		.dns = pod->dns_capture < 0 ? w->opt->dns : pod->dns_capture,
+		.dns_search = pod->dns_search,
+		.dns_search_only = pod->dns_search_only,
 	};
 	return true;
 }
@@ -428,7 +437,7 @@ static bool want_pod(void *ctx, const struct amb_manifest_pod *pod)
 void amb_agent_sync_pods(void *agent)
 {
 	struct amb_agent *a = agent;
-	struct want w = { 0 };
+	struct want w = { .opt = &a->opt };
 
 	if (a->stopping)
 		return;

@@ -13,6 +13,7 @@
 #include "cni/attachment.h"
 #include "cni_pods.h"
 #include "kernel/netns.h"
+#include "proxy/dns.h"
 
 const char *argp_program_version = "ambientd " AMB_VERSION;
 
@@ -36,6 +37,8 @@ enum {
 	OPT_ALWAYS_TUNNEL,
 	OPT_BPF_DIR,
 	OPT_CGROUP,
+	OPT_NO_DNS,
+	OPT_RESOLV_CONF,
 	OPT_PRIVILEGED,
 	OPT_CERT_TTL,
 	OPT_DRAIN,
@@ -76,6 +79,12 @@ static const struct argp_option options[] = {
 	{ "no-intercept", OPT_NO_INTERCEPT, NULL, 0, "The same as --capture none", 3 },
 	{ "always-tunnel", OPT_ALWAYS_TUNNEL, NULL, 0,
 	  "Encrypt within the node too: no direct connections between its pods", 3 },
+	{ "no-dns", OPT_NO_DNS, NULL, 0,
+	  "Leave the DNS queries of pods alone (ISTIO_META_DNS_CAPTURE=false)", 3 },
+	{ "resolv-conf", OPT_RESOLV_CONF, "FILE", 0,
+	  "Names the servers for names that are not of the mesh (default " AMB_DNS_RESOLV_CONF
+	  "; AMBIENT_RESOLV_CONF)",
+	  3 },
 	{ "keep", OPT_KEEP, NULL, 0,
 	  "Leave capture in place on exit: for the next agent, and fail closed until it comes", 3 },
 	{ "bpf-dir", OPT_BPF_DIR, "DIR", 0,
@@ -190,6 +199,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_CGROUP:
 		o->cgroup = arg;
 		return 0;
+	case OPT_NO_DNS:
+		o->dns = false;
+		return 0;
+	case OPT_RESOLV_CONF:
+		o->proxy.resolv_conf = arg;
+		return 0;
 	case OPT_PRIVILEGED:
 		o->privileged = true;
 		return 0;
@@ -243,6 +258,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		/* Ports that are not shared with another agent are not shared among threads. */
 		if (!o->proxy.port_reuse)
 			o->proxy.workers = 1;
+		if (o->capture != AMB_CAPTURE_NONE && o->proxy.dns_at.port != AMB_DNS_LISTEN)
+			argp_error(state,
+				   "ISTIO_META_DNS_PROXY_ADDR: the interception rules redirect to "
+				   "port %d, another one needs --no-intercept",
+				   AMB_DNS_LISTEN);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -283,6 +303,24 @@ static void env_bool(const char *name, bool *to)
 	}
 }
 
+/* "localhost:15053", or an address with a port. */
+static void env_dns_at(const char *name, struct amb_endpoint *to)
+{
+	static const char local[] = "localhost:";
+	const char *v = getenv(name);
+	struct amb_endpoint at = { .port = 0 };
+
+	if (!v || !*v)
+		return;
+	if (strncmp(v, local, sizeof(local) - 1) ?
+		    amb_endpoint_parse(v, &at) :
+		    amb_util_parse_port(v + sizeof(local) - 1, &at.port)) {
+		fprintf(stderr, "ambientd: %s: '%s' is no address with a port\n", name, v);
+		exit(EX_USAGE);
+	}
+	*to = at;
+}
+
 /* Names and meanings of ztunnel's environment (ztunnel-interop 8.3), as far as they apply. */
 static void environment(struct amb_options *o)
 {
@@ -314,6 +352,9 @@ static void environment(struct amb_options *o)
 	env_bool("LOCALHOST_APP_TUNNEL", &o->proxy.localhost_app_tunnel);
 	env_bool("ENABLE_RESPONSE_BAGGAGE", &o->proxy.response_baggage);
 	env_bool("AUTHZ_POLICY_INFO_LOGGING", &o->proxy.policy_log);
+	env_bool("ISTIO_META_DNS_CAPTURE", &o->dns);
+	env_dns_at("ISTIO_META_DNS_PROXY_ADDR", &o->proxy.dns_at);
+	env_string("AMBIENT_RESOLV_CONF", &o->proxy.resolv_conf);
 	if (orig_src && *orig_src) {
 		env_bool("ENABLE_ORIG_SRC", &spoof);
 		o->proxy.orig_src = spoof;
@@ -349,6 +390,7 @@ void amb_options_parse(struct amb_options *o, int argc, char **argv)
 		.log_filter = "info",
 		.bpf_dir = AMB_BPF_DIR,
 		.packet_mark = AMB_MARK,
+		.dns = true,
 		.cert_ttl = 24 * 3600 * 1000000000ull,
 		.drain = 5 * 1000000000ull,
 		.admin_port = 15000,

@@ -34,6 +34,7 @@ struct amb_options {
 	bool always_tunnel; /* no direct ways */
 	const char *bpf_dir;
 	const char *cgroup; /* NULL: looked for */
+	bool dns; /* capture DNS of pods that do not say */
 	bool privileged; /* keep all capabilities (debugging) */
 	uint32_t packet_mark; /* SO_MARK of sockets in pods */
 	uint64_t cert_ttl;

@@ -23,15 +23,16 @@
 #include "kernel/netns.h"
 #include "places.h"
 #include "proxy/proxy.h"
+#include "resolv.h"
 
 #define RETRY_NS (5 * 1000000000ull)
 
 struct pod {
 	struct pod *next;
 	struct amb_pods *pods;
-	char *uid, *ns, *name, *sa, *path;
+	char *uid, *ns, *name, *sa, *path, *dns_search;
 	char *enrolled; /* path said by an enrol command; wins over the manifest's */
-	bool ingress_mode;
+	bool ingress_mode, dns, dns_search_only;
 	bool wanted; /* mark of a sync */
 	bool gone; /* no longer ours, waits for the proxy's answer */
 	bool unenrolled; /* by command: stays away until enrolled again */
@@ -87,6 +88,7 @@ static void pod_free(struct pod *pod)
 	free(pod->name);
 	free(pod->sa);
 	free(pod->path);
+	free(pod->dns_search);
 	free(pod->enrolled);
 	free(pod);
 }
@@ -149,6 +151,7 @@ static int capture(struct pod *pod)
 		.ingress_mode = pod->ingress_mode,
 		.always_tunnel = pod->always_tunnel,
 		.splice = pod->splice,
+		.dns = pod->dns,
 	};
 	char text[128] = "";
 	int err;
@@ -295,6 +298,7 @@ static bool is_taken(struct pod *pod)
 
 static void start(struct pod *pod)
 {
+	_cleanup_free_ char *found = NULL;
 	struct amb_proxy_pod what;
 	int err;
 
@@ -312,6 +316,8 @@ static void start(struct pod *pod)
 	}
 	if (is_taken(pod))
 		return;
+	if (pod->dns && !pod->dns_search && pod_path(pod))
+		found = amb_resolv_search(pod_path(pod));
 	what = (struct amb_proxy_pod){
 		.uid = pod->uid,
 		.ns = pod->ns,
@@ -319,6 +325,9 @@ static void start(struct pod *pod)
 		.sa = pod->sa,
 		.netns = pod->netns,
 		.ingress_mode = pod->ingress_mode,
+		.dns = pod->dns,
+		.dns_search = found ? found : pod->dns_search,
+		.dns_search_only = found || pod->dns_search_only,
 	};
 	err = amb_capture_cookie(pod->pods->capture, pod->netns, &what.cookie);
 	if (err) {
@@ -418,7 +427,11 @@ static struct pod *add(struct amb_pods *p, const struct amb_pods_want *w)
 	pod->ingress_mode = w->ingress_mode;
 	pod->always_tunnel = w->always_tunnel;
 	pod->splice = w->splice;
-	if (!pod->uid || !pod->ns || !pod->name || !pod->sa || find_place(pod)) {
+	pod->dns = w->dns;
+	pod->dns_search = w->dns_search ? strdup(w->dns_search) : NULL;
+	pod->dns_search_only = w->dns_search_only;
+	if (!pod->uid || !pod->ns || !pod->name || !pod->sa ||
+	    (w->dns_search && !pod->dns_search) || find_place(pod)) {
 		pod_free(pod);
 		return NULL;
 	}
@@ -432,12 +445,20 @@ static bool same(const char *a, const char *b)
 	return a == b || (a && b && !strcmp(a, b));
 }
 
+/* True when it can go on as it is, but perhaps at another path. */
+static bool same_terms(const struct pod *pod, const struct amb_pods_want *w)
+{
+	return !strcmp(pod->sa, w->sa) && pod->ingress_mode == w->ingress_mode &&
+	       pod->always_tunnel == w->always_tunnel && pod->splice == w->splice &&
+	       pod->dns == w->dns && pod->dns_search_only == w->dns_search_only &&
+	       same(pod->dns_search, w->dns_search);
+}
+
 static int update(struct amb_pods *p, const struct amb_pods_want *w)
 {
 	struct pod *pod = find_uid(p, w->uid);
 
-	if (pod && (strcmp(pod->sa, w->sa) || pod->ingress_mode != w->ingress_mode ||
-		    pod->always_tunnel != w->always_tunnel || pod->splice != w->splice)) {
+	if (pod && !same_terms(pod, w)) {
 		/* Another identity or other rules: begin again, but keep what enrol said. */
 		_cleanup_free_ char *enrolled = take_ptr(pod->enrolled);
 

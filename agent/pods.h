@@ -23,6 +23,9 @@ struct amb_pods_want {
 	bool ingress_mode;
 	bool always_tunnel; /* never direct */
 	bool splice; /* opted in */
+	bool dns; /* capture its DNS */
+	const char *dns_search; /* its search domains (mesh/names.h); NULL: of its resolv.conf */
+	bool dns_search_only; /* those alone, without the ones of a Kubernetes pod */
 };
 
 /* NULL: out of memory. @proxy and @capture outlive the result. */
