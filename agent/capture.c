@@ -208,6 +208,8 @@ static uint32_t pod_flags(const struct amb_capture *c, const struct amb_capture_
 		flags |= AMB_POD_ALWAYS_TUNNEL;
 	if (w->splice)
 		flags |= AMB_POD_SPLICE;
+	if (w->dns)
+		flags |= AMB_POD_DNS | (c->config.ipv6 ? AMB_POD_DNS6 : 0);
 	return flags;
 }
 

@@ -15,8 +15,10 @@
 #define AMB_AF_INET 2
 #define AMB_AF_INET6 10
 #define AMB_TCP 6
+#define AMB_UDP 17
 #define AMB_MPTCP 262
 #define AMB_SOCK_STREAM 1
+#define AMB_SOCK_DGRAM 2
 
 /* Words are in network order, as contexts and packets have them. */
 static __always_inline void amb_addr_set4(struct amb_in6 *a, __u32 ip4)

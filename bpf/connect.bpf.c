@@ -9,7 +9,9 @@
  * The programs hang at the root of the cgroups. A process of a pod that is not captured pays
  * for one look-up that finds nothing.
  */
+#include "agent.h"
 #include "decide.h"
+#include "dns.h"
 #include "events.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -20,25 +22,15 @@ char LICENSE[] SEC("license") = "GPL";
 #define SOL_SOCKET 1
 #define SO_BINDTODEVICE 25
 
-/*
- * By process and by mark: a process number may be another's after the agent has died, but a mark
- * needs the right to set it.
- */
-static __always_inline bool is_agent(const struct bpf_sock *sk)
-{
-	const struct amb_meta_row *meta;
-	__u32 mark = sk->mark & AMB_ROUTE_MASK, zero = 0;
-
-	if (mark != (AMB_MARK & AMB_ROUTE_MASK) && mark != AMB_ROUTE_MARK)
-		return false;
-	meta = bpf_map_lookup_elem(&amb_meta, &zero);
-	return meta && meta->agent_pid == bpf_get_current_pid_tgid() >> 32;
-}
-
 static __always_inline bool is_tcp(const struct bpf_sock_addr *ctx)
 {
 	return ctx->type == AMB_SOCK_STREAM &&
 	       (ctx->protocol == AMB_TCP || ctx->protocol == AMB_MPTCP);
+}
+
+static __always_inline bool is_udp(const struct bpf_sock_addr *ctx)
+{
+	return ctx->type == AMB_SOCK_DGRAM && ctx->protocol == AMB_UDP;
 }
 
 static __always_inline int refuse(const struct amb_pod_row *pod, __u64 netns, __u64 cookie,
@@ -79,9 +71,21 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, const struct amb_in
 
 	*to = *dst;
 	*to_port = port;
-	if (!pod || !(pod->flags & AMB_POD_OUTBOUND) || !is_tcp(ctx) || !ctx->sk)
+	if (!pod || !(is_tcp(ctx) || is_udp(ctx)))
 		return ALLOW;
-	if (is_agent(ctx->sk)) {
+	if (amb_dns_wanted(ctx, pod, dst, port)) {
+		/* By TCP nobody looks where the answer comes from. */
+		if (is_udp(ctx) && !amb_dns_note(ctx, dst)) {
+			bpf_set_retval(-ECONNREFUSED);
+			return REFUSE;
+		}
+		amb_dns_agent(dst, to);
+		*to_port = AMB_PORT_DNS;
+		return ALLOW;
+	}
+	if (!(pod->flags & AMB_POD_OUTBOUND) || !is_tcp(ctx) || !ctx->sk)
+		return ALLOW;
+	if (amb_agent_owns(ctx->sk)) {
 		/* HBONE speaks for itself; all else is told to those who look out for strangers. */
 		if (port == AMB_PORT_HBONE || amb_addr_loopback(dst))
 			return ALLOW;

@@ -61,6 +61,10 @@ static const struct {
 	{ "amb_sockops", "links/sockops", BPF_CGROUP_SOCK_OPS },
 	{ "amb_peername4", "links/peername4", BPF_CGROUP_INET4_GETPEERNAME },
 	{ "amb_peername6", "links/peername6", BPF_CGROUP_INET6_GETPEERNAME },
+	{ "amb_recvmsg4", "links/recvmsg4", BPF_CGROUP_UDP4_RECVMSG },
+	{ "amb_recvmsg6", "links/recvmsg6", BPF_CGROUP_UDP6_RECVMSG },
+	{ "amb_sendmsg4", "links/sendmsg4", BPF_CGROUP_UDP4_SENDMSG },
+	{ "amb_sendmsg6", "links/sendmsg6", BPF_CGROUP_UDP6_SENDMSG },
 	/* Last: what they send away has to be found again. */
 	{ "amb_connect4", "links/connect4", BPF_CGROUP_INET4_CONNECT },
 	{ "amb_connect6", "links/connect6", BPF_CGROUP_INET6_CONNECT },

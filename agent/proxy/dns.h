@@ -10,10 +10,12 @@
 #ifndef AMB_DNS_H
 #define AMB_DNS_H
 
+#include "ambient/ports.h"
+
 struct amb_pod;
 struct amb_worker;
 
-#define AMB_DNS_LISTEN 15053
+#define AMB_DNS_LISTEN AMB_PORT_DNS
 #define AMB_DNS_RESOLV_CONF "/etc/resolv.conf"
 
 #define AMB_DNS_WAITING 256 /* queries of one pod that wait for others' answers */

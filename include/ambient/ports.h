@@ -6,6 +6,7 @@
 #define AMB_PORT_OUTBOUND 15001
 #define AMB_PORT_INBOUND_PLAIN 15006
 #define AMB_PORT_HBONE 15008
+#define AMB_PORT_DNS 15053 /* on loopback */
 
 #define AMB_MARK 0x539 /* SO_MARK of every socket in a pod */
 #define AMB_ROUTE_MARK 0x111 /* of replies to a spoofed source: routed back to the agent */
