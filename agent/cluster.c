@@ -299,7 +299,11 @@ static bool want_pod(void *ctx, const struct amb_workload *w)
 		return false;
 	want->w[want->n] = amb_workload_get(w);
 	want->v[want->n++] = (struct amb_pods_want){
-		.uid = w->uid, .ns = w->ns, .name = w->name, .sa = w->identity->sa
+		.uid = w->uid,
+		.ns = w->ns,
+		.name = w->name,
+		.sa = w->identity->sa,
+		.dns = want->a->opt.dns,
 	};
 	return true;
 }
@@ -312,7 +316,8 @@ static void sync_dedicated(const struct amb_agent *a)
 					    .ns = ns,
 					    .name = name,
 					    .sa = sa,
-					    .netns = "/proc/self/ns/net" };
+					    .netns = "/proc/self/ns/net",
+					    .dns = a->opt.dns };
 
 	if (sscanf(a->opt.istiod.workload, "%255[^/]/%255[^/]/%255[^/]", ns, name, sa) == 3)
 		amb_pods_sync(a->pods, &want, 1);

@@ -17,6 +17,7 @@ struct amb_cni_pods {
 	struct amb_pods *pods;
 	struct amb_http *http;
 	struct amb_zds *zds;
+	bool dns; /* pods have the DNS proxy; the CNI's rules say which of them use it */
 	bool synced;
 	bool pending; /* as the readiness has it */
 };
@@ -40,6 +41,7 @@ static int add(void *ctx, const struct amb_zds_pod *pod, int fd, char *err, size
 		.ns = pod->ns,
 		.name = pod->name,
 		.sa = pod->sa,
+		.dns = ((struct amb_cni_pods *)ctx)->dns,
 	};
 	struct amb_cni_pods *c = ctx;
 	struct amb_netns *netns = amb_netns_take(fd);
@@ -77,7 +79,7 @@ static void start_ended(void *ctx, const struct amb_pods_info *info)
 }
 
 struct amb_cni_pods *amb_cni_pods_start(struct amb_loop *loop, struct amb_pods *pods,
-					struct amb_http *http, const char *path)
+					struct amb_http *http, const char *path, bool dns)
 {
 	struct amb_cni_pods *c = calloc(1, sizeof(*c));
 	const struct amb_zds_ops ops = { .ctx = c, .add = add, .del = del, .synced = synced };
@@ -86,6 +88,7 @@ struct amb_cni_pods *amb_cni_pods_start(struct amb_loop *loop, struct amb_pods *
 		return NULL;
 	c->pods = pods;
 	c->http = http;
+	c->dns = dns;
 	c->zds = amb_zds_create(loop, path, &ops);
 	if (!c->zds) {
 		free(c);

@@ -6,6 +6,8 @@
 #ifndef AMB_CNI_PODS_H
 #define AMB_CNI_PODS_H
 
+#include <stdbool.h>
+
 #define AMB_ZDS_SOCKET "/var/run/ztunnel/ztunnel.sock" /* ztunnel's */
 
 struct amb_cni_pods;
@@ -14,12 +16,13 @@ struct amb_loop;
 struct amb_pods;
 
 /*
- * Serves the pods that the CNI at @path (INPOD_UDS) names. While it has not named all of them,
- * or one of them does not start, the agent is not ready ("workload proxy manager"). All that is
- * given outlives the result. NULL: errno, see amb_zds_create().
+ * Serves the pods that the CNI at @path (INPOD_UDS) names, with @dns their queries too. While
+ * it has not named all of them, or one of them does not start, the agent is not ready ("workload
+ * proxy manager"). All that is given outlives the result. NULL: errno, see amb_zds_create().
  */
 struct amb_cni_pods *amb_cni_pods_start(struct amb_loop *loop, struct amb_pods *pods,
-					struct amb_http *http, const char *path);
+					struct amb_http *http, const char *path,
+					bool dns);
 /* Hears the CNI no more; the pods are served on. NULL is accepted. */
 void amb_cni_pods_stop(struct amb_cni_pods *c);
 

@@ -499,7 +499,7 @@ static int start_cni(struct amb_agent *a)
 		amb_agent_read_attachments(a);
 		return 0;
 	}
-	a->cni = amb_cni_pods_start(a->loop, a->pods, a->http, a->opt.zds);
+	a->cni = amb_cni_pods_start(a->loop, a->pods, a->http, a->opt.zds, a->opt.dns);
 	return a->cni ? 0 : die("ZDS socket %s: %s", a->opt.zds, strerror(errno));
 }
 
