@@ -286,7 +286,7 @@ static void submit(struct amb_grpc_call *call)
 	size_t n = 0, i;
 
 	nv[n++] = field(":method", "POST", 0);
-	nv[n++] = field(":scheme", "https", 0);
+	nv[n++] = field(":scheme", *ch->path ? "http" : "https", 0);
 	nv[n++] = field(":path", call->path, 0);
 	nv[n++] = field(":authority", ch->authority, 0);
 	nv[n++] = field("te", "trailers", 0);
@@ -538,6 +538,31 @@ static int copy_headers(struct amb_grpc *ch, const struct amb_grpc_config *confi
 	return ch->headers ? 0 : -ENOMEM;
 }
 
+const char *amb_grpc_url_path(const char *url)
+{
+	if (strncmp(url, "unix:", 5))
+		return NULL;
+	url += strncmp(url, "unix:///", 8) ? 5 : 7;
+	return *url == '/' && strlen(url) < AMB_GRPC_PATH_MAX ? url : NULL;
+}
+
+static int set_target(struct amb_grpc *ch, const char *url)
+{
+	const char *path = amb_grpc_url_path(url);
+	int err;
+
+	if (path) {
+		/* What gRPC's own library says to a server without a name. */
+		snprintf(ch->path, sizeof(ch->path), "%s", path);
+		snprintf(ch->authority, sizeof(ch->authority), "localhost");
+		return 0;
+	}
+	err = amb_grpc_parse_url(url, ch->host, &ch->port);
+	snprintf(ch->authority, sizeof(ch->authority), strchr(ch->host, ':') ? "[%s]:%u" : "%s:%u",
+		 ch->host, ch->port);
+	return err;
+}
+
 struct amb_grpc *amb_grpc_create(struct amb_loop *loop, struct amb_resolver *resolver,
 				 const struct amb_grpc_config *config)
 {
@@ -548,8 +573,8 @@ struct amb_grpc *amb_grpc_create(struct amb_loop *loop, struct amb_resolver *res
 		return NULL;
 	ch->loop = loop;
 	ch->resolver = resolver;
-	err = amb_grpc_parse_url(config->url, ch->host, &ch->port) ?: copy_headers(ch, config);
-	ch->roots = strdup(config->roots);
+	err = set_target(ch, config->url) ?: copy_headers(ch, config);
+	ch->roots = strdup(*ch->path ? "" : config->roots);
 	ch->alt_name = config->alt_name ? strdup(config->alt_name) : NULL;
 	ch->token = config->token ? strdup(config->token) : NULL;
 	if (!ch->roots || (config->alt_name && !ch->alt_name) || (config->token && !ch->token))
@@ -559,8 +584,6 @@ struct amb_grpc *amb_grpc_create(struct amb_loop *loop, struct amb_resolver *res
 		errno = err == -ENOMEM ? ENOMEM : EINVAL;
 		return NULL;
 	}
-	snprintf(ch->authority, sizeof(ch->authority), strchr(ch->host, ':') ? "[%s]:%u" : "%s:%u",
-		 ch->host, ch->port);
 	return ch;
 }
 
@@ -593,5 +616,5 @@ void amb_grpc_renew(struct amb_grpc *ch)
 
 const char *amb_grpc_target(const struct amb_grpc *ch)
 {
-	return ch->authority;
+	return *ch->path ? ch->path : ch->authority;
 }

@@ -34,8 +34,12 @@ struct amb_grpc_header {
 
 /* Strings are copied. */
 struct amb_grpc_config {
-	const char *url; /* "https://host:port"; the scheme may be missing, no other is taken */
-	const char *roots; /* see tls_client.h */
+	/*
+	 * "https://host:port", where the scheme may be missing; or "unix:/path" or
+	 * "unix:///path": in clear, to a socket that only the right ones can be behind.
+	 */
+	const char *url;
+	const char *roots; /* see tls_client.h; not looked at for a socket */
 	const char *alt_name; /* another name that the server may have, or NULL */
 	const char *token; /* a path, or the token itself; NULL: none is sent */
 	const struct amb_grpc_header *headers; /* sent with each call */
@@ -85,7 +89,7 @@ void amb_grpc_cancel(struct amb_grpc_call *call);
 /* Later calls go over a new connection (new roots); those under way go on. */
 void amb_grpc_renew(struct amb_grpc *ch);
 
-/* "istiod.istio-system.svc:15012" */
+/* "istiod.istio-system.svc:15012", or the socket's path */
 const char *amb_grpc_target(const struct amb_grpc *ch);
 
 /*
@@ -93,6 +97,9 @@ const char *amb_grpc_target(const struct amb_grpc *ch);
  * -EINVAL; a scheme that is not https is -EPROTONOSUPPORT.
  */
 #define AMB_GRPC_HOST_MAX 256
+#define AMB_GRPC_PATH_MAX 108 /* of a socket: unix(7) */
+/* The path in an url of a socket; NULL when it is none, or too long. */
+const char *amb_grpc_url_path(const char *url);
 int amb_grpc_parse_url(const char *url, char host[AMB_GRPC_HOST_MAX], uint16_t *port);
 
 #endif

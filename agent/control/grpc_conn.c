@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #define KEEP_IDLE_S 300
 #define KEEP_INTERVAL_S 75
@@ -54,6 +55,42 @@ static void poll_out(struct amb_gconn *c, bool on)
 	c->polling_out = on;
 }
 
+static ssize_t write_bytes(struct amb_gconn *c, const char **why)
+{
+	ssize_t n;
+
+	if (c->tls) {
+		n = amb_tls_client_write(c->tls, c->out, c->nout);
+		if (n < 0)
+			*why = amb_tls_client_error(c->tls);
+		return n;
+	}
+	n = send(c->io.fd, c->out, c->nout, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n < 0) {
+		*why = strerror(errno);
+		return -errno;
+	}
+	return n;
+}
+
+static ssize_t read_bytes(struct amb_gconn *c, uint8_t *buf, size_t max, const char **why)
+{
+	ssize_t n;
+
+	if (c->tls) {
+		n = amb_tls_client_read(c->tls, buf, max);
+		if (n < 0)
+			*why = amb_tls_client_error(c->tls);
+		return n;
+	}
+	n = recv(c->io.fd, buf, max, MSG_DONTWAIT);
+	if (n < 0) {
+		*why = strerror(errno);
+		return -errno;
+	}
+	return n;
+}
+
 /* 0, or -errno with the reason in *@why. */
 static int send_frames(struct amb_gconn *c, const char **why)
 {
@@ -70,13 +107,9 @@ static int send_frames(struct amb_gconn *c, const char **why)
 				return 0;
 			c->nout = n;
 		}
-		n = amb_tls_client_write(c->tls, c->out, c->nout);
-		if (n == -EAGAIN)
-			return 0;
-		if (n < 0) {
-			*why = amb_tls_client_error(c->tls);
-			return n;
-		}
+		n = write_bytes(c, why);
+		if (n < 0)
+			return n == -EAGAIN ? 0 : n;
 		c->out += n;
 		c->nout -= n;
 	}
@@ -90,14 +123,16 @@ static int receive_frames(struct amb_gconn *c, const char **why)
 	ssize_t n, used;
 
 	while (taken < TURN_BYTES) {
-		n = amb_tls_client_read(c->tls, buf, sizeof(buf));
+		n = read_bytes(c, buf, sizeof(buf), why);
 		if (n == -EAGAIN)
 			return 0;
-		if (n <= 0) {
-			*why = n ? amb_tls_client_error(c->tls) : "transport is closing";
+		if (!n)
+			*why = "transport is closing";
+		if (n <= 0)
 			return n ?: 1;
-		}
 		used = nghttp2_session_mem_recv(c->h2, buf, n);
+		/* Keys come this way (sds.c). */
+		explicit_bzero(buf, n);
 		if (used < 0) {
 			*why = nghttp2_strerror(used);
 			return -EPROTO;
@@ -127,7 +162,7 @@ static void serve(struct amb_gconn *c)
 	else if (err)
 		fail(c, "transport is closing", why);
 	else
-		poll_out(c, c->nout || amb_tls_client_wants_write(c->tls));
+		poll_out(c, c->nout || (c->tls && amb_tls_client_wants_write(c->tls)));
 }
 
 /* Opening */
@@ -150,29 +185,31 @@ static int open_session(struct amb_gconn *c)
 		       -ENOMEM;
 }
 
-static void handshake(struct amb_gconn *c)
+static void opened(struct amb_gconn *c)
 {
-	int err = amb_tls_client_handshake(c->tls);
-
-	if (err == -EAGAIN) {
-		poll_out(c, amb_tls_client_wants_write(c->tls));
-		return;
-	}
-	if (err) {
-		fail(c, "TLS", amb_tls_client_error(c->tls));
-		return;
-	}
 	if (open_session(c)) {
 		fail(c, "out of memory", NULL);
 		return;
 	}
 	c->phase = AMB_GPHASE_OPEN;
-	amb_debug(XDS, "%s: connected", c->ch->authority);
+	amb_debug(XDS, "%s: connected", amb_grpc_target(c->ch));
 	if (c->ncalls)
 		amb_gconn_busy(c);
 	else
 		amb_gconn_idle(c);
 	serve(c);
+}
+
+static void handshake(struct amb_gconn *c)
+{
+	int err = amb_tls_client_handshake(c->tls);
+
+	if (err == -EAGAIN)
+		poll_out(c, amb_tls_client_wants_write(c->tls));
+	else if (err)
+		fail(c, "TLS", amb_tls_client_error(c->tls));
+	else
+		opened(c);
 }
 
 static void connected(struct amb_gconn *c)
@@ -186,6 +223,10 @@ static void connected(struct amb_gconn *c)
 		err = errno;
 	if (err) {
 		fail(c, "connect", strerror(err));
+		return;
+	}
+	if (*ch->path) {
+		opened(c);
 		return;
 	}
 	c->tls = amb_tls_client_create(c->io.fd, ch->roots, ch->host, ch->alt_name, text,
@@ -234,6 +275,22 @@ static int dial(struct amb_gconn *c)
 	return amb_loop_add(c->ch->loop, &c->io, EPOLLIN | EPOLLOUT);
 }
 
+static int dial_path(struct amb_gconn *c)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	c->io.fd = fd;
+	memcpy(un.sun_path, c->ch->path, sizeof(un.sun_path));
+	if (connect(fd, (struct sockaddr *)&un, sizeof(un)))
+		return -errno;
+	c->phase = AMB_GPHASE_CONNECT;
+	c->polling_out = true;
+	return amb_loop_add(c->ch->loop, &c->io, EPOLLIN | EPOLLOUT);
+}
+
 static void resolved(struct amb_resolve_waiter *w, int err, const struct amb_addr *addr)
 {
 	struct amb_gconn *c = AMB_CONTAINER_OF(w, struct amb_gconn, resolve);
@@ -256,6 +313,12 @@ static void begin(struct amb_gconn *c)
 
 	c->peer.port = ch->port;
 	arm(c, AMB_GRPC_CONNECT_NS);
+	if (*ch->path) {
+		err = dial_path(c);
+		if (err)
+			fail(c, "connect", strerror(-err));
+		return;
+	}
 	if (amb_addr_parse(ch->host, &addr)) {
 		c->resolve.fn = resolved;
 		err = amb_resolve(ch->resolver, ch->host, false, ch->loop, &c->resolve, &addr);
@@ -377,7 +440,7 @@ void amb_gconn_destroy(struct amb_gconn *c, const char *text)
 		nghttp2_session_del(c->h2);
 	c->h2 = NULL;
 	c->phase = AMB_GPHASE_DEAD;
-	if (open)
+	if (open && c->tls)
 		amb_tls_client_close(c->tls);
 	amb_tls_client_destroy(c->tls);
 	amb_cleanup_fd(&c->io.fd);

@@ -18,6 +18,7 @@ struct amb_grpc {
 	struct amb_gconn *conn; /* where calls go, NULL: the next one connects */
 	struct amb_gconn *conns; /* all, those that only finish their calls too */
 	char host[AMB_GRPC_HOST_MAX], authority[AMB_GRPC_HOST_MAX + 16];
+	char path[AMB_GRPC_PATH_MAX]; /* of a unix socket, in clear; "": TCP and TLS */
 	uint16_t port;
 	char *roots, *alt_name, *token;
 	struct amb_grpc_header *headers; /* own strings */

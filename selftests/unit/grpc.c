@@ -171,6 +171,23 @@ TEST(texts)
 	}
 }
 
+TEST(sockets)
+{
+	char longest[5 + AMB_GRPC_PATH_MAX + 1] = "unix:/";
+
+	CHECK_STR(amb_grpc_url_path("unix:/run/x"), "/run/x");
+	CHECK_STR(amb_grpc_url_path("unix:///run/x"), "/run/x");
+	CHECK(!amb_grpc_url_path("unix:run/x"));
+	CHECK(!amb_grpc_url_path("unix:"));
+	CHECK(!amb_grpc_url_path("unix-abstract:x"));
+	CHECK(!amb_grpc_url_path("/run/x"));
+	CHECK(!amb_grpc_url_path("https://x"));
+	memset(longest + 6, 'x', AMB_GRPC_PATH_MAX - 2);
+	CHECK_EQ(strlen(amb_grpc_url_path(longest)), AMB_GRPC_PATH_MAX - 1);
+	longest[5 + AMB_GRPC_PATH_MAX - 1] = 'x';
+	CHECK(!amb_grpc_url_path(longest));
+}
+
 TEST(urls)
 {
 	static const struct {
