@@ -166,15 +166,18 @@ static void free_ticket(struct amb_certs_ticket *t)
 static void forget(struct amb_certs_ticket *t)
 {
 	struct amb_certs *certs = t->certs;
+	bool asked = t->state == ASKED;
 
 	*slot(certs, t->id) = t->bucket_next;
 	certs->n--;
 	if (t->state == QUEUED)
 		dequeue(t);
 	certs->sink.forget(certs->sink.ctx, t->id);
-	if (t->state == ASKED)
-		t->gone = true;
-	else
+	t->gone = asked;
+	if (certs->issuer.forget)
+		certs->issuer.forget(certs->issuer.ctx, t->id);
+	/* One that is asked is freed with the answer, which may just have come. */
+	if (!asked)
 		free_ticket(t);
 }
 
@@ -279,7 +282,7 @@ static void succeeded(struct amb_certs_ticket *t, const struct amb_certs_result 
 	t->failures = 0;
 	t->not_before = r->not_before;
 	t->not_after = r->not_after;
-	t->due = renewal(r->not_after, now);
+	t->due = t->certs->issuer.pushes ? r->not_after : renewal(r->not_after, now);
 	arm_renewal(t, now);
 }
 
@@ -446,6 +449,14 @@ static void reissue(struct amb_certs_ticket *t)
 		t->again = true;
 	else
 		enqueue(t, AMB_CERTS_BACKGROUND);
+}
+
+void amb_certs_renewed(struct amb_certs *certs, struct amb_identity *id)
+{
+	struct amb_certs_ticket *t = *slot(certs, id);
+
+	if (t)
+		reissue(t);
 }
 
 void amb_certs_reissue(struct amb_certs *certs)

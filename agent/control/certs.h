@@ -7,6 +7,7 @@
 #ifndef AMB_CERTS_H
 #define AMB_CERTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -55,6 +56,13 @@ struct amb_certs_issuer {
 	void *ctx;
 	void (*issue)(void *ctx, struct amb_certs *certs, struct amb_certs_ticket *ticket,
 		      struct amb_identity *id);
+	/*
+	 * It renews by itself and says so by amb_certs_renewed(): then it is asked again only
+	 * when a certificate ends all the same.
+	 */
+	bool pushes;
+	/* Nobody wants a certificate of @id any more; may be NULL. */
+	void (*forget)(void *ctx, struct amb_identity *id);
 };
 
 /* Runs on @loop; structs are copied. NULL: ENOMEM, or the errno of a timer. */
@@ -83,6 +91,8 @@ void amb_certs_done(struct amb_certs *certs, struct amb_certs_ticket *ticket,
 
 /* An issuer's news: another bundle is trusted from now on. Loop thread. 0 or -errno. */
 int amb_certs_roots(struct amb_certs *certs, const char *roots_pem);
+/* An issuer's news: there is another certificate of @id, to be asked for now. Loop thread. */
+void amb_certs_renewed(struct amb_certs *certs, struct amb_identity *id);
 /* An issuer's news: everything is to be signed anew, failures are forgiven. Loop thread. */
 void amb_certs_reissue(struct amb_certs *certs);
 

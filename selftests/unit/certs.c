@@ -165,7 +165,7 @@ static void begin(void)
 	issuer.life = 1000;
 	loop = amb_loop_create();
 	CHECK(loop);
-	certs = amb_certs_create(loop, &the_sink, &(struct amb_certs_issuer){ NULL, issue });
+	certs = amb_certs_create(loop, &the_sink, &(struct amb_certs_issuer){ .issue = issue });
 	CHECK(certs);
 }
 
@@ -301,6 +301,87 @@ TEST(failure_backs_off_and_recovers)
 	issuer.fail = false;
 	amb_certs_reissue(certs);
 	wait_for(4, 1, 3, 0, 0);
+	end();
+}
+
+static int issuer_forgot;
+
+static void issuer_forget(void *ctx, struct amb_identity *id)
+{
+	int i;
+
+	(void)ctx;
+	issuer_forgot++;
+	for (i = 0; i < issuer.n; i++) {
+		if (issuer.id[i] == id) {
+			answer(i);
+			return;
+		}
+	}
+}
+
+static void begin_pushing(void)
+{
+	begin();
+	amb_certs_destroy(certs);
+	certs = amb_certs_create(loop, &the_sink,
+				 &(struct amb_certs_issuer){
+					 .issue = issue, .pushes = true, .forget = issuer_forget });
+	CHECK(certs);
+	issuer_forgot = 0;
+}
+
+static void renewed(const char *sa)
+{
+	struct amb_identity *id = ident(sa);
+
+	amb_certs_renewed(certs, id);
+	amb_identity_put(id);
+}
+
+/* Who pushes is not asked at half of a certificate's life, but told of, or when it ended. */
+TEST(an_issuer_that_pushes)
+{
+	begin_pushing();
+	issuer.life = 3;
+	local("a b");
+	wait_for(2, 2, 0, 0, 0);
+	spin_for(loop, NULL, 2000000000);
+	CHECK_EQ(issuer.total, 2);
+	issuer.life = 1000;
+	renewed("a");
+	wait_for(3, 3, 0, 0, 0);
+	CHECK(strstr(issuer.order, "a ") && issuer.order[strlen(issuer.order) - 2] == 'a');
+	renewed("nobody");
+	settle();
+	CHECK_EQ(issuer.total, 3);
+	/* b's has ended meanwhile */
+	wait_for(4, 4, 0, 0, 0);
+	CHECK_EQ(issuer.order[strlen(issuer.order) - 2], 'b');
+	local("b");
+	CHECK_EQ(issuer_forgot, 1);
+	end();
+}
+
+/* News forgive a failure; an answer may come while it is being forgotten. */
+TEST(pushing_and_forgetting)
+{
+	begin_pushing();
+	issuer.fail = true;
+	local("a b");
+	wait_for(2, 0, 2, 0, 0);
+	issuer.fail = false;
+	renewed("a");
+	settle();
+	CHECK_EQ(sink.installs, 1);
+	issuer.hold = true;
+	renewed("b");
+	wait_for(4, 1, 2, 0, 1);
+	local("a");
+	CHECK_EQ(issuer_forgot, 1);
+	CHECK_EQ(issuer.n, 0);
+	CHECK_EQ(sink.forgets, 1);
+	CHECK_EQ(sink.installs, 1);
 	end();
 }
 
