@@ -25,6 +25,7 @@
 #include "control/certs.h"
 #include "control/issuer.h"
 #include "control/manifest.h"
+#include "control/sds.h"
 #include "flows.h"
 #include "kernel/netns.h"
 #include "mesh/state.h"
@@ -41,6 +42,7 @@ static struct amb_agent agent;
 static struct amb_io signals;
 static struct amb_timer prefetch, settled;
 static struct amb_issuer *issuer;
+static struct amb_sds *sds;
 
 static int __attribute__((format(printf, 1, 2))) die(const char *fmt, ...)
 {
@@ -294,17 +296,26 @@ static int start_cluster(struct amb_agent *a)
 	return a->cluster ? 0 : die("control plane: %s: %s", err, strerror(errno));
 }
 
-static int start_issuer(struct amb_agent *a)
+static int start_sds(struct amb_agent *a)
+{
+	const struct amb_sds_config config = {
+		.socket = a->opt.sds,
+		.node = a->opt.node,
+		.cert_name = a->opt.sds_cert,
+		.roots_name = a->opt.sds_roots,
+	};
+
+	sds = amb_sds_create(a->loop, &config);
+	if (!a->opt.trust_domain)
+		a->opt.trust_domain = "cluster.local";
+	return sds ? 0 : die("--sds %s: %s", a->opt.sds, strerror(errno));
+}
+
+static int start_ca(struct amb_agent *a)
 {
 	uint64_t ttl = AMB_MAX(a->opt.cert_ttl / 1000000000ull, 1ull);
 	const char *td;
 
-	if (amb_tls_init())
-		return die("wolfSSL does not start");
-	/* Chosen now: what choosing touches is given back with the rest of the start. */
-	amb_info(TLS, "records are protected by %s", amb_aead_library());
-	if (a->opt.istiod.used)
-		return start_cluster(a);
 	issuer = amb_issuer_create(a->loop, a->opt.ca_dir, a->opt.node, ttl);
 	if (!issuer)
 		return die("CA: %s", strerror(errno));
@@ -317,6 +328,29 @@ static int start_issuer(struct amb_agent *a)
 	if (!a->opt.trust_domain)
 		a->opt.trust_domain = td ? td : "cluster.local";
 	return 0;
+}
+
+static int start_issuer(struct amb_agent *a)
+{
+	int err;
+
+	if (amb_tls_init())
+		return die("wolfSSL does not start");
+	/* Chosen now: what choosing touches is given back with the rest of the start. */
+	amb_info(TLS, "records are protected by %s", amb_aead_library());
+	err = a->opt.istiod.used ? start_cluster(a) : 0;
+	if (!err && a->opt.sds)
+		err = start_sds(a);
+	else if (!err && !a->cluster)
+		err = start_ca(a);
+	return err;
+}
+
+static struct amb_certs_issuer get_issuer(const struct amb_agent *a)
+{
+	if (sds)
+		return amb_sds_interface(sds);
+	return a->cluster ? amb_cluster_issuer(a->cluster) : amb_issuer_interface(issuer);
 }
 
 static int start_manifests(struct amb_agent *a)
@@ -369,8 +403,7 @@ static int start_certs(struct amb_agent *a)
 		.forget = forget_cert,
 		.set_roots = set_roots,
 	};
-	struct amb_certs_issuer from = a->cluster ? amb_cluster_issuer(a->cluster) :
-						    amb_issuer_interface(issuer);
+	struct amb_certs_issuer from = get_issuer(a);
 
 	a->creds = amb_creds_create(request_cert, &a->certs);
 	if (!a->creds)
@@ -381,6 +414,8 @@ static int start_certs(struct amb_agent *a)
 		return die("certificates: %s", strerror(errno));
 	if (issuer)
 		amb_issuer_set_certs(issuer, a->certs);
+	if (sds && amb_sds_set_certs(sds, a->certs))
+		return die("secret discovery: out of memory");
 	return 0;
 }
 
@@ -531,7 +566,9 @@ static void stop_all(struct amb_agent *a)
 	amb_cluster_stop(a->cluster);
 	amb_proxy_destroy(a->proxy);
 	amb_metrics_destroy(a->metrics);
+	amb_sds_stop(sds);
 	amb_certs_destroy(a->certs);
+	amb_sds_destroy(sds);
 	amb_issuer_destroy(issuer);
 	amb_cluster_destroy(a->cluster);
 	amb_creds_destroy(a->creds);

@@ -141,6 +141,8 @@ static json_t *config(void *ctx)
 			    json_string(amb_capture_mode_name(amb_capture_mode(a->capture))));
 	json_object_set_new(j, "alwaysTunnel", json_boolean(o->always_tunnel));
 	json_object_set_new(j, "bpfDirectory", json_string(o->bpf_dir));
+	if (o->sds)
+		json_object_set_new(j, "sds", json_string(o->sds));
 	json_object_set_new(j, "dnsProxy", json_boolean(o->dns));
 	json_object_set_new(j, "dnsProxyAddr",
 			    json_string(amb_endpoint_format(&p->dns_at, dns_at)));

@@ -38,6 +38,9 @@ enum {
 	OPT_BPF_DIR,
 	OPT_CGROUP,
 	OPT_NO_DNS,
+	OPT_SDS,
+	OPT_SDS_CERT,
+	OPT_SDS_ROOTS,
 	OPT_RESOLV_CONF,
 	OPT_PRIVILEGED,
 	OPT_CERT_TTL,
@@ -59,6 +62,13 @@ static const struct argp_option options[] = {
 	  "Embedded CA: a directory made by 'ambientctl ca' (default /etc/ambient/ca)", 1 },
 	{ "cert-ttl", OPT_CERT_TTL, "TIME", 0,
 	  "Life of workload certificates (default 24h; SECRET_TTL)", 1 },
+	{ "sds", OPT_SDS, "SOCKET", 0,
+	  "Take certificates from the secret discovery service at this unix socket: SPIRE's agent, "
+	  "istio-agent (SPIFFE_ENDPOINT_SOCKET)",
+	  1 },
+	{ "sds-cert", OPT_SDS_CERT, "NAME", 0,
+	  "Name of every certificate there (default: its SPIFFE ID)", 1 },
+	{ "sds-roots", OPT_SDS_ROOTS, "NAME", 0, "Name of the roots there (default ROOTCA)", 1 },
 	{ "network", OPT_NETWORK, "ID", 0, "This node's network (NETWORK)", 2 },
 	{ "cluster", OPT_CLUSTER, "ID", 0, "Cluster name (default Kubernetes; CLUSTER_ID)", 2 },
 	{ "cluster-domain", OPT_DOMAIN, "NAME", 0,
@@ -198,6 +208,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_CGROUP:
 		o->cgroup = arg;
+		return 0;
+	case OPT_SDS:
+		o->sds = arg;
+		return 0;
+	case OPT_SDS_CERT:
+		o->sds_cert = arg;
+		return 0;
+	case OPT_SDS_ROOTS:
+		o->sds_roots = arg;
 		return 0;
 	case OPT_NO_DNS:
 		o->dns = false;
@@ -355,6 +374,7 @@ static void environment(struct amb_options *o)
 	env_bool("ISTIO_META_DNS_CAPTURE", &o->dns);
 	env_dns_at("ISTIO_META_DNS_PROXY_ADDR", &o->proxy.dns_at);
 	env_string("AMBIENT_RESOLV_CONF", &o->proxy.resolv_conf);
+	env_string("SPIFFE_ENDPOINT_SOCKET", &o->sds);
 	if (orig_src && *orig_src) {
 		env_bool("ENABLE_ORIG_SRC", &spoof);
 		o->proxy.orig_src = spoof;

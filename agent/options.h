@@ -34,6 +34,8 @@ struct amb_options {
 	bool always_tunnel; /* no direct ways */
 	const char *bpf_dir;
 	const char *cgroup; /* NULL: looked for */
+	const char *sds; /* socket that certificates come from, NULL: a CA signs them */
+	const char *sds_cert, *sds_roots; /* names of secrets there, NULL: the usual */
 	bool dns; /* capture DNS of pods that do not say */
 	bool privileged; /* keep all capabilities (debugging) */
 	uint32_t packet_mark; /* SO_MARK of sockets in pods */

@@ -70,7 +70,7 @@ def host_names(hosts):
             yield x509.DNSName(h)
 
 
-def leaf(issuer, identity, flaw="good", hosts=()):
+def leaf(issuer, identity, flaw="good", hosts=(), life=3600):
     """Returns (chain PEM, key PEM) for the SPIFFE identity, or for the names of a server, with
     the flaw asked for. A server has a key of its issuer's kind."""
     if flaw == "stranger":
@@ -80,7 +80,7 @@ def leaf(issuer, identity, flaw="good", hosts=()):
         key = rsa.generate_private_key(65537, 2048)
     now = datetime.datetime.utcnow()
     hour = datetime.timedelta(hours=1)
-    begin, end = now - hour, now + hour
+    begin, end = now - hour, now + datetime.timedelta(seconds=life)
     if flaw == "expired":
         begin, end = now - 2 * hour, now - datetime.timedelta(minutes=5)
     if flaw == "not-yet":
