@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/unix.h"
 #include "base/util.h"
 
 #include <errno.h>
@@ -21,8 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #define PIECE 16384 /* bytes of an answer held for a client that does not read */
 
@@ -232,57 +231,6 @@ static void accept_event(struct amb_io *io, uint32_t events)
 		amb_loop_mod(c->ops->loop, &c->io, 0);
 }
 
-static int make_folder(const char *path)
-{
-	_cleanup_free_ char *folder = strdup(path);
-	char *slash = folder ? strrchr(folder, '/') : NULL;
-
-	if (!folder)
-		return -ENOMEM;
-	if (!slash || slash == folder)
-		return 0;
-	*slash = 0;
-	return mkdir(folder, 0755) && errno != EEXIST ? -errno : 0;
-}
-
-/* A socket file without a listener is what a killed agent leaves behind. */
-static int remove_stale(const struct sockaddr_un *a)
-{
-	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return -errno;
-	if (!connect(fd, (const struct sockaddr *)a, sizeof(*a)) || errno == EAGAIN)
-		return -EADDRINUSE;
-	if (errno == ECONNREFUSED && unlink(a->sun_path))
-		return -errno;
-	return 0;
-}
-
-static int listen_at(const char *path)
-{
-	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	mode_t mask;
-	int err;
-
-	if (fd < 0)
-		return -errno;
-	if (strlen(path) >= sizeof(a.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(a.sun_path, path);
-	err = make_folder(path) ?: remove_stale(&a);
-	if (err)
-		return err;
-	/* Never, not even for a moment, open to others. */
-	mask = umask(0177);
-	err = bind(fd, (struct sockaddr *)&a, sizeof(a)) ? -errno : 0;
-	umask(mask);
-	if (!err && listen(fd, AMB_CONTROL_CLIENTS))
-		err = -errno;
-	return err ? err : take_fd(&fd);
-}
-
 struct amb_control *amb_control_create(const struct amb_admin_ops *ops, const char *path)
 {
 	struct amb_control *c = calloc(1, sizeof(*c));
@@ -293,7 +241,7 @@ struct amb_control *amb_control_create(const struct amb_admin_ops *ops, const ch
 	c->ops = ops;
 	c->io = (struct amb_io){ .fn = accept_event, .fd = -1, .slot = -1 };
 	c->pause.fn = resume_accept;
-	err = listen_at(path);
+	err = amb_unix_listen(path, 0600, AMB_CONTROL_CLIENTS);
 	if (err >= 0) {
 		c->io.fd = err;
 		c->path = strdup(path);
