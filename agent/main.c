@@ -26,6 +26,7 @@
 #include "control/issuer.h"
 #include "control/manifest.h"
 #include "control/sds.h"
+#include "control/sds_server.h"
 #include "flows.h"
 #include "kernel/netns.h"
 #include "mesh/state.h"
@@ -43,6 +44,7 @@ static struct amb_io signals;
 static struct amb_timer prefetch, settled;
 static struct amb_issuer *issuer;
 static struct amb_sds *sds;
+static struct amb_sds_server *sds_server;
 
 static int __attribute__((format(printf, 1, 2))) die(const char *fmt, ...)
 {
@@ -172,7 +174,14 @@ _Static_assert((int)AMB_CREDS_BACKGROUND == (int)AMB_CERTS_BACKGROUND, "same ord
 static int install_cert(void *ctx, struct amb_identity *id, const uint8_t *key, size_t keylen,
 			const char *chain, const char *roots, char *err, size_t errlen)
 {
-	return amb_creds_install(ctx, id, key, keylen, chain, roots, err, errlen);
+	int ret = amb_creds_install(ctx, id, key, keylen, chain, roots, err, errlen), e = 0;
+
+	if (!ret && sds_server)
+		e = amb_sds_server_install(sds_server, id, key, keylen, chain, roots);
+	if (e)
+		amb_err(CA, "%s: not to be had from %s: %s", id->spiffe, agent.opt.sds_server,
+			strerror(-e));
+	return ret;
 }
 
 static void fail_cert(void *ctx, struct amb_identity *id, const char *error)
@@ -183,11 +192,15 @@ static void fail_cert(void *ctx, struct amb_identity *id, const char *error)
 static void forget_cert(void *ctx, struct amb_identity *id)
 {
 	amb_creds_forget(ctx, id);
+	if (sds_server)
+		amb_sds_server_forget(sds_server, id);
 }
 
 static int set_roots(void *ctx, const char *roots)
 {
-	return amb_creds_set_roots(ctx, roots);
+	int err = sds_server ? amb_sds_server_roots(sds_server, roots) : 0;
+
+	return amb_creds_set_roots(ctx, roots) ?: err;
 }
 
 static bool proxy_stats(void *ctx, struct amb_proxy_stats *out)
@@ -482,6 +495,12 @@ static int start_admin(struct amb_agent *a)
 	if (!a->control)
 		return die("control socket %s: %s", a->opt.socket,
 			   errno == EADDRINUSE ? "another agent answers there" : strerror(errno));
+	if (!a->opt.sds_server)
+		return 0;
+	sds_server = amb_sds_server_create(a->loop, a->opt.sds_server, a->opt.sds_uids,
+					   a->opt.nsds_uids);
+	if (!sds_server)
+		return die("--sds-server %s: %s", a->opt.sds_server, strerror(errno));
 	return 0;
 }
 
@@ -569,6 +588,7 @@ static void stop_all(struct amb_agent *a)
 	amb_sds_stop(sds);
 	amb_certs_destroy(a->certs);
 	amb_sds_destroy(sds);
+	amb_sds_server_destroy(sds_server);
 	amb_issuer_destroy(issuer);
 	amb_cluster_destroy(a->cluster);
 	amb_creds_destroy(a->creds);

@@ -41,6 +41,8 @@ enum {
 	OPT_SDS,
 	OPT_SDS_CERT,
 	OPT_SDS_ROOTS,
+	OPT_SDS_SERVER,
+	OPT_SDS_UID,
 	OPT_RESOLV_CONF,
 	OPT_PRIVILEGED,
 	OPT_CERT_TTL,
@@ -69,6 +71,10 @@ static const struct argp_option options[] = {
 	{ "sds-cert", OPT_SDS_CERT, "NAME", 0,
 	  "Name of every certificate there (default: its SPIFFE ID)", 1 },
 	{ "sds-roots", OPT_SDS_ROOTS, "NAME", 0, "Name of the roots there (default ROOTCA)", 1 },
+	{ "sds-server", OPT_SDS_SERVER, "SOCKET", 0,
+	  "Serve the certificates of this node's workloads to an Envoy beside the agent", 1 },
+	{ "sds-uid", OPT_SDS_UID, "UID", 0,
+	  "A user who may have them, besides the agent's own; several if need be", 1 },
 	{ "network", OPT_NETWORK, "ID", 0, "This node's network (NETWORK)", 2 },
 	{ "cluster", OPT_CLUSTER, "ID", 0, "Cluster name (default Kubernetes; CLUSTER_ID)", 2 },
 	{ "cluster-domain", OPT_DOMAIN, "NAME", 0,
@@ -217,6 +223,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_SDS_ROOTS:
 		o->sds_roots = arg;
+		return 0;
+	case OPT_SDS_SERVER:
+		o->sds_server = arg;
+		return 0;
+	case OPT_SDS_UID:
+		if (o->nsds_uids == AMB_OPTIONS_UIDS)
+			argp_error(state, "--sds-uid: more than %d users", AMB_OPTIONS_UIDS);
+		else
+			o->sds_uids[o->nsds_uids++] = number("--sds-uid", arg, 0, UINT32_MAX - 1);
 		return 0;
 	case OPT_NO_DNS:
 		o->dns = false;

@@ -4,13 +4,17 @@
 #define AMB_OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "capture.h"
 #include "istiod_env.h"
 #include "proxy/proxy.h"
 
 #define AMB_RUN_DIR "/run/ambient"
+
+#define AMB_OPTIONS_UIDS 16
 
 /* Strings point into argv, the environment or constants. Durations are nanoseconds. */
 struct amb_options {
@@ -35,6 +39,9 @@ struct amb_options {
 	const char *bpf_dir;
 	const char *cgroup; /* NULL: looked for */
 	const char *sds; /* socket that certificates come from, NULL: a CA signs them */
+	const char *sds_server; /* socket that an Envoy takes them from, or NULL */
+	uid_t sds_uids[AMB_OPTIONS_UIDS]; /* users who may, besides our own */
+	size_t nsds_uids;
 	const char *sds_cert, *sds_roots; /* names of secrets there, NULL: the usual */
 	bool dns; /* capture DNS of pods that do not say */
 	bool privileged; /* keep all capabilities (debugging) */

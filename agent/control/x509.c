@@ -153,19 +153,25 @@ int amb_x509_key_der(const struct amb_x509_key *key, uint8_t out[AMB_X509_KEY_DE
 	return n > 0 ? n : -EIO;
 }
 
+int amb_x509_der_pem(const uint8_t *der, size_t len, char out[AMB_X509_KEY_PEM_MAX])
+{
+	int n = wc_DerToPem(der, len, (uint8_t *)out, AMB_X509_KEY_PEM_MAX - 1,
+			    PKCS8_PRIVATEKEY_TYPE);
+
+	if (n <= 0)
+		return -EIO;
+	out[n] = 0;
+	return 0;
+}
+
 int amb_x509_key_pem(const struct amb_x509_key *key, char out[AMB_X509_KEY_PEM_MAX])
 {
 	uint8_t der[AMB_X509_KEY_DER_MAX];
 	int n = amb_x509_key_der(key, der);
 
-	if (n > 0)
-		n = wc_DerToPem(der, n, (uint8_t *)out, AMB_X509_KEY_PEM_MAX - 1,
-				PKCS8_PRIVATEKEY_TYPE);
+	n = n > 0 ? amb_x509_der_pem(der, n, out) : -EIO;
 	wc_ForceZero(der, sizeof(der));
-	if (n <= 0)
-		return -EIO;
-	out[n] = 0;
-	return 0;
+	return n;
 }
 
 /* Decodes @cert without judging it; to be freed with free_decoded() whatever it returned. */

@@ -27,7 +27,9 @@ void amb_x509_key_destroy(struct amb_x509_key *key);
 #define AMB_X509_KEY_PEM_MAX 512
 /* PKCS#8. Returns the length, or -errno. The caller wipes the buffer. */
 int amb_x509_key_der(const struct amb_x509_key *key, uint8_t out[AMB_X509_KEY_DER_MAX]);
-/* The same as text with a NUL. 0 or -errno. */
+/* A key in PKCS#8 as text with a NUL. 0 or -EIO. The caller wipes the buffer. */
+int amb_x509_der_pem(const uint8_t *der, size_t len, char out[AMB_X509_KEY_PEM_MAX]);
+/* The same of a key pair. 0 or -errno. */
 int amb_x509_key_pem(const struct amb_x509_key *key, char out[AMB_X509_KEY_PEM_MAX]);
 
 /* 1 when @key is the one in the certificate, 0 when not, -errno when that cannot be told. */
