@@ -198,7 +198,6 @@ static void app_connected(struct request *r, int fd)
 {
 	struct amb_pod *pod = r->tunnel->pod;
 	const struct amb_env *env = pod->worker->env;
-	const char *baggage = env->config.response_baggage ? pod->baggage : NULL;
 	struct amb_verdict verdict;
 	struct amb_live *l = r->live;
 	struct amb_stream *s = r->stream;
@@ -222,7 +221,7 @@ static void app_connected(struct request *r, int fd)
 	request_free(r);
 	amb_live_stream(l, s, false);
 	amb_stream_set_owner(s, &amb_live_stream_ops, l);
-	if (amb_stream_accept(s, fd, baggage)) {
+	if (amb_stream_accept(s, fd, env->config.response_baggage ? pod->baggage : NULL)) {
 		close(fd);
 		amb_stream_abort(s, 2, AMB_REASON_MEMORY);
 	}

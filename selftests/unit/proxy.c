@@ -799,6 +799,31 @@ PTEST(a_new_policy_list_is_heeded_for_plaintext_too)
 	check_new_policy_list(C);
 }
 
+/* Its baggage is another one then; nobody has looked for it yet when the application answers. */
+PTEST(a_workload_may_change_while_the_application_is_dialled)
+{
+	int l = serve_at(B, SERVER), in_the_way, c, s;
+
+	CHECK_EQ(listen(l, 0), 0);
+	apply_policy("selected", ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR,
+		     ISTIO__SECURITY__ACTION__DENY, NULL, 9999);
+	proxies_start();
+	in_the_way = dial_from(B, SERVER);
+	c = dial_from(A, SERVER);
+	CHECK(EVENTUALLY(look(AMB_INBOUND).opened == 1));
+	server_spec.policies[0] = "default/selected";
+	apply_workload(&server_spec);
+	close(in_the_way);
+	close(accept_on(l, NULL));
+	s = accept_on(l, NULL);
+	say(c, "still here");
+	hear(s, "still here");
+	remove_policy("selected");
+	close(c);
+	close(s);
+	close(l);
+}
+
 PTEST(nobody_listens_is_503)
 {
 	int c;
