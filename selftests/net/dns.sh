@@ -239,7 +239,7 @@ is "... and no others" "$(status custom web.demo.demo.svc.cluster.local)" NXDOMA
 udp_listens() { [ -n "$(pod_exec "$1" ss -Hlun "sport = :15053")" ]; }
 check "ports of a pod with DNS" udp_listens client
 check_fails "no ports where the environment says no" udp_listens server
-[ "$CAPTURE" != nft ] || unlike "and no rules" "$(pod_exec server nft list ruleset)" 15053
+[ "$CAPTURE" != nft ] || unlike "and no rules" "$(pod_exec server nft list ruleset)" "redirect to :15053"
 pod_document server | sed 's|  annotations:|&\n    ambient.istio.io/dns-capture: "true"|' |
 	manifest pod-server
 check "but a pod's own wish counts" busywait udp_listens server
