@@ -110,9 +110,8 @@ behave_all() {
 	done <<<"$3"
 	for a in $(families "$to"); do
 		wait "${RUNNING[$way-$a]}"
-		is "$way to $a: every behaviour was tried" \
-			"$(sed 's/^\(not \)\?ok //; s/ - .*//' "$TMP/behave-$way-$a"{,.err})" \
-			"$("$BEHAVE" list)"
+		check "$way to $a: every behaviour was tried" diff <("$BEHAVE" list) \
+			<(sed 's/^\(not \)\?ok //; s/ - .*//' "$TMP/behave-$way-$a"{,.err})
 		while read -r line; do
 			name=${line#not }
 			name=${name#ok }
