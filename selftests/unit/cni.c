@@ -72,8 +72,8 @@ static void agent_stop(void)
 
 	if (agent.forever)
 		shutdown(agent.listener, SHUT_RDWR);
-	agent.forever = false;
 	pthread_join(agent.thread, NULL);
+	agent.forever = false;
 	snprintf(path, sizeof(path), "%s/s", dir);
 	unlink(path);
 }
