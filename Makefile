@@ -196,7 +196,7 @@ SAN_ENV := --jobs $(JOBS) \
 
 NET := $(wildcard selftests/net/*.sh)
 # Agents capture by BPF programs; these run again with rules of nftables, which some machines need.
-NFT := $(patsubst %,selftests/net/%.sh,agent_killed behave bypass curl_hbone drain enroll \
+NFT := $(patsubst %,selftests/net/%.sh,agent_killed bypass curl_hbone drain enroll \
 	label_optout loop_protection passthrough plaintext_inbound pod_gone policy_live_cut same_node \
 	service_entry service_lb source_address v4_mapped v6 v6_only waypoint)
 STATIC := $(wildcard scripts/check-*) $(wildcard selftests/static/*.sh)
