@@ -47,6 +47,8 @@ agent_stop b
 cluster_agent_start b
 agent_ready b
 enroll server
+certified() { [ -n "$(serial b server)" ]; }
+check "the new agent gets a certificate" busywait certified
 is "a leaf of the root itself" "$(certificate b server '.certChain | length')" 1
 check "understands the others" busywait fetches client "http://${P4[server]}/"
 pod_spawn client "$TRAFFIC" crr -t 1 -s 3600 "${P4[server]}"; new=$LAST_PID
