@@ -208,13 +208,13 @@ pick = $(if $(TESTS),$(filter $(TESTS) $(addprefix %/,$(TESTS)),$(1)),$(1))
 VM_KERNELS ?= 6.1 6.12 newest
 VM_CPUS ?= 1
 VM := $(wildcard selftests/vm/*.sh) \
-	$(addprefix selftests/net/,curl_hbone.sh same_node.sh v6.sh policy_live_cut.sh) \
+	$(addprefix selftests/net/,curl_hbone.sh same_node.sh v6.sh policy_deny.sh) \
 	$(addprefix $(O)/selftests/unit/,bpf_decide bpf_guard)
 pick_vm = $(if $(TESTS),$(sort $(filter $(addprefix %/, \
 	$(patsubst vm/%,%,$(filter vm/%,$(TESTS)))),$(VM) $(NET))),$(VM))
 vm_group = --group "vm $(1)" $(if $(filter-out $(firstword $(VM_KERNELS)),$(1)),--beside) \
-	--via "scripts/vm run $(1) --quiet --cpus $(VM_CPUS) --timeout 900 --out {logs} --" \
-	--timeout 400 --env DEADLINE=180 --env AMB_BUILD=$(abspath $(O)) $(pick_vm)
+	--via "scripts/vm run $(1) --quiet --cpus $(VM_CPUS) --timeout 1500 --out {logs} --" \
+	--timeout 600 --env DEADLINE=180 --env AMB_BUILD=$(abspath $(O)) $(pick_vm)
 SUB = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 RUN := selftests/run -o $(O)/test-logs
 
