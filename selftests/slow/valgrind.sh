@@ -9,7 +9,8 @@
 need valgrind
 need_peers
 AMB_WRAP="valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible
-	--errors-for-leak-kinds=definite,possible --num-callers=20 --fair-sched=yes"
+	--errors-for-leak-kinds=definite,possible --num-callers=20 --fair-sched=yes
+	--suppressions=$LIB_DIR/valgrind.supp"
 DEADLINE=120
 two_pods
 is "traffic" "$(fetch client "http://${P4[server]}/" 20)" hello
