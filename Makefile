@@ -272,7 +272,7 @@ arrows:
 	@scripts/check-arrows
 
 fmt:
-	git ls-files '*.c' '*.h' | xargs clang-format -i
+	git ls-files '*.c' | xargs clang-format -i
 
 # --- installing ------------------------------------------------------------------------------
 
