@@ -21,6 +21,9 @@ traffic_server server 9000 32
 enroll client
 enroll server
 pod_spawn client "$TRAFFIC" rr -t 1 -s 3600 "${P4[server]}"; held=$LAST_PID
+# Not before both have their certificates: nobody issues any once the plane stands still.
+carried() { [ "$(ctl a connections -o json | jq '[.[] | select(.bytesToDst > 0)] | length')" -ge 1 ]; }
+check "a connection is carried" busywait carried
 seen=$(log_lines a)
 kill -STOP "$PLANE_PID"
 DEADLINE=90
