@@ -28,9 +28,9 @@
 #include <string.h>
 #include <strings.h>
 
-struct amb_capture_pod {
-	struct amb_capture_pod *next;
-	struct amb_capture *capture;
+/* A captured namespace. */
+struct pod {
+	struct pod *next;
 	struct amb_netns *netns;
 	uint64_t cookie; /* 0: captured by nftables, or not by us */
 	bool ruled, fwmark;
@@ -45,7 +45,7 @@ struct amb_capture {
 	struct amb_bpf *bpf;
 	struct amb_publish *publish;
 	struct amb_flows *flows;
-	struct amb_capture_pod *pods;
+	struct pod *pods;
 	bool splice; /* its program is there */
 	char why[320];
 };
@@ -97,25 +97,35 @@ struct amb_flows *amb_capture_flows(const struct amb_capture *c)
 
 /* Who asks for a pod by its cookie */
 
-static struct amb_capture_pod *find(const struct amb_capture *c, uint64_t cookie)
+static struct pod *find(const struct amb_capture *c, uint64_t cookie)
 {
-	struct amb_capture_pod *pod;
+	struct pod *pod;
 
 	for (pod = c->pods; pod && pod->cookie != cookie; pod = pod->next)
 		;
 	return pod;
 }
 
+static struct pod *find_netns(const struct amb_capture *c, const struct amb_netns *ns)
+{
+	struct pod *pod;
+
+	for (pod = c->pods; pod && (pod->netns->ino != ns->ino || pod->netns->dev != ns->dev);
+	     pod = pod->next)
+		;
+	return pod;
+}
+
 static struct amb_netns *netns_of(void *ctx, uint64_t cookie)
 {
-	const struct amb_capture_pod *pod = find(ctx, cookie);
+	const struct pod *pod = find(ctx, cookie);
 
 	return pod ? pod->netns : NULL;
 }
 
 static const char *uid_of(void *ctx, uint64_t cookie)
 {
-	const struct amb_capture_pod *pod = find(ctx, cookie);
+	const struct pod *pod = find(ctx, cookie);
 
 	return pod ? pod->uid : NULL;
 }
@@ -182,7 +192,7 @@ static int interface_addrs(struct amb_netns *ns, struct amb_addr *v4, struct amb
 }
 
 /* The first pod that wants it: not before, since it is not for free and not for all kernels. */
-static void want_splice(struct amb_capture *c, const struct amb_capture_pod *pod)
+static void want_splice(struct amb_capture *c, const struct pod *pod)
 {
 	int err;
 
@@ -213,8 +223,8 @@ static uint32_t pod_flags(const struct amb_capture *c, const struct amb_capture_
 	return flags;
 }
 
-static int attach(struct amb_capture *c, struct amb_capture_pod *pod,
-		  const struct amb_publish_pod *row, char *err, size_t errlen)
+static int attach(struct amb_capture *c, struct pod *pod, const struct amb_publish_pod *row,
+		  char *err, size_t errlen)
 {
 	struct amb_workload *w = amb_publish_workload(c->publish, pod->cookie);
 	const struct amb_addr own[] = { row->v4, row->v6 };
@@ -239,21 +249,41 @@ static int attach(struct amb_capture *c, struct amb_capture_pod *pod,
  * Is tcp_fwmark_accept to be switched off in the end? When it is off now, or was before an agent
  * switched it on: the pod's row remembers.
  */
-static int find_fwmark(struct amb_capture *c, struct amb_capture_pod *pod)
+static int find_fwmark(struct pod *pod, const struct amb_pod_row *row)
 {
-	struct amb_pod_row row;
-	int on;
+	int on = amb_attach_fwmark(pod->netns);
 
-	pod->fwmark = amb_rows_get(c->bpf, AMB_BPF_POD, &pod->cookie, &row) &&
-		      row.flags & AMB_POD_FWMARK;
-	on = amb_attach_fwmark(pod->netns);
+	pod->fwmark = row && row->flags & AMB_POD_FWMARK;
 	if (!on)
 		pod->fwmark = true;
 	return on < 0 ? on : 0;
 }
 
-static int by_programs(struct amb_capture *c, struct amb_capture_pod *pod,
-		       const struct amb_capture_want *want, char *err, size_t errlen)
+static void release(const struct amb_capture *c, const struct pod *pod)
+{
+	int err;
+
+	if (pod->cookie)
+		amb_attach_remove(c->bpf, pod->netns, pod->cookie, pod->fwmark);
+	go_home();
+	if (!pod->ruled)
+		return;
+	err = amb_nft_remove(pod->netns);
+	if (err)
+		amb_warn(MAIN, "pod %s: interception rules stay behind: %s, continuing", pod->text,
+			 strerror(-err));
+}
+
+static void set_free(struct amb_capture *c, struct pod *pod)
+{
+	release(c, pod);
+	if (pod->cookie)
+		amb_publish_pod_del(c->publish, pod->cookie);
+	pod->cookie = 0;
+}
+
+static int by_programs(struct amb_capture *c, struct pod *pod, const struct amb_capture_want *want,
+		       char *err, size_t errlen)
 {
 	struct amb_publish_pod row = {
 		.ns = want->ns,
@@ -261,12 +291,18 @@ static int by_programs(struct amb_capture *c, struct amb_capture_pod *pod,
 		.sa = want->sa,
 		.flags = pod_flags(c, want),
 	};
-	int code = amb_attach_cookie(pod->netns, &pod->cookie);
+	int code = amb_attach_cookie(pod->netns, &row.cookie);
+	struct amb_pod_row before;
+	bool captured = false;
 
 	if (!code) {
-		row.cookie = pod->cookie;
-		code = find_fwmark(c, pod) ?: interface_addrs(pod->netns, &row.v4, &row.v6);
+		captured = amb_rows_get(c->bpf, AMB_BPF_POD, &row.cookie, &before);
+		code = find_fwmark(pod, captured ? &before : NULL) ?:
+			       interface_addrs(pod->netns, &row.v4, &row.v6);
 	}
+	/* Also when this fails: it is let go of by that. */
+	if (captured || !code)
+		pod->cookie = row.cookie;
 	if (code) {
 		snprintf(err, errlen, "network namespace");
 		return code;
@@ -279,15 +315,14 @@ static int by_programs(struct amb_capture *c, struct amb_capture_pod *pod,
 		snprintf(err, errlen, "row in the BPF maps");
 	else
 		code = attach(c, pod, &row, err, errlen);
-	if (code) {
-		amb_attach_remove(c->bpf, pod->netns, pod->cookie, pod->fwmark);
-		amb_publish_pod_del(c->publish, pod->cookie);
-	}
+	/* One that was captured stays so, and cut off: it is not for an error to set it free. */
+	if (code && !captured)
+		set_free(c, pod);
 	return code;
 }
 
-static int by_rules(struct amb_capture *c, struct amb_capture_pod *pod,
-		    const struct amb_capture_want *want, char *err, size_t errlen)
+static int by_rules(struct amb_capture *c, struct pod *pod, const struct amb_capture_want *want,
+		    char *err, size_t errlen)
 {
 	const struct amb_nft_config config = {
 		.ipv6 = c->config.ipv6,
@@ -296,11 +331,11 @@ static int by_rules(struct amb_capture *c, struct amb_capture_pod *pod,
 	};
 	int code = amb_nft_install(pod->netns, &config, err, errlen);
 
-	pod->ruled = !code;
+	pod->ruled |= !code;
 	return code;
 }
 
-static void pod_free(struct amb_capture_pod *pod)
+static void pod_free(struct pod *pod)
 {
 	amb_netns_put(pod->netns);
 	free(pod->uid);
@@ -308,83 +343,80 @@ static void pod_free(struct amb_capture_pod *pod)
 	free(pod);
 }
 
-/* Its namespace is captured again before it was let go: the new one has all that was its. */
-static void supersede(struct amb_capture *c, const struct amb_netns *ns)
+static int set_names(struct pod *pod, const struct amb_capture_want *want)
 {
-	struct amb_capture_pod *pod;
+	_cleanup_free_ char *uid = strdup(want->uid), *text = NULL;
 
-	for (pod = c->pods; pod; pod = pod->next) {
-		if (pod->netns->ino == ns->ino && pod->netns->dev == ns->dev) {
-			pod->cookie = 0;
-			pod->ruled = false;
-		}
-	}
+	if (!uid || asprintf(&text, "%s/%s", want->ns, want->name) < 0)
+		return -ENOMEM;
+	free(pod->uid);
+	free(pod->text);
+	pod->uid = take_ptr(uid);
+	pod->text = take_ptr(text);
+	return 0;
 }
 
-struct amb_capture_pod *amb_capture_pod_add(struct amb_capture *c,
-					    const struct amb_capture_want *want, char *err,
-					    size_t errlen)
+static int capture(struct amb_capture *c, struct pod *pod, const struct amb_capture_want *want,
+		   char *err, size_t errlen)
 {
-	struct amb_capture_pod *pod = calloc(1, sizeof(*pod));
-	int code = 0;
+	int code = set_names(pod, want);
 
-	if (!pod)
-		return NULL;
-	pod->capture = c;
-	supersede(c, want->netns);
-	pod->netns = amb_netns_get(want->netns);
-	pod->uid = strdup(want->uid);
-	if (asprintf(&pod->text, "%s/%s", want->ns, want->name) < 0)
-		pod->text = NULL;
-	if (!pod->uid || !pod->text)
-		code = -ENOMEM;
-	else if (c->mode == AMB_CAPTURE_EBPF)
+	if (!code && c->mode == AMB_CAPTURE_EBPF)
 		code = by_programs(c, pod, want, err, errlen);
-	else if (c->mode == AMB_CAPTURE_NFT)
+	else if (!code && c->mode == AMB_CAPTURE_NFT)
 		code = by_rules(c, pod, want, err, errlen);
 	go_home();
-	if (code) {
+	return code;
+}
+
+int amb_capture_pod_add(struct amb_capture *c, const struct amb_capture_want *want, char *err,
+			size_t errlen)
+{
+	struct pod *pod = find_netns(c, want->netns);
+	int code;
+
+	if (pod)
+		return capture(c, pod, want, err, errlen);
+	pod = calloc(1, sizeof(*pod));
+	if (!pod)
+		return -ENOMEM;
+	pod->netns = amb_netns_get(want->netns);
+	code = capture(c, pod, want, err, errlen);
+	if (code && !pod->cookie) {
 		pod_free(pod);
-		errno = -code;
-		return NULL;
+		return code;
 	}
 	pod->next = c->pods;
 	c->pods = pod;
-	return pod;
+	return code;
 }
 
-static void release(struct amb_capture_pod *pod)
+/* One of an agent before that this one could not, or did not yet, capture itself. */
+static void free_adopted(struct amb_capture *c, struct amb_netns *ns)
 {
-	int err;
+	struct pod pod = { .netns = ns, .text = (char *)"" };
+	struct amb_pod_row row;
 
-	if (pod->cookie)
-		amb_attach_remove(pod->capture->bpf, pod->netns, pod->cookie, pod->fwmark);
-	go_home();
-	if (!pod->ruled)
+	if (!c->bpf || !c->bpf->adopted || amb_attach_cookie(ns, &pod.cookie) ||
+	    !amb_rows_get(c->bpf, AMB_BPF_POD, &pod.cookie, &row))
 		return;
-	err = amb_nft_remove(pod->netns);
-	if (err)
-		amb_warn(MAIN, "pod %s: interception rules stay behind: %s, continuing", pod->text,
-			 strerror(-err));
+	pod.fwmark = row.flags & AMB_POD_FWMARK;
+	set_free(c, &pod);
 }
 
-static void unlink_pod(struct amb_capture_pod *pod)
+void amb_capture_pod_del(struct amb_capture *c, struct amb_netns *netns)
 {
-	struct amb_capture_pod **at = &pod->capture->pods;
+	struct pod *pod = find_netns(c, netns), **at = &c->pods;
 
+	if (!pod) {
+		free_adopted(c, netns);
+		go_home();
+		return;
+	}
 	while (*at != pod)
 		at = &(*at)->next;
 	*at = pod->next;
-}
-
-void amb_capture_pod_del(struct amb_capture_pod *pod)
-{
-	if (!pod)
-		return;
-	unlink_pod(pod);
-	release(pod);
-	if (pod->cookie)
-		amb_publish_pod_del(pod->capture->publish, pod->cookie);
+	set_free(c, pod);
 	pod_free(pod);
 }
 
@@ -491,11 +523,11 @@ void amb_capture_destroy(struct amb_capture *c)
 	if (!c)
 		return;
 	while (c->pods) {
-		struct amb_capture_pod *pod = c->pods;
+		struct pod *pod = c->pods;
 
 		c->pods = pod->next;
 		if (!c->config.keep)
-			release(pod);
+			release(c, pod);
 		pod_free(pod);
 	}
 	amb_flows_destroy(c->flows);

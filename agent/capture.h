@@ -14,7 +14,6 @@
 #include "proxy/proxy.h"
 
 struct amb_capture;
-struct amb_capture_pod;
 struct amb_loop;
 struct amb_netns;
 struct amb_state;
@@ -73,12 +72,15 @@ struct amb_capture_want {
 /* The cookie for struct amb_proxy_pod: 0 when the pod is not captured by programs. */
 int amb_capture_cookie(const struct amb_capture *c, struct amb_netns *ns, uint64_t *cookie);
 
-/* Its listeners are open: from now on its connections arrive there. NULL: errno and @err. */
-struct amb_capture_pod *amb_capture_pod_add(struct amb_capture *c,
-					    const struct amb_capture_want *want, char *err,
-					    size_t errlen);
-/* Lets go of the pod; with keep only of what belongs to this process. NULL is accepted. */
-void amb_capture_pod_del(struct amb_capture_pod *pod);
+/*
+ * Its listeners are open: from now on its connections arrive there. A namespace that is captured
+ * already, also by an agent before, is so now on the terms of @want. 0, or -errno and @err: it is
+ * captured if it was before.
+ */
+int amb_capture_pod_add(struct amb_capture *c, const struct amb_capture_want *want, char *err,
+			size_t errlen);
+/* Sets the namespace free. Fine when it is not captured. */
+void amb_capture_pod_del(struct amb_capture *c, struct amb_netns *netns);
 
 /* The state changed; what it forbids is forbidden when this returns. */
 void amb_capture_changed(struct amb_capture *c, bool policies);

@@ -54,12 +54,13 @@ static int add(void *ctx, const struct amb_zds_pod *pod, int fd, char *err, size
 	return ret;
 }
 
-static void del(void *ctx, const char *uid)
+static int del(void *ctx, const char *uid)
 {
 	struct amb_cni_pods *c = ctx;
+	int ret = amb_pods_del(c->pods, uid);
 
-	amb_pods_del(c->pods, uid);
 	show_readiness(c);
+	return ret;
 }
 
 static void synced(void *ctx, bool is)
@@ -74,8 +75,15 @@ static void start_ended(void *ctx, const struct amb_pods_info *info)
 {
 	struct amb_cni_pods *c = ctx;
 
-	amb_zds_started(c->zds, info->uid, info->state == AMB_PODS_UP ? NULL : info->error);
+	amb_zds_done(c->zds, info->uid, info->state == AMB_PODS_UP ? NULL : info->error);
 	show_readiness(c);
+}
+
+static void left(void *ctx, const char *uid)
+{
+	struct amb_cni_pods *c = ctx;
+
+	amb_zds_done(c->zds, uid, NULL);
 }
 
 struct amb_cni_pods *amb_cni_pods_start(struct amb_loop *loop, struct amb_pods *pods,
@@ -94,7 +102,7 @@ struct amb_cni_pods *amb_cni_pods_start(struct amb_loop *loop, struct amb_pods *
 		free(c);
 		return NULL;
 	}
-	amb_pods_watch(pods, start_ended, c);
+	amb_pods_watch(pods, start_ended, left, c);
 	show_readiness(c);
 	return c;
 }
@@ -103,7 +111,7 @@ void amb_cni_pods_stop(struct amb_cni_pods *c)
 {
 	if (!c)
 		return;
-	amb_pods_watch(c->pods, NULL, NULL);
+	amb_pods_watch(c->pods, NULL, NULL, NULL);
 	amb_zds_destroy(c->zds);
 	/* Whether the agent is ready is for others to say now. */
 	if (c->pending)

@@ -7,8 +7,11 @@
  * capture ends when the last connection has: without it packets of the agent would no longer find
  * to the application, which would never hear of the end. Who connects in between is refused.
  *
+ * A pod of the mesh whose start failed, or that begins again on other terms, stays captured if it
+ * was: cut off, not set free.
+ *
  * Lifetime: the proxy answers later (pod_started), so an entry that is let go meanwhile is
- * kept as a zombie until the answer came.
+ * kept as a zombie until the answer came. What is left of one after that is a struct leaving.
  */
 #include "pods.h"
 
@@ -37,12 +40,21 @@ struct pod {
 	bool gone; /* no longer ours, waits for the proxy's answer */
 	bool unenrolled; /* by command: stays away until enrolled again */
 	bool always_tunnel, splice;
-	struct amb_capture_pod *captured; /* NULL: not (yet) */
 	bool served; /* the proxy has it, or is being told */
+	struct leaving *leaving; /* made before it is served, so that its end needs no memory */
 	enum amb_pods_state state;
 	struct amb_netns *netns;
 	struct amb_netns *given; /* by a CNI, which has written its own rules in there */
 	char error[160];
+};
+
+/* The proxy still has something open in @netns. */
+struct leaving {
+	struct leaving *next;
+	struct amb_pods *pods;
+	struct amb_netns *netns;
+	bool given;
+	char uid[];
 };
 
 struct amb_pods {
@@ -50,12 +62,14 @@ struct amb_pods {
 	struct amb_proxy *proxy;
 	struct amb_capture *capture;
 	struct pod *first;
+	struct leaving *leaving;
 	struct amb_places places;
 	struct amb_timer retry;
 	unsigned long started, stopped;
 	void (*when_started)(void *ctx); /* NULL: nobody waits */
 	void *when_ctx;
-	void (*watch)(void *ctx, const struct amb_pods_info *info);
+	void (*watch_started)(void *ctx, const struct amb_pods_info *info);
+	void (*watch_left)(void *ctx, const char *uid);
 	void *watch_ctx;
 };
 
@@ -79,8 +93,16 @@ static const char *pod_path(const struct pod *pod)
 	return pod->enrolled ? pod->enrolled : pod->path;
 }
 
+static void leaving_free(struct leaving *l)
+{
+	if (l)
+		amb_netns_put(l->netns);
+	free(l);
+}
+
 static void pod_free(struct pod *pod)
 {
+	leaving_free(pod->leaving);
 	amb_netns_put(pod->netns);
 	amb_netns_put(pod->given);
 	free(pod->uid);
@@ -123,8 +145,8 @@ static void tell(const struct pod *pod)
 {
 	struct amb_pods_info info = info_of(pod);
 
-	if (pod->pods->watch)
-		pod->pods->watch(pod->pods->watch_ctx, &info);
+	if (pod->pods->watch_started)
+		pod->pods->watch_started(pod->pods->watch_ctx, &info);
 }
 
 static void fail(struct pod *pod, const char *what, int err)
@@ -158,37 +180,91 @@ static int capture(struct pod *pod)
 
 	if (pod->given)
 		return 0;
-	pod->captured = amb_capture_pod_add(pod->pods->capture, &want, text, sizeof(text));
-	if (pod->captured)
-		return 0;
-	err = -errno;
-	fail(pod, *text ? text : "capture", err);
+	err = amb_capture_pod_add(pod->pods->capture, &want, text, sizeof(text));
+	if (err)
+		fail(pod, *text ? text : "capture", err);
 	return err;
+}
+
+static bool same_netns(const struct amb_netns *a, const struct amb_netns *b)
+{
+	return a->ino == b->ino && a->dev == b->dev;
+}
+
+/* Nobody of the mesh lives in @netns any more, or who does has yet to be captured there again. */
+static void set_free(struct amb_pods *p, const struct pod *but, struct amb_netns *netns)
+{
+	const struct pod *pod;
+
+	for (pod = p->first; pod; pod = pod->next) {
+		if (pod != but && !pod->gone && !pod->given && pod->netns &&
+		    same_netns(pod->netns, netns))
+			return;
+	}
+	amb_capture_pod_del(p->capture, netns);
+}
+
+static void forget_netns(struct pod *pod)
+{
+	struct amb_netns *netns = take_ptr(pod->netns);
+
+	if (netns && !pod->given)
+		set_free(pod->pods, pod, netns);
+	amb_netns_put(netns);
+}
+
+static struct pod *find_uid(struct amb_pods *p, const char *uid)
+{
+	struct pod *pod;
+
+	for (pod = p->first; pod; pod = pod->next) {
+		if (!pod->gone && !strcmp(pod->uid, uid))
+			return pod;
+	}
+	return NULL;
 }
 
 static void left(void *ctx, int err)
 {
+	struct leaving *l = ctx, **at;
+	struct amb_pods *p = l->pods;
+
 	(void)err;
-	amb_capture_pod_del(ctx);
+	for (at = &p->leaving; *at != l; at = &(*at)->next)
+		;
+	*at = l->next;
+	if (!l->given)
+		set_free(p, NULL, l->netns);
+	/* Another of its name may live by now, and be waited for. */
+	if (p->watch_left && !find_uid(p, l->uid))
+		p->watch_left(p->watch_ctx, l->uid);
+	leaving_free(l);
+}
+
+/* The proxy is to let go of @pod. */
+static void leave(struct pod *pod)
+{
+	struct leaving *l = take_ptr(pod->leaving);
+	struct amb_pods *p = pod->pods;
+
+	pod->served = false;
+	l->next = p->leaving;
+	p->leaving = l;
+	amb_proxy_pod_del(p->proxy, pod->uid, left, l);
 }
 
 /* Takes a pod out of service; the entry stays. */
 static void stop(struct pod *pod)
 {
-	struct amb_capture_pod *captured = take_ptr(pod->captured);
-
-	if (!pod->served)
-		amb_capture_pod_del(captured);
-	if (pod->served) {
-		amb_proxy_pod_del(pod->pods->proxy, pod->uid, left, captured);
-		pod->served = false;
-		if (pod->state == AMB_PODS_UP) {
-			pod->pods->stopped++;
-			amb_info(MAIN, "pod %s/%s: left the mesh", pod->ns, pod->name);
-		}
+	if (pod->served && pod->state == AMB_PODS_UP) {
+		pod->pods->stopped++;
+		amb_info(MAIN, "pod %s/%s: left the mesh", pod->ns, pod->name);
 	}
-	amb_netns_put(pod->netns);
-	pod->netns = NULL;
+	if (pod->served) {
+		leave(pod);
+		amb_netns_put(take_ptr(pod->netns));
+	}
+	forget_netns(pod);
 	pod->state = AMB_PODS_WAITING;
 }
 
@@ -211,17 +287,6 @@ void amb_pods_when_started(struct amb_pods *p, void (*fn)(void *ctx), void *ctx)
 	p->when_started = fn;
 	p->when_ctx = ctx;
 	tell_started(p);
-}
-
-static struct pod *find_uid(struct amb_pods *p, const char *uid)
-{
-	struct pod *pod;
-
-	for (pod = p->first; pod; pod = pod->next) {
-		if (!pod->gone && !strcmp(pod->uid, uid))
-			return pod;
-	}
-	return NULL;
 }
 
 static void refresh(struct pod *pod);
@@ -251,8 +316,7 @@ static void started(struct pod *pod, int err)
 		return;
 	}
 	if (capture(pod)) {
-		amb_proxy_pod_del(p->proxy, pod->uid, NULL, NULL);
-		pod->served = false;
+		leave(pod);
 		return;
 	}
 	pod->state = AMB_PODS_UP;
@@ -285,8 +349,7 @@ static bool is_taken(struct pod *pod)
 		return true;
 	}
 	for (other = pod->pods->first; other; other = other->next) {
-		if (other == pod || !other->served || other->netns->ino != pod->netns->ino ||
-		    other->netns->dev != pod->netns->dev)
+		if (other == pod || !other->served || !same_netns(other->netns, pod->netns))
 			continue;
 		snprintf(text, sizeof(text), "its network namespace is that of pod %.60s/%.60s",
 			 other->ns, other->name);
@@ -294,6 +357,43 @@ static bool is_taken(struct pod *pod)
 		return true;
 	}
 	return false;
+}
+
+static int find_netns(struct pod *pod)
+{
+	struct amb_netns *ns;
+	int err;
+
+	ns = pod->given ? amb_netns_get(pod->given) : amb_netns_open(pod_path(pod));
+	if (!ns) {
+		err = -errno;
+		/* After any other error the pod may well be there still. */
+		if (err == -ENOENT)
+			forget_netns(pod);
+		return err;
+	}
+	if (pod->netns && !same_netns(pod->netns, ns))
+		forget_netns(pod);
+	amb_netns_put(pod->netns);
+	pod->netns = ns;
+	return 0;
+}
+
+static int prepare_end(struct pod *pod)
+{
+	size_t len = strlen(pod->uid) + 1;
+	struct leaving *l;
+
+	leaving_free(take_ptr(pod->leaving));
+	l = calloc(1, sizeof(*l) + len);
+	if (!l)
+		return -ENOMEM;
+	l->pods = pod->pods;
+	l->netns = amb_netns_get(pod->netns);
+	l->given = pod->given;
+	memcpy(l->uid, pod->uid, len);
+	pod->leaving = l;
+	return 0;
 }
 
 static void start(struct pod *pod)
@@ -308,10 +408,9 @@ static void start(struct pod *pod)
 		pod->state = AMB_PODS_WAITING;
 		return;
 	}
-	amb_netns_put(pod->netns);
-	pod->netns = pod->given ? amb_netns_get(pod->given) : amb_netns_open(pod_path(pod));
-	if (!pod->netns) {
-		fail(pod, pod_path(pod), -errno);
+	err = find_netns(pod);
+	if (err) {
+		fail(pod, pod_path(pod), err);
 		return;
 	}
 	if (is_taken(pod))
@@ -329,7 +428,7 @@ static void start(struct pod *pod)
 		.dns_search = found ? found : pod->dns_search,
 		.dns_search_only = found || pod->dns_search_only,
 	};
-	err = amb_capture_cookie(pod->pods->capture, pod->netns, &what.cookie);
+	err = amb_capture_cookie(pod->pods->capture, pod->netns, &what.cookie) ?: prepare_end(pod);
 	if (err) {
 		fail(pod, "network namespace", err);
 		return;
@@ -512,8 +611,8 @@ bool amb_pods_wants(struct amb_pods *p, const char *name)
 static bool is_there(const struct pod *pod, const struct amb_pods_want *w,
 		     const struct amb_netns *netns)
 {
-	return pod->given && pod->given->ino == netns->ino && pod->given->dev == netns->dev &&
-	       !strcmp(pod->ns, w->ns) && !strcmp(pod->name, w->name) && !strcmp(pod->sa, w->sa);
+	return pod->given && same_netns(pod->given, netns) && !strcmp(pod->ns, w->ns) &&
+	       !strcmp(pod->name, w->name) && !strcmp(pod->sa, w->sa);
 }
 
 int amb_pods_add(struct amb_pods *p, const struct amb_pods_want *w, struct amb_netns *netns,
@@ -550,12 +649,20 @@ int amb_pods_add(struct amb_pods *p, const struct amb_pods_want *w, struct amb_n
 	return -EIO;
 }
 
-void amb_pods_del(struct amb_pods *p, const char *uid)
+int amb_pods_del(struct amb_pods *p, const char *uid)
 {
 	struct pod *pod = find_uid(p, uid);
+	const struct leaving *l;
 
 	if (pod && pod->given)
 		let_go(pod);
+	for (pod = p->first; pod; pod = pod->next) {
+		if (pod->gone && !strcmp(pod->uid, uid))
+			return -EINPROGRESS;
+	}
+	for (l = p->leaving; l && strcmp(l->uid, uid); l = l->next)
+		;
+	return l ? -EINPROGRESS : 0;
 }
 
 int amb_pods_enroll(struct amb_pods *p, const char *name, const char *path)
@@ -650,10 +757,12 @@ void amb_pods_each(struct amb_pods *p, void (*fn)(void *ctx, const struct amb_po
 	}
 }
 
-void amb_pods_watch(struct amb_pods *p, void (*fn)(void *ctx, const struct amb_pods_info *info),
-		    void *ctx)
+void amb_pods_watch(struct amb_pods *p,
+		    void (*started)(void *ctx, const struct amb_pods_info *info),
+		    void (*left)(void *ctx, const char *uid), void *ctx)
 {
-	p->watch = fn;
+	p->watch_started = started;
+	p->watch_left = left;
 	p->watch_ctx = ctx;
 }
 
@@ -701,6 +810,12 @@ void amb_pods_destroy(struct amb_pods *p)
 
 		p->first = pod->next;
 		pod_free(pod);
+	}
+	while (p->leaving) {
+		struct leaving *l = p->leaving;
+
+		p->leaving = l->next;
+		leaving_free(l);
 	}
 	free(p);
 }

@@ -49,8 +49,11 @@ void amb_pods_sync(struct amb_pods *p, const struct amb_pods_want *want, size_t 
  */
 int amb_pods_add(struct amb_pods *p, const struct amb_pods_want *want, struct amb_netns *netns,
 		 char *err, size_t errlen);
-/* Lets go of such a pod, at once. Fine when there is none. */
-void amb_pods_del(struct amb_pods *p, const char *uid);
+/*
+ * Lets go of such a pod, at once. Fine when there is none. 0: nothing of it is left;
+ * -EINPROGRESS: the proxy is still letting go, see amb_pods_watch().
+ */
+int amb_pods_del(struct amb_pods *p, const char *uid);
 
 /*
  * Says where the netns of the wanted pod "ns/name" is, overriding its manifest. 0, -ENOENT:
@@ -90,9 +93,13 @@ struct amb_pods_info {
 void amb_pods_each(struct amb_pods *p, void (*fn)(void *ctx, const struct amb_pods_info *info),
 		   void *ctx);
 
-/* @fn is called when the start of a pod ended, up or failed. One watcher. */
-void amb_pods_watch(struct amb_pods *p, void (*fn)(void *ctx, const struct amb_pods_info *info),
-		    void *ctx);
+/*
+ * @started is called when the start of a pod ended, up or failed; @left when nothing is open in
+ * the namespace of one that was let go any more. One watcher; NULL ends it.
+ */
+void amb_pods_watch(struct amb_pods *p,
+		    void (*started)(void *ctx, const struct amb_pods_info *info),
+		    void (*left)(void *ctx, const char *uid), void *ctx);
 
 struct amb_pods_counts {
 	size_t up, pending; /* pending: starting or failed; waiting ones do not count */

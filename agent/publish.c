@@ -577,11 +577,12 @@ void amb_publish_pod_del(struct amb_publish *p, uint64_t cookie)
 {
 	struct pod *pod = unlink_pod(p, cookie);
 
-	if (!pod)
-		return;
 	p->gone = true;
 	(void)amb_rows_del(p->b, AMB_BPF_POD, &cookie);
-	disown(p, pod);
+	if (pod)
+		disown(p, pod);
+	else
+		publish_later(p);
 }
 
 void amb_publish_settle(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_t cookie),

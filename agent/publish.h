@@ -34,7 +34,7 @@ void amb_publish_destroy(struct amb_publish *p);
 
 /* Adds or replaces a pod, and publishes it at once. 0 or -errno. */
 int amb_publish_pod_add(struct amb_publish *p, const struct amb_publish_pod *pod);
-/* Takes it and all rows of it away. */
+/* Takes it and all rows of it away, also of one that only an agent before knew. */
 void amb_publish_pod_del(struct amb_publish *p, uint64_t cookie);
 
 /*

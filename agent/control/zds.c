@@ -50,7 +50,7 @@ struct amb_zds {
 	uint64_t session; /* counts connections */
 	uint64_t retry_ns;
 	char complaint[160]; /* the last one, since the last snapshot */
-	char *starting; /* uid of the request that is not answered yet */
+	char *doing; /* uid of the request that is not answered yet */
 	struct entry *first;
 	size_t n;
 };
@@ -110,7 +110,8 @@ static void reconcile(struct amb_zds *z)
 			at = &e->next;
 			continue;
 		}
-		z->ops.del(z->ops.ctx, e->uid);
+		/* None of these waits for an answer. */
+		(void)z->ops.del(z->ops.ctx, e->uid);
 		drop(z, at);
 	}
 }
@@ -129,7 +130,7 @@ static void hang_up(struct amb_zds *z)
 		amb_loop_del(z->loop, &z->io);
 		close(take_fd(&z->io.fd));
 	}
-	free(take_ptr(z->starting));
+	free(take_ptr(z->doing));
 	amb_loop_timer_cancel(z->loop, &z->timer);
 }
 
@@ -177,9 +178,18 @@ static void refuse(struct amb_zds *z, const char *why)
 
 /* Requests */
 
-static void answer_start(struct amb_zds *z, const char *error)
+/* The CNI hears of it when it is done; until then only its going away is of interest. */
+static void answer_later(struct amb_zds *z, char *uid)
 {
-	free(take_ptr(z->starting));
+	z->doing = uid;
+	timer_in(z, AMB_ZDS_ANSWER_NS);
+	if (amb_loop_mod(z->loop, &z->io, 0))
+		lose(z, "cannot wait", NULL);
+}
+
+static void answer_now(struct amb_zds *z, const char *error)
+{
+	free(take_ptr(z->doing));
 	amb_loop_timer_cancel(z->loop, &z->timer);
 	if (z->state == SNAPSHOT)
 		timer_in(z, AMB_ZDS_PATIENCE_NS);
@@ -193,10 +203,10 @@ static void answer_start(struct amb_zds *z, const char *error)
 		answer(z, NULL);
 }
 
-void amb_zds_started(struct amb_zds *z, const char *uid, const char *error)
+void amb_zds_done(struct amb_zds *z, const char *uid, const char *error)
 {
-	if (z->starting && !strcmp(z->starting, uid))
-		answer_start(z, error);
+	if (z->doing && !strcmp(z->doing, uid))
+		answer_now(z, error);
 }
 
 static void on_add(struct amb_zds *z, const struct amb_zds_packet *p, int netns)
@@ -219,11 +229,7 @@ static void on_add(struct amb_zds *z, const struct amb_zds_packet *p, int netns)
 	}
 	ret = z->ops.add(z->ops.ctx, &pod, take_fd(&fd), err, sizeof(err));
 	if (ret == -EINPROGRESS) {
-		z->starting = take_ptr(uid);
-		timer_in(z, AMB_ZDS_ANSWER_NS);
-		/* Only the CNI's going away is of interest until then. */
-		if (amb_loop_mod(z->loop, &z->io, 0))
-			lose(z, "cannot wait", NULL);
+		answer_later(z, take_ptr(uid));
 		return;
 	}
 	if (ret)
@@ -262,9 +268,14 @@ static void on_keep(struct amb_zds *z, const char *uid)
 
 static void on_del(struct amb_zds *z, const char *uid)
 {
-	z->ops.del(z->ops.ctx, uid);
+	_cleanup_free_ char *copy = strdup(uid);
+	int ret = z->ops.del(z->ops.ctx, uid);
+
 	drop(z, find(z, uid));
-	answer(z, NULL);
+	if (ret == -EINPROGRESS && copy)
+		answer_later(z, take_ptr(copy));
+	else
+		answer(z, NULL);
 }
 
 /* @fd: the packet's first descriptor or -1, owned. */
@@ -393,9 +404,9 @@ static void on_timer(struct amb_timer *t)
 {
 	struct amb_zds *z = AMB_CONTAINER_OF(t, struct amb_zds, timer);
 
-	if (z->starting) {
+	if (z->doing) {
 		/* It was accepted, and is being seen to. */
-		answer_start(z, NULL);
+		answer_now(z, NULL);
 	} else if (z->state == DOWN) {
 		connect_now(z);
 	} else {

@@ -20,7 +20,7 @@ struct amb_zds;
 #define AMB_ZDS_PODS_MAX 4096 /* pods of a node; more are refused */
 #define AMB_ZDS_RETRY_MIN_NS 20000000ull /* before connecting anew; doubles up to ... */
 #define AMB_ZDS_RETRY_MAX_NS 15000000000ull /* ... and begins anew after a snapshot */
-#define AMB_ZDS_ANSWER_NS 2000000000ull /* for a pod to start; the CNI waits 5 s */
+#define AMB_ZDS_ANSWER_NS 2000000000ull /* for a pod to start or end; the CNI waits 5 s */
 #define AMB_ZDS_PATIENCE_NS 30000000000ull /* for a snapshot, then the log says so */
 
 /* A pod to serve. Strings are valid during the call. */
@@ -34,12 +34,15 @@ struct amb_zds_ops {
 	/*
 	 * Serves @pod, whose network namespace @netns refers to (the callee owns it, always). A
 	 * pod that is served there already stays as it is, one that is served elsewhere moves.
-	 * 0: it is up; -EINPROGRESS: amb_zds_started() will tell; else it cannot start: @err has
+	 * 0: it is up; -EINPROGRESS: amb_zds_done() will tell; else it cannot start: @err has
 	 * the reason, and the callee may try again by itself.
 	 */
 	int (*add)(void *ctx, const struct amb_zds_pod *pod, int netns, char *err, size_t errlen);
-	/* Lets go of a pod at once; fine when there is none. */
-	void (*del)(void *ctx, const char *uid);
+	/*
+	 * Lets go of a pod at once; fine when there is none. 0: nothing of it is left;
+	 * -EINPROGRESS: amb_zds_done() will tell, not before this returns.
+	 */
+	int (*del)(void *ctx, const char *uid);
 	/*
 	 * True after a snapshot: from now on exactly the pods that were named are served. False
 	 * when the connection ends; pods stay.
@@ -56,7 +59,10 @@ struct amb_zds *amb_zds_create(struct amb_loop *loop, const char *path,
 /* Ends the connection without a word; pods stay as they are. NULL is accepted. */
 void amb_zds_destroy(struct amb_zds *z);
 
-/* The pod's start ended: @error NULL or why it failed. Harmless when nobody waits for it. */
-void amb_zds_started(struct amb_zds *z, const char *uid, const char *error);
+/*
+ * The pod's start or its end is done: @error NULL, or why it could not start. Harmless when nobody
+ * waits for it.
+ */
+void amb_zds_done(struct amb_zds *z, const char *uid, const char *error);
 
 #endif

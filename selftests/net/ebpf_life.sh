@@ -142,6 +142,33 @@ check "the next agent repairs what they left" busywait turns_direct fetch client
 check "by the service" busywait turns_direct fetch client http://10.96.0.1/
 is "nothing half made is left" "$(find "$(pins)" -name '*-new')" ""
 
+# Other terms, and a start that fails: the pod stays captured; somebody tries all the time
+terms() { # true | false
+	pod_document client | sed "s|^  annotations:|&\n    ambientd.io/always-tunnel: \"$1\"|" |
+		manifest pod-client
+}
+joins() { grep -c "pod demo/client: joined" "$(agent_log a)"; }
+joined_again() { [ "$(joins)" -gt "$1" ]; }
+pod_spawn client bash -c "while :; do curl -s -m 5 $REMOTE/ >>$TMP/leaked; : >$TMP/tried; sleep 0.01; done"
+trying=$LAST_PID
+for i in {1..10}; do
+	before=$(joins)
+	terms $([ $((i % 2)) -eq 1 ] && echo true || echo false)
+	busywait joined_again "$before" || bail "client did not join again"
+done
+from=$(log_lines a)
+rm -r "$(pins)/pods"
+terms true
+check "a pod that cannot be captured again is told" wait_log a 'pod demo/client: .*trying again' "$from"
+rm -f "$TMP/tried"
+check "somebody tries" busywait test -e "$TMP/tried"
+check "and is cut off" denied client "$REMOTE/"
+mkdir "$(pins)/pods"
+check "until it can" busywait fetches client "$URL/"
+kill_app "$trying"
+is "not a byte got out in clear meanwhile" "$(cat "$TMP/leaked")" ""
+pod_manifest client
+
 # Stopped, with all kept
 agent_stop a
 check "stopped without --keep: no pins" [ ! -e "$(pins)" ]

@@ -103,7 +103,6 @@ static void come_and_go(struct amb_capture *c, struct amb_state *st, int i, uint
 			.node = "node",
 			.hbone = 1,
 			.addrs = "10.0.0.1 fd00::1" };
-	struct amb_capture_pod *pod;
 	char err[128] = "";
 	uint64_t start;
 
@@ -111,10 +110,9 @@ static void come_and_go(struct amb_capture *c, struct amb_state *st, int i, uint
 	if (i % 3 == 0)
 		CHECK_EQ(mesh_put_workload(st, w), 0);
 	start = amb_util_now_ns();
-	pod = amb_capture_pod_add(c, &want, err, sizeof(err));
+	CHECK_EQ(amb_capture_pod_add(c, &want, err, sizeof(err)), 0);
 	*spent += amb_util_now_ns() - start;
 	CASE(err);
-	CHECK(pod);
 	if (i % 3 == 1) {
 		CHECK_EQ(mesh_put_workload(st, w), 0);
 		amb_capture_changed(c, false);
@@ -125,7 +123,7 @@ static void come_and_go(struct amb_capture *c, struct amb_state *st, int i, uint
 		CHECK_EQ(bt_count(AMB_BPF_IF), 1);
 		bt = NULL;
 	}
-	amb_capture_pod_del(pod);
+	amb_capture_pod_del(c, ns);
 	amb_netns_put(ns);
 	if (i % 3 < 2)
 		CHECK_EQ(mesh_remove(st, "uid", false), 0);

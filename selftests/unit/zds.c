@@ -150,10 +150,11 @@ static int op_add(void *ctx, const struct amb_zds_pod *pod, int netns, char *err
 	return *pod->uid == 'w' ? -EINPROGRESS : 0;
 }
 
-static void op_del(void *ctx, const char *uid)
+static int op_del(void *ctx, const char *uid)
 {
 	(void)ctx;
 	note("del %s; ", uid);
+	return *uid == 'w' ? -EINPROGRESS : 0;
 }
 
 static void op_synced(void *ctx, bool synced)
@@ -342,9 +343,9 @@ static void play(char *step)
 	} else if (!strcmp(verb, "hang")) {
 		close(take_fd(&t.conn));
 	} else if (!strcmp(verb, "up")) {
-		amb_zds_started(t.zds, uid, NULL);
+		amb_zds_done(t.zds, uid, NULL);
 	} else if (!strcmp(verb, "fail")) {
-		amb_zds_started(t.zds, uid, "port taken");
+		amb_zds_done(t.zds, uid, "port taken");
 	} else {
 		CHECK(play_request(verb, uid, net));
 	}
@@ -384,6 +385,11 @@ static const struct script {
 	  "synced; add w ns/p/sa n1; " },
 	{ "a start that takes long is accepted", "meet\nadd w n1 = ok\nend = ok\nup w = nothing",
 	  "add w ns/p/sa n1; synced; " },
+	{ "an answer waits until nothing is open there",
+	  "meet\nend = ok\ndel w = nothing\nup other = nothing\nup w = ok\nup w = nothing",
+	  "synced; del w; " },
+	{ "an end that takes long is accepted", "meet\nend = ok\ndel w = ok\nup w = nothing",
+	  "synced; del w; " },
 	{ "a new snapshot drops what it does not name, at its end",
 	  "meet\nadd a n1 = ok\nadd b n2 = ok\nadd c n3 = ok\nend = ok\nhang\n"
 	  "meet\nadd a n1 = ok\nkeep b = ok\nend = ok",
@@ -464,7 +470,7 @@ TEST(requests_are_answered_in_order)
 	CHECK(play_request((char[]){ "end" }, NULL, NULL));
 	CHECK_STR(heard(false), "nothing");
 	CHECK_STR(t.calls, "add w ns/p/sa n; ");
-	amb_zds_started(t.zds, "w", "late");
+	amb_zds_done(t.zds, "w", "late");
 	CHECK_STR(heard(true), "failure to start proxy: late");
 	CHECK_STR(heard(true), "ok");
 	CHECK_STR(heard(true), "unknown request");
