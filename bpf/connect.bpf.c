@@ -55,6 +55,14 @@ static __always_inline int refuse(const struct amb_pod_row *pod, __u64 netns, __
 	return REFUSE;
 }
 
+/* Left alone; what an earlier connect() of the socket noted is no longer so. */
+static __always_inline int forget(struct bpf_sock_addr *ctx)
+{
+	if (ctx->sk)
+		bpf_sk_storage_delete(&amb_sock, ctx->sk);
+	return ALLOW;
+}
+
 /*
  * Decides and notes. Returns ALLOW or REFUSE; with ALLOW @to and @to_port are where the socket
  * goes. What cannot be noted cannot be told later, so it is refused.
@@ -84,7 +92,7 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, const struct amb_in
 		return ALLOW;
 	}
 	if (!(pod->flags & AMB_POD_OUTBOUND) || !is_tcp(ctx) || !ctx->sk)
-		return ALLOW;
+		return forget(ctx);
 	if (amb_agent_owns(ctx->sk)) {
 		/* HBONE speaks for itself; all else is told to those who look out for strangers. */
 		if (port == AMB_PORT_HBONE || amb_addr_loopback(dst))
@@ -93,7 +101,7 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, const struct amb_in
 	} else {
 		amb_decide(pod, netns, dst, port, &c);
 		if (c.way == AMB_WAY_NONE)
-			return ALLOW;
+			return forget(ctx);
 	}
 	if (c.way == AMB_WAY_DENY) {
 		amb_event_count(AMB_WAY_DENY, c.reason);

@@ -106,6 +106,16 @@ is "getpeername of IPv6" "$(pod_exec client "$PYTHON" -c "$PYTHON_PEER" fd96::1 
 is "of a mapped address" \
 	"$(pod_exec client "$PYTHON" -c "$PYTHON_PEER" ::ffff:10.96.0.1 8080)" \
 	"::ffff:10.96.0.1 8080 ::ffff:${P4[client]}"
+# The same socket, first to the service, then to one of the pod's own
+AGAIN='import ctypes, socket
+listener = socket.create_server(("127.0.0.1", 0))
+s = socket.create_connection(("10.96.0.1", 8080), timeout=20)
+before = s.getpeername()
+ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16)
+s.connect(listener.getsockname())
+print(*before, s.getpeername() == listener.getsockname())'
+is "a socket that connects anew shows its new peer" \
+	"$(pod_exec client "$PYTHON" -c "$AGAIN")" "10.96.0.1 8080 True"
 check "the service is named by the source" busywait more_opened 0 source node_local \
 	destination_service_name=web
 
