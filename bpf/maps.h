@@ -22,7 +22,8 @@
 /* What connect() decided for a socket; lives as long as the socket, seen by programs only. */
 struct amb_sock_row {
 	struct amb_flight_row flight;
-	__u32 peer_shown; /* getpeername() shows flight.dst */
+	__u16 peer_shown; /* getpeername() shows flight.dst */
+	__u16 watched; /* its changes of state are told because we asked for it */
 };
 
 AMB_MAP(amb_meta, BPF_MAP_TYPE_ARRAY, 1, __u32, struct amb_meta_row, 0);

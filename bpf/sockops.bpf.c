@@ -41,6 +41,12 @@ static __always_inline struct amb_sock_row *sock_row(struct bpf_sock_ops *ctx)
 	return ctx->sk ? bpf_sk_storage_get(&amb_sock, ctx->sk, 0, 0) : NULL;
 }
 
+/* Has changes of state told, beside what other programs want to hear of this socket. */
+static __always_inline void watch(struct bpf_sock_ops *ctx)
+{
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
 static __always_inline void enter(struct bpf_sock_ops *ctx, const struct amb_conn_row *conn)
 {
 	__u64 cookie = bpf_get_socket_cookie(ctx);
@@ -53,7 +59,7 @@ static __always_inline void enter(struct bpf_sock_ops *ctx, const struct amb_con
 		amb_event_dropped(AMB_REASON_LIMIT);
 		return;
 	}
-	bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+	watch(ctx);
 	amb_event_tell(AMB_EVENT_OPEN, AMB_REASON_NONE, cookie, conn, 0, 0);
 }
 
@@ -91,6 +97,12 @@ static __always_inline __u64 unsplice(const struct amb_in6 *local, __u16 local_p
 	return moved;
 }
 
+/* Ways of which this program tells, not the agent. */
+static __always_inline bool told_here(__u32 way)
+{
+	return way == AMB_WAY_DIRECT || way == AMB_WAY_SPLICE || way == AMB_WAY_PASSTHROUGH;
+}
+
 /* The SYN is about to leave. */
 static __always_inline void connecting(struct bpf_sock_ops *ctx)
 {
@@ -109,9 +121,10 @@ static __always_inline void connecting(struct bpf_sock_ops *ctx)
 		bpf_map_update_elem(&amb_flight, &key, &row->flight, BPF_ANY);
 	}
 	/* For one that never comes up. */
-	if (row->flight.way == AMB_WAY_DIRECT || row->flight.way == AMB_WAY_SPLICE ||
-	    row->flight.way == AMB_WAY_PASSTHROUGH)
-		bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+	row->watched = told_here(row->flight.way) &&
+		       !(ctx->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG);
+	if (row->watched)
+		watch(ctx);
 }
 
 static __always_inline void fill_outbound(struct bpf_sock_ops *ctx, const struct amb_flight_row *f,
@@ -143,7 +156,9 @@ static __always_inline void connected(struct bpf_sock_ops *ctx)
 		splice(ctx);
 	if (row->flight.way == AMB_WAY_DIRECT || row->flight.way == AMB_WAY_SPLICE) {
 		/* The other end tells of it. */
-		bpf_sock_ops_cb_flags_set(ctx, 0);
+		if (row->watched)
+			bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags &
+							       ~BPF_SOCK_OPS_STATE_CB_FLAG);
 		return;
 	}
 	if (row->flight.way != AMB_WAY_PASSTHROUGH)
@@ -219,11 +234,11 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 before)
 		return;
 	}
 	sock = sock_row(ctx);
-	if (before != BPF_TCP_SYN_SENT || !sock)
+	if (before != BPF_TCP_SYN_SENT || !sock || !told_here(sock->flight.way))
 		return;
 	fill_outbound(ctx, &sock->flight, &conn);
 	to = bpf_map_lookup_elem(&amb_addr, &conn.dst);
-	if (conn.way == AMB_WAY_DIRECT && to) {
+	if (conn.way != AMB_WAY_PASSTHROUGH && to) {
 		conn.peer = to->netns;
 		conn.dst_identity = to->identity;
 	}
