@@ -110,8 +110,7 @@ static struct pod *find_netns(const struct amb_capture *c, const struct amb_netn
 {
 	struct pod *pod;
 
-	for (pod = c->pods; pod && (pod->netns->ino != ns->ino || pod->netns->dev != ns->dev);
-	     pod = pod->next)
+	for (pod = c->pods; pod && !amb_netns_eq(pod->netns, ns); pod = pod->next)
 		;
 	return pod;
 }

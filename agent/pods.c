@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <urcu/list.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -50,7 +51,7 @@ struct pod {
 
 /* The proxy still has something open in @netns. */
 struct leaving {
-	struct leaving *next;
+	struct cds_list_head node;
 	struct amb_pods *pods;
 	struct amb_netns *netns;
 	bool given;
@@ -62,7 +63,7 @@ struct amb_pods {
 	struct amb_proxy *proxy;
 	struct amb_capture *capture;
 	struct pod *first;
-	struct leaving *leaving;
+	struct cds_list_head leaving;
 	struct amb_places places;
 	struct amb_timer retry;
 	unsigned long started, stopped;
@@ -73,19 +74,16 @@ struct amb_pods {
 	void *watch_ctx;
 };
 
+static const char *const states[] = {
+	[AMB_PODS_WAITING] = "waiting for its network namespace",
+	[AMB_PODS_STARTING] = "starting",
+	[AMB_PODS_UP] = "up",
+	[AMB_PODS_FAILED] = "failed",
+};
+
 const char *amb_pods_state_text(enum amb_pods_state state)
 {
-	switch (state) {
-	case AMB_PODS_WAITING:
-		return "waiting for its network namespace";
-	case AMB_PODS_STARTING:
-		return "starting";
-	case AMB_PODS_UP:
-		return "up";
-	case AMB_PODS_FAILED:
-		return "failed";
-	}
-	return "unknown";
+	return states[state];
 }
 
 static const char *pod_path(const struct pod *pod)
@@ -119,12 +117,9 @@ static void unlink_pod(struct pod *pod)
 {
 	struct pod **p;
 
-	for (p = &pod->pods->first; *p; p = &(*p)->next) {
-		if (*p == pod) {
-			*p = pod->next;
-			break;
-		}
-	}
+	for (p = &pod->pods->first; *p != pod; p = &(*p)->next)
+		;
+	*p = pod->next;
 	pod_free(pod);
 }
 
@@ -186,11 +181,6 @@ static int capture(struct pod *pod)
 	return err;
 }
 
-static bool same_netns(const struct amb_netns *a, const struct amb_netns *b)
-{
-	return a->ino == b->ino && a->dev == b->dev;
-}
-
 /* Nobody of the mesh lives in @netns any more, or who does has yet to be captured there again. */
 static void set_free(struct amb_pods *p, const struct pod *but, struct amb_netns *netns)
 {
@@ -198,7 +188,7 @@ static void set_free(struct amb_pods *p, const struct pod *but, struct amb_netns
 
 	for (pod = p->first; pod; pod = pod->next) {
 		if (pod != but && !pod->gone && !pod->given && pod->netns &&
-		    same_netns(pod->netns, netns))
+		    amb_netns_eq(pod->netns, netns))
 			return;
 	}
 	amb_capture_pod_del(p->capture, netns);
@@ -226,13 +216,11 @@ static struct pod *find_uid(struct amb_pods *p, const char *uid)
 
 static void left(void *ctx, int err)
 {
-	struct leaving *l = ctx, **at;
+	struct leaving *l = ctx;
 	struct amb_pods *p = l->pods;
 
 	(void)err;
-	for (at = &p->leaving; *at != l; at = &(*at)->next)
-		;
-	*at = l->next;
+	cds_list_del(&l->node);
 	if (!l->given)
 		set_free(p, NULL, l->netns);
 	/* Another of its name may live by now, and be waited for. */
@@ -248,8 +236,7 @@ static void leave(struct pod *pod)
 	struct amb_pods *p = pod->pods;
 
 	pod->served = false;
-	l->next = p->leaving;
-	p->leaving = l;
+	cds_list_add(&l->node, &p->leaving);
 	amb_proxy_pod_del(p->proxy, pod->uid, left, l);
 }
 
@@ -349,7 +336,7 @@ static bool is_taken(struct pod *pod)
 		return true;
 	}
 	for (other = pod->pods->first; other; other = other->next) {
-		if (other == pod || !other->served || !same_netns(other->netns, pod->netns))
+		if (other == pod || !other->served || !amb_netns_eq(other->netns, pod->netns))
 			continue;
 		snprintf(text, sizeof(text), "its network namespace is that of pod %.60s/%.60s",
 			 other->ns, other->name);
@@ -372,7 +359,7 @@ static int find_netns(struct pod *pod)
 			forget_netns(pod);
 		return err;
 	}
-	if (pod->netns && !same_netns(pod->netns, ns))
+	if (pod->netns && !amb_netns_eq(pod->netns, ns))
 		forget_netns(pod);
 	amb_netns_put(pod->netns);
 	pod->netns = ns;
@@ -415,7 +402,7 @@ static void start(struct pod *pod)
 	}
 	if (is_taken(pod))
 		return;
-	if (pod->dns && !pod->dns_search && pod_path(pod))
+	if (pod->dns && !pod->dns_search)
 		found = amb_resolv_search(pod_path(pod));
 	what = (struct amb_proxy_pod){
 		.uid = pod->uid,
@@ -436,10 +423,8 @@ static void start(struct pod *pod)
 	pod->state = AMB_PODS_STARTING;
 	pod->served = true;
 	err = amb_proxy_pod_add(pod->pods->proxy, &what, pod_started, pod);
-	if (err) {
-		pod->served = false;
-		fail(pod, "listeners", err);
-	}
+	if (err)
+		started(pod, err);
 }
 
 /* A path that was unmounted or names another netns now: the old pod is gone. */
@@ -611,7 +596,7 @@ bool amb_pods_wants(struct amb_pods *p, const char *name)
 static bool is_there(const struct pod *pod, const struct amb_pods_want *w,
 		     const struct amb_netns *netns)
 {
-	return pod->given && same_netns(pod->given, netns) && !strcmp(pod->ns, w->ns) &&
+	return pod->given && amb_netns_eq(pod->given, netns) && !strcmp(pod->ns, w->ns) &&
 	       !strcmp(pod->name, w->name) && !strcmp(pod->sa, w->sa);
 }
 
@@ -619,7 +604,6 @@ int amb_pods_add(struct amb_pods *p, const struct amb_pods_want *w, struct amb_n
 		 char *err, size_t errlen)
 {
 	struct pod *pod = find_uid(p, w->uid);
-	char path[32];
 
 	if (pod && is_there(pod, w, netns)) {
 		amb_netns_put(netns);
@@ -633,9 +617,8 @@ int amb_pods_add(struct amb_pods *p, const struct amb_pods_want *w, struct amb_n
 		}
 		pod->given = netns;
 		/* For people, as readlink(1) of /proc/PID/ns/net shows it. */
-		snprintf(path, sizeof(path), "net:[%lu]", (unsigned long)netns->ino);
-		pod->path = strdup(path);
-		if (!pod->path) {
+		if (asprintf(&pod->path, "net:[%lu]", (unsigned long)netns->ino) < 0) {
+			pod->path = NULL;
 			unlink_pod(pod);
 			return -ENOMEM;
 		}
@@ -660,24 +643,27 @@ int amb_pods_del(struct amb_pods *p, const char *uid)
 		if (pod->gone && !strcmp(pod->uid, uid))
 			return -EINPROGRESS;
 	}
-	for (l = p->leaving; l && strcmp(l->uid, uid); l = l->next)
-		;
-	return l ? -EINPROGRESS : 0;
+	cds_list_for_each_entry(l, &p->leaving, node) {
+		if (!strcmp(l->uid, uid))
+			return -EINPROGRESS;
+	}
+	return 0;
 }
 
-int amb_pods_enroll(struct amb_pods *p, const char *name, const char *path)
+static int check_netns(const char *path)
 {
-	struct pod *pod = find_name(p, name);
-	struct amb_netns *ns;
-	char *copy;
+	struct amb_netns *ns = amb_netns_open(path);
 
-	if (!pod)
-		return -ENOENT;
-	ns = amb_netns_open(path);
 	if (!ns)
 		return -errno;
 	amb_netns_put(ns);
-	copy = strdup(path);
+	return 0;
+}
+
+static int move_to(struct pod *pod, const char *path)
+{
+	char *copy = strdup(path);
+
 	if (!copy)
 		return -ENOMEM;
 	free(pod->enrolled);
@@ -685,6 +671,15 @@ int amb_pods_enroll(struct amb_pods *p, const char *name, const char *path)
 	pod->unenrolled = false;
 	refresh(pod);
 	return 0;
+}
+
+int amb_pods_enroll(struct amb_pods *p, const char *name, const char *path)
+{
+	struct pod *pod = find_name(p, name);
+
+	if (!pod)
+		return -ENOENT;
+	return check_netns(path) ?: move_to(pod, path);
 }
 
 int amb_pods_unenroll(struct amb_pods *p, const char *name)
@@ -706,28 +701,16 @@ int amb_pods_attach(struct amb_pods *p, const char *name, const char *path,
 	struct pod *pod = find_name(p, name);
 	int err = 0;
 
-	if (!same(amb_places_get(&p->places, name), path)) {
-		struct amb_netns *ns = amb_netns_open(path);
-
-		if (!ns)
-			return -errno;
-		amb_netns_put(ns);
-		err = amb_places_set(&p->places, name, path);
-	}
+	if (!same(amb_places_get(&p->places, name), path))
+		err = check_netns(path) ?: amb_places_set(&p->places, name, path);
 	if (err || !pod || pod->given)
 		return err;
-	if (!same(pod->enrolled, path) || pod->unenrolled) {
-		char *copy = strdup(path);
-
-		if (!copy)
-			return -ENOMEM;
-		free(pod->enrolled);
-		pod->enrolled = copy;
-		pod->unenrolled = false;
+	if (!same(pod->enrolled, path) || pod->unenrolled)
+		err = move_to(pod, path);
+	else if (netns_moved(pod))
 		refresh(pod);
-	} else if (netns_moved(pod)) {
-		refresh(pod);
-	}
+	if (err)
+		return err;
 	/* One that failed is told, not tried again: the plugin asks until it knows. */
 	*info = info_of(pod);
 	return 1;
@@ -792,6 +775,7 @@ struct amb_pods *amb_pods_create(struct amb_loop *loop, struct amb_proxy *proxy,
 	p->proxy = proxy;
 	p->capture = capture;
 	p->retry.fn = retry;
+	CDS_INIT_LIST_HEAD(&p->leaving);
 	if (amb_loop_timer_set(loop, &p->retry, amb_loop_now(loop) + RETRY_NS)) {
 		free(p);
 		return NULL;
@@ -801,21 +785,15 @@ struct amb_pods *amb_pods_create(struct amb_loop *loop, struct amb_proxy *proxy,
 
 void amb_pods_destroy(struct amb_pods *p)
 {
+	struct leaving *l, *next;
+
 	if (!p)
 		return;
 	amb_loop_timer_cancel(p->loop, &p->retry);
 	amb_places_uninit(&p->places);
-	while (p->first) {
-		struct pod *pod = p->first;
-
-		p->first = pod->next;
-		pod_free(pod);
-	}
-	while (p->leaving) {
-		struct leaving *l = p->leaving;
-
-		p->leaving = l->next;
+	while (p->first)
+		unlink_pod(p->first);
+	cds_list_for_each_entry_safe(l, next, &p->leaving, node)
 		leaving_free(l);
-	}
 	free(p);
 }

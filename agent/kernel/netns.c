@@ -92,7 +92,7 @@ static void open_own(void)
 bool amb_netns_is_own(const struct amb_netns *ns)
 {
 	pthread_once(&own_once, open_own);
-	return own && own->ino == ns->ino && own->dev == ns->dev;
+	return own && amb_netns_eq(own, ns);
 }
 
 int amb_netns_enter(struct amb_netns *ns)

@@ -35,6 +35,10 @@ void amb_netns_put(struct amb_netns *ns);
  */
 int amb_netns_enter(struct amb_netns *ns);
 
+static inline bool amb_netns_eq(const struct amb_netns *a, const struct amb_netns *b)
+{
+	return a->ino == b->ino && a->dev == b->dev;
+}
 /* True when @ns is the namespace that the agent was started in. */
 bool amb_netns_is_own(const struct amb_netns *ns);
 /* Another mark than AMB_MARK, for a CNI whose rules know another (PACKET_MARK). */
