@@ -287,9 +287,14 @@ static void merge(struct addrs *a)
 	a->n = n + 1;
 }
 
-static void write_diff(struct amb_publish *p, const struct addrs *want, bool *full)
+/*
+ * Makes the map what @want says. What could not be written is not in @want afterwards, but as it
+ * was before: the next pass must not take it for done. True when all of it stands there.
+ */
+static bool write_diff(struct amb_publish *p, struct addrs *want)
 {
-	size_t o = 0, n = 0;
+	size_t o = 0, n = 0, kept = 0;
+	bool all = true;
 
 	while (o < p->addrs.n || n < want->n) {
 		const struct addr *old = o < p->addrs.n ? &p->addrs.v[o] : NULL;
@@ -301,12 +306,18 @@ static void write_diff(struct amb_publish *p, const struct addrs *want, bool *fu
 			o++;
 			continue;
 		}
-		if ((d || memcmp(&old->row, &new->row, sizeof(old->row))) &&
-		    amb_rows_put(p->b, AMB_BPF_ADDR, &new->key, &new->row))
-			*full = true;
 		o += !d;
 		n++;
+		if ((d || memcmp(&old->row, &new->row, sizeof(old->row))) &&
+		    amb_rows_put(p->b, AMB_BPF_ADDR, &new->key, &new->row)) {
+			all = false;
+			new = d ? NULL : old;
+		}
+		if (new)
+			want->v[kept++] = *new;
 	}
+	want->n = kept;
+	return all;
 }
 
 static struct addr *find_addr(struct amb_publish *p, const struct amb_in6 *key)
@@ -425,8 +436,8 @@ static void set_flags(struct amb_publish *p, const struct pass *pass, bool full)
 static void publish(struct amb_publish *p)
 {
 	struct pass pass = { .p = p };
-	bool full = false;
 	struct pod *pod;
+	bool full;
 
 	p->last = amb_loop_now(p->loop);
 	amb_state_read_begin(p->st);
@@ -439,9 +450,11 @@ static void publish(struct amb_publish *p)
 	}
 	amb_state_each_workload(p->st, add_workload, &pass);
 	amb_state_each_service(p->st, add_service, &pass);
-	full |= pass.want.failed;
+	/* Rows of addresses that are still in the mesh are about to go. */
+	if (pass.want.failed)
+		(void)amb_rows_set_meta(p->b, p->flags | AMB_META_PARTIAL);
 	merge(&pass.want);
-	write_diff(p, &pass.want, &full);
+	full = !write_diff(p, &pass.want) || pass.want.failed;
 	free(p->addrs.v);
 	p->addrs = pass.want;
 	p->ncidrs = pass.ncidrs;
@@ -494,15 +507,19 @@ static void set_owner(struct amb_publish *p, const struct amb_workload *w, uint6
 	for (i = 0; w && i < w->naddrs; i++) {
 		struct amb_in6 key = amb_rows_addr(&w->addrs[i]);
 		struct addr *a = find_addr(p, &key);
+		struct amb_addr_row row;
 
 		/* Not there yet, or perhaps shared by several: whose it is takes a whole pass. */
 		if (!a || a->row.flags & AMB_ADDR_AGENT) {
 			publish(p);
 			return;
 		}
-		a->row.netns = cookie;
-		a->row.identity = cookie ? w->identity->number : 0;
-		if (amb_rows_put(p->b, AMB_BPF_ADDR, &key, &a->row))
+		row = a->row;
+		row.netns = cookie;
+		row.identity = cookie ? w->identity->number : 0;
+		if (!amb_rows_put(p->b, AMB_BPF_ADDR, &key, &row))
+			a->row = row;
+		else
 			amb_err(KERNEL, "workload %s: an address cannot be written: %s", w->uid,
 				strerror(errno));
 	}

@@ -422,6 +422,71 @@ TEST(map_is_full)
 	stop();
 }
 
+/* Rows of others: all that there is room for, or none. */
+static void fill_addrs(bool fill)
+{
+	const struct amb_addr_row row = { 0 };
+	struct amb_in6 key = { { 0xfd } };
+	uint32_t i;
+
+	for (i = 0; i < AMB_ADDRS_MAX; i++) {
+		memcpy(key.b + 12, &i, sizeof(i));
+		if (!fill)
+			CHECK_EQ(amb_rows_del(bt, AMB_BPF_ADDR, &key), 0);
+		else if (amb_rows_put(bt, AMB_BPF_ADDR, &key, &row))
+			return;
+	}
+}
+
+TEST(no_room_for_addresses)
+{
+	start();
+	workload((struct wl){ "a", HERE, .addrs = "10.0.0.1" });
+	amb_publish_settle(p, nobody, NULL);
+	CHECK_EQ(meta(), 0);
+	fill_addrs(true);
+	workload((struct wl){ "b", HERE, .addrs = "10.0.0.2" });
+	settle_down();
+	CHECK(!has_addr("10.0.0.2"));
+	CHECK(meta() & AMB_META_PARTIAL);
+	CASE("the next pass finds no room either");
+	amb_publish_changed(p);
+	settle_down();
+	CHECK(meta() & AMB_META_PARTIAL);
+	CHECK_EQ(amb_publish_rows(p), 1);
+	CASE("there is room again");
+	fill_addrs(false);
+	amb_publish_changed(p);
+	settle_down();
+	addr_is("10.0.0.1", 0, AMB_ADDR_HBONE);
+	addr_is("10.0.0.2", 0, AMB_ADDR_HBONE);
+	CHECK_EQ(meta(), 0);
+	stop();
+}
+
+/* Writing to a map fails in the middle of a life: the descriptor is lent out for a moment. */
+TEST(row_is_not_written)
+{
+	int fd;
+
+	start();
+	workload((struct wl){ "a", HERE, .addrs = "10.0.0.1" });
+	amb_publish_settle(p, nobody, NULL);
+	settle_down();
+	fd = bt->map[AMB_BPF_ADDR];
+	bt->map[AMB_BPF_ADDR] = -1;
+	workload((struct wl){ "a", HERE, .addrs = "10.0.0.1", .waypoint = NET "|10.0.0.9:15008" });
+	settle_down();
+	bt->map[AMB_BPF_ADDR] = fd;
+	addr_is("10.0.0.1", 0, AMB_ADDR_HBONE);
+	CASE("the next pass writes it");
+	amb_publish_changed(p);
+	settle_down();
+	addr_is("10.0.0.1", 0, AMB_ADDR_HBONE | AMB_ADDR_AGENT);
+	CHECK_EQ(meta(), 0);
+	stop();
+}
+
 static bool wants_b(void *ctx, uint64_t cookie)
 {
 	(void)ctx;
