@@ -192,13 +192,23 @@ static int find_cgroup(const char *path, char *err, size_t errlen)
 
 /* Taking over */
 
+/* Only what is not there is nothing: what cannot be opened now may be a node's whole capture. */
+static int find_map(const struct amb_bpf *b, enum amb_bpf_map map, int *fd)
+{
+	*fd = amb_pins_get(b->dir, b->path, map_names[map]);
+	return *fd < 0 && *fd != -ENOENT ? *fd : 0;
+}
+
 static int check_meta(const struct amb_bpf *b, bool *there, char *err, size_t errlen)
 {
-	_cleanup_fd_ int fd = amb_pins_get(b->dir, b->path, map_names[AMB_BPF_META]);
+	_cleanup_fd_ int fd = -1;
+	int code = find_map(b, AMB_BPF_META, &fd);
 	struct amb_meta_row row = { 0 };
 	uint32_t zero = 0;
 
-	*there = fd >= 0;
+	*there = code || fd >= 0;
+	if (code)
+		return say(code, err, errlen, "%s/amb_meta: %s", b->path, strerror(-code));
 	if (fd < 0)
 		return 0;
 	if (bpf_map_lookup_elem(fd, &zero, &row))
@@ -217,12 +227,13 @@ static int check_meta(const struct amb_bpf *b, bool *there, char *err, size_t er
 /* Nobody's number and nobody's policies: until a pod is published anew the agent is asked. */
 static int void_pods(const struct amb_bpf *b)
 {
-	_cleanup_fd_ int fd = amb_pins_get(b->dir, b->path, map_names[AMB_BPF_POD]);
+	_cleanup_fd_ int fd = -1;
+	int err = find_map(b, AMB_BPF_POD, &fd);
 	uint64_t key, *at = NULL;
 	struct amb_pod_row row;
 
 	if (fd < 0)
-		return 0;
+		return err;
 	while (!bpf_map_get_next_key(fd, at, &key)) {
 		at = &key;
 		if (bpf_map_lookup_elem(fd, &key, &row))
@@ -241,9 +252,9 @@ static int void_pods(const struct amb_bpf *b)
  */
 static int void_verdicts(const struct amb_bpf *b)
 {
-	_cleanup_fd_ int fd = amb_pins_get(b->dir, b->path, map_names[AMB_BPF_POLICY]);
+	_cleanup_fd_ int fd = -1;
+	int err = find_map(b, AMB_BPF_POLICY, &fd) ?: void_pods(b);
 	struct amb_policy_key key;
-	int err = void_pods(b);
 
 	while (!err && fd >= 0 && !bpf_map_get_next_key(fd, NULL, &key)) {
 		if (bpf_map_delete_elem(fd, &key) && errno != ENOENT)

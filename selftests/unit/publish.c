@@ -537,6 +537,28 @@ TEST(rows_of_an_agent_before)
 	stop();
 }
 
+/* What cannot be opened is not what is not there. */
+TEST(agent_before_cannot_be_read)
+{
+	char err[256] = "", meta[96], away[96];
+
+	start();
+	pod(A, "a");
+	stop();
+	amb_bpf_close(bt, true);
+	snprintf(meta, sizeof(meta), "%s/amb_meta", bt_dir);
+	snprintf(away, sizeof(away), "%s/away", bt_dir);
+	CHECK_EQ(rename(meta, away), 0);
+	CHECK_EQ(symlink("amb_meta", meta), 0);
+	CHECK(!bt_load(err, sizeof(err)));
+	CHECK_EQ(errno, ELOOP);
+	CHECK_EQ(rename(away, meta), 0);
+	CASE("and all of it stays");
+	CHECK(bt_load(err, sizeof(err)));
+	CHECK(bt->adopted);
+	CHECK(has_pod(A));
+}
+
 int main(void)
 {
 	if (!bt_begin())
