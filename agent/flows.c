@@ -210,6 +210,49 @@ static void fill_flow(const struct conn *c, enum report r, struct amb_flow *f)
 	f->start_ns = c->row.start_ns;
 }
 
+/* Policy */
+
+static bool verdict_of(const struct amb_flows *f, const struct conn *c, struct amb_verdict *v)
+{
+	struct amb_workload *w = amb_publish_workload(f->config.publish, c->row.netns);
+	struct amb_policy_conn conn = {
+		.peer = c->row.peer ? identity_of(c->src, c->row.src_identity) : NULL,
+		.src = endpoint(&c->row.src, c->row.src_port),
+		.dst = endpoint(&c->row.dst, c->row.dst_port),
+	};
+
+	if (!w)
+		return false;
+	amb_state_read_begin(f->config.state);
+	amb_policy_check(f->config.state, w, &conn, v, NULL, NULL);
+	amb_state_read_end(f->config.state);
+	amb_workload_put(w);
+	return true;
+}
+
+static void judge_now(struct amb_flows *f, struct conn *c)
+{
+	struct amb_sockdiag_id id = {
+		.local = endpoint(&c->row.dst, c->row.dst_port),
+		.remote = endpoint(&c->row.src, c->row.src_port),
+		.cookie = c->cookie,
+	};
+	char src[AMB_ENDPOINT_STRLEN], dst[AMB_ENDPOINT_STRLEN];
+	struct amb_netns *ns;
+	struct amb_verdict v;
+	int err;
+
+	if (!c->row.inbound || c->cut || !verdict_of(f, c, &v) || v.allow)
+		return;
+	ns = f->config.netns(f->config.ctx, c->row.netns);
+	err = ns ? amb_sockdiag_destroy(ns, &id) : -ENOENT;
+	c->cut = !err;
+	if (err && err != -ENOENT)
+		amb_err(POLICY, "%s -> %s is denied now, but cannot be ended: %s",
+			amb_endpoint_format(&id.remote, src), amb_endpoint_format(&id.local, dst),
+			strerror(-err));
+}
+
 /* Telling */
 
 static void tell_opened(struct amb_flows *f, struct conn *c)
@@ -268,6 +311,8 @@ static struct conn *enter(struct amb_flows *f, uint64_t cookie, const struct amb
 	f->n++;
 	look_up(f, c);
 	tell_opened(f, c);
+	/* Policies may have changed between the verdict and now. */
+	judge_now(f, c);
 	return c;
 }
 
@@ -306,21 +351,16 @@ static void stillborn(struct amb_flows *f, const struct amb_event *e,
 	amb_service_put(c.service[DESTINATION]);
 }
 
-static void judge_now(struct amb_flows *f, struct conn *c);
-
 static void event(void *ctx, const struct amb_event *e)
 {
 	struct amb_flows *f = ctx;
-	struct conn **at, *c;
+	struct conn **at;
 
 	if (f->deaf)
 		return;
 	switch (e->type) {
 	case AMB_EVENT_OPEN:
-		c = enter(f, e->cookie, &e->conn);
-		/* Policies may have changed between the verdict and now. */
-		if (c)
-			judge_now(f, c);
+		enter(f, e->cookie, &e->conn);
 		break;
 	case AMB_EVENT_CLOSE:
 		at = slot(f, e->cookie);
@@ -417,48 +457,7 @@ static void due(struct amb_timer *t)
 	amb_loop_timer_set(f->loop, t, amb_loop_now(f->loop) + (n ? BUSY_NS : CALM_NS));
 }
 
-/* Policy */
-
-static bool verdict_of(const struct amb_flows *f, const struct conn *c, struct amb_verdict *v)
-{
-	struct amb_workload *w = amb_publish_workload(f->config.publish, c->row.netns);
-	struct amb_policy_conn conn = {
-		.peer = c->row.peer ? identity_of(c->src, c->row.src_identity) : NULL,
-		.src = endpoint(&c->row.src, c->row.src_port),
-		.dst = endpoint(&c->row.dst, c->row.dst_port),
-	};
-
-	if (!w)
-		return false;
-	amb_state_read_begin(f->config.state);
-	amb_policy_check(f->config.state, w, &conn, v, NULL, NULL);
-	amb_state_read_end(f->config.state);
-	amb_workload_put(w);
-	return true;
-}
-
-static void judge_now(struct amb_flows *f, struct conn *c)
-{
-	struct amb_sockdiag_id id = {
-		.local = endpoint(&c->row.dst, c->row.dst_port),
-		.remote = endpoint(&c->row.src, c->row.src_port),
-		.cookie = c->cookie,
-	};
-	char src[AMB_ENDPOINT_STRLEN], dst[AMB_ENDPOINT_STRLEN];
-	struct amb_netns *ns;
-	struct amb_verdict v;
-	int err;
-
-	if (!c->row.inbound || c->cut || !verdict_of(f, c, &v) || v.allow)
-		return;
-	ns = f->config.netns(f->config.ctx, c->row.netns);
-	err = ns ? amb_sockdiag_destroy(ns, &id) : -ENOENT;
-	c->cut = !err;
-	if (err && err != -ENOENT)
-		amb_err(POLICY, "%s -> %s is denied now, but cannot be ended: %s",
-			amb_endpoint_format(&id.remote, src), amb_endpoint_format(&id.local, dst),
-			strerror(-err));
-}
+/* Policy has changed */
 
 void amb_flows_rejudge(struct amb_flows *f)
 {
