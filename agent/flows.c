@@ -427,9 +427,9 @@ static void compare(struct amb_flows *f)
 
 static uint64_t lost_events(const struct amb_flows *f)
 {
-	struct amb_stat_row rows[AMB_STATS_MAX];
+	struct amb_stat_row row;
 
-	return amb_rows_stats(f->config.bpf, rows) ? 0 : rows[AMB_REASON_EVENTS_LOST].dropped;
+	return amb_rows_stat(f->config.bpf, AMB_REASON_EVENTS_LOST, &row) ? f->lost : row.dropped;
 }
 
 void amb_flows_read(struct amb_flows *f)
@@ -600,7 +600,7 @@ void amb_flows_each(struct amb_flows *f, void (*fn)(void *ctx, const struct amb_
 
 void amb_flows_stats(struct amb_flows *f, struct amb_proxy_stats *out)
 {
-	struct amb_stat_row rows[AMB_STATS_MAX];
+	struct amb_stat_row rows[AMB_REASON_MAX];
 	unsigned int i;
 
 	amb_flows_read(f);

@@ -110,29 +110,36 @@ void amb_rows_verdict_keep(const struct amb_bpf *b, const struct amb_rows_verdic
 	(void)amb_rows_put(b, AMB_BPF_POLICY, &key, &row);
 }
 
-int amb_rows_stats(const struct amb_bpf *b, struct amb_stat_row *rows)
+int amb_rows_stat(const struct amb_bpf *b, uint32_t reason, struct amb_stat_row *row)
 {
 	int cpus = libbpf_num_possible_cpus(), i;
 	_cleanup_free_ struct amb_stat_row *each = NULL;
-	uint32_t key;
 
 	if (cpus < 0)
 		return cpus;
 	each = calloc(cpus, sizeof(*each));
 	if (!each)
 		return -ENOMEM;
-	memset(rows, 0, AMB_STATS_MAX * sizeof(*rows));
-	for (key = 0; key < AMB_STATS_MAX; key++) {
-		if (bpf_map_lookup_elem(b->map[AMB_BPF_STAT], &key, each))
-			return -errno;
-		for (i = 0; i < cpus; i++) {
-			rows[key].passthrough += each[i].passthrough;
-			rows[key].direct += each[i].direct;
-			rows[key].splice += each[i].splice;
-			rows[key].tunnel += each[i].tunnel;
-			rows[key].deny += each[i].deny;
-			rows[key].dropped += each[i].dropped;
-		}
+	if (bpf_map_lookup_elem(b->map[AMB_BPF_STAT], &reason, each))
+		return -errno;
+	memset(row, 0, sizeof(*row));
+	for (i = 0; i < cpus; i++) {
+		row->passthrough += each[i].passthrough;
+		row->direct += each[i].direct;
+		row->splice += each[i].splice;
+		row->tunnel += each[i].tunnel;
+		row->deny += each[i].deny;
+		row->dropped += each[i].dropped;
 	}
 	return 0;
+}
+
+int amb_rows_stats(const struct amb_bpf *b, struct amb_stat_row *rows)
+{
+	uint32_t key;
+	int err = 0;
+
+	for (key = 0; key < AMB_REASON_MAX && !err; key++)
+		err = amb_rows_stat(b, key, &rows[key]);
+	return err;
 }

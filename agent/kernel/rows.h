@@ -71,7 +71,9 @@ struct amb_rows_verdict {
 /* Keeps it, if @dst is a captured pod of this node. Errors only cost time. */
 void amb_rows_verdict_keep(const struct amb_bpf *b, const struct amb_rows_verdict *v);
 
-/* Sums of the counters over all CPUs. @rows: AMB_STATS_MAX of them. 0 or -errno. */
+/* Sums of a reason's counters over all CPUs. 0 or -errno. */
+int amb_rows_stat(const struct amb_bpf *b, uint32_t reason, struct amb_stat_row *row);
+/* Of all reasons. @rows: AMB_REASON_MAX of them. */
 int amb_rows_stats(const struct amb_bpf *b, struct amb_stat_row *rows);
 
 #endif
