@@ -432,28 +432,32 @@ static uint64_t lost_events(const struct amb_flows *f)
 	return amb_rows_stat(f->config.bpf, AMB_REASON_EVENTS_LOST, &row) ? f->lost : row.dropped;
 }
 
+/* Who looks at the entries reads first, and finds what was lost. Returns the number of events. */
+static int take_events(struct amb_flows *f)
+{
+	int n = amb_events_read(f->events);
+	uint64_t lost = lost_events(f);
+
+	f->denials = 0;
+	if (lost == f->lost || f->deaf)
+		return n;
+	amb_warn(KERNEL, "%llu events were lost, comparing with the map",
+		 (unsigned long long)(lost - f->lost));
+	f->lost = lost;
+	compare(f);
+	return n;
+}
+
 void amb_flows_read(struct amb_flows *f)
 {
-	amb_events_read(f->events);
-	f->denials = 0;
+	(void)take_events(f);
 }
 
 static void due(struct amb_timer *t)
 {
 	struct amb_flows *f = AMB_CONTAINER_OF(t, struct amb_flows, timer);
-	int n = amb_events_read(f->events);
-	uint64_t lost;
+	int n = take_events(f);
 
-	f->denials = 0;
-	if (n) {
-		lost = lost_events(f);
-		if (lost != f->lost) {
-			amb_warn(KERNEL, "%llu events were lost, comparing with the map",
-				 (unsigned long long)(lost - f->lost));
-			f->lost = lost;
-			compare(f);
-		}
-	}
 	amb_loop_timer_set(f->loop, t, amb_loop_now(f->loop) + (n ? BUSY_NS : CALM_NS));
 }
 
@@ -639,7 +643,6 @@ struct amb_flows *amb_flows_create(struct amb_loop *loop, const struct amb_flows
 		amb_flows_destroy(f);
 		return NULL;
 	}
-	f->lost = lost_events(f);
 	/* Events that an agent before did not read: what they lead to stands in the map. */
 	f->deaf = true;
 	return f;
@@ -647,7 +650,9 @@ struct amb_flows *amb_flows_create(struct amb_loop *loop, const struct amb_flows
 
 void amb_flows_adopt(struct amb_flows *f)
 {
-	amb_flows_read(f);
+	(void)take_events(f);
+	/* Whatever was lost until now the comparison finds. */
+	f->lost = lost_events(f);
 	f->deaf = false;
 	compare(f);
 }

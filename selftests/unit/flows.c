@@ -182,6 +182,52 @@ TEST(adopted_ones_are_judged)
 	stop();
 }
 
+/* As the programs do when the ring is full. */
+static void lose_an_event(void)
+{
+	struct amb_stat_row *each = calloc(libbpf_num_possible_cpus(), sizeof(*each));
+	uint32_t key = AMB_REASON_EVENTS_LOST;
+
+	CHECK(each);
+	CHECK_EQ(bpf_map_lookup_elem(bt->map[AMB_BPF_STAT], &key, each), 0);
+	each[0].dropped++;
+	CHECK_EQ(amb_rows_put(bt, AMB_BPF_STAT, &key, each), 0);
+	free(each);
+}
+
+TEST(events_are_lost)
+{
+	struct live a, b;
+
+	start();
+	lose_an_event();
+	a = come_in();
+	amb_flows_read(f);
+	CASE("not before they are for us");
+	CHECK_EQ(told.opened, 0);
+	amb_flows_adopt(f);
+	CHECK_EQ(told.opened, 1);
+	CASE("whoever reads the ring finds what is missing");
+	b = come_in();
+	lose_an_event();
+	amb_flows_rejudge(f);
+	CHECK_EQ(told.opened, 2);
+	go(&a);
+	go(&b);
+	lose_an_event();
+	amb_flows_read(f);
+	CHECK_EQ(told.closed, 2);
+	CHECK_EQ(told.flag, AMB_FLAG_NONE);
+	CASE("judged like others");
+	policy(true);
+	a = come_in();
+	lose_an_event();
+	amb_flows_read(f);
+	CHECK(is_cut(&a));
+	go(&a);
+	stop();
+}
+
 TEST(policies_change)
 {
 	struct live l;
