@@ -322,9 +322,8 @@ static const enum amb_flag failed_flags[REPORTS] = { AMB_FLAG_CONNECT, AMB_FLAG_
 /* A tunnel's client hears of a denial as a status that is not 200. */
 static const enum amb_flag denied_flags[REPORTS] = { AMB_FLAG_CONNECT, AMB_FLAG_DENY };
 
-static void leave(struct amb_flows *f, struct conn **at, const struct amb_event *e)
+static void tell_ended(struct amb_flows *f, struct conn *c, const struct amb_event *e)
 {
-	struct conn *c = *at;
 	struct amb_event cut = *e;
 
 	if (c->cut) {
@@ -333,7 +332,6 @@ static void leave(struct amb_flows *f, struct conn **at, const struct amb_event 
 	} else {
 		tell_closed(f, c, e, ended_well, NULL);
 	}
-	drop(f, at);
 }
 
 /* One that never lived: opened and closed at once, as the agent does with its own. */
@@ -364,8 +362,10 @@ static void event(void *ctx, const struct amb_event *e)
 		break;
 	case AMB_EVENT_CLOSE:
 		at = slot(f, e->cookie);
-		if (*at)
-			leave(f, at, e);
+		if (*at) {
+			tell_ended(f, *at, e);
+			drop(f, at);
+		}
 		break;
 	case AMB_EVENT_FAIL:
 		stillborn(f, e, failed_flags);
@@ -416,8 +416,8 @@ static void compare(struct amb_flows *f)
 				at = &c->next;
 				continue;
 			}
-			/* Not by leave(): that may make the table smaller under our feet. */
-			tell_closed(f, c, &gone, ended_well, NULL);
+			tell_ended(f, c, &gone);
+			/* Not by drop(): that may make the table smaller under our feet. */
 			*at = c->next;
 			conn_free(c);
 			f->n--;

@@ -242,6 +242,12 @@ TEST(policies_change)
 	amb_flows_rejudge(f);
 	CHECK(is_cut(&l));
 	go(&l);
+	CASE("its end was lost, not why it ended");
+	lose_an_event();
+	amb_flows_read(f);
+	CHECK_EQ(told.closed, 1);
+	CHECK_EQ(told.flag, AMB_FLAG_DENY);
+	CHECK_EQ(told.reason, AMB_REASON_POLICY_CHANGE);
 	stop();
 }
 
