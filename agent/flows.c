@@ -93,12 +93,17 @@ static void resize(struct amb_flows *f, size_t nbuckets)
 	f->nbuckets = nbuckets;
 }
 
-static void conn_free(struct conn *c)
+static void conn_uninit(struct conn *c)
 {
 	amb_workload_put(c->src);
 	amb_workload_put(c->dst);
 	amb_service_put(c->service[SOURCE]);
 	amb_service_put(c->service[DESTINATION]);
+}
+
+static void conn_free(struct conn *c)
+{
+	conn_uninit(c);
 	free(c);
 }
 
@@ -343,10 +348,7 @@ static void stillborn(struct amb_flows *f, const struct amb_event *e,
 	look_up(f, &c);
 	tell_opened(f, &c);
 	tell_closed(f, &c, e, flags, amb_reason_text(e->reason));
-	amb_workload_put(c.src);
-	amb_workload_put(c.dst);
-	amb_service_put(c.service[SOURCE]);
-	amb_service_put(c.service[DESTINATION]);
+	conn_uninit(&c);
 }
 
 static void event(void *ctx, const struct amb_event *e)
