@@ -43,6 +43,8 @@ struct conn {
 	struct amb_service *service[REPORTS];
 	void *hook[REPORTS];
 	bool told[REPORTS];
+	uint64_t stamp; /* of the policies that allowed it, while it is */
+	bool allowed;
 	bool cut; /* by a policy */
 	bool seen; /* in this comparison */
 };
@@ -217,22 +219,38 @@ static void fill_flow(const struct conn *c, enum report r, struct amb_flow *f)
 
 /* Policy */
 
-static bool verdict_of(const struct amb_flows *f, const struct conn *c, struct amb_verdict *v)
+/* By the policies of its destination @w. Within a read section. */
+static void check(const struct amb_flows *f, const struct conn *c, const struct amb_workload *w,
+		  struct amb_verdict *v)
 {
-	struct amb_workload *w = amb_publish_workload(f->config.publish, c->row.netns);
 	struct amb_policy_conn conn = {
 		.peer = c->row.peer ? identity_of(c->src, c->row.src_identity) : NULL,
 		.src = endpoint(&c->row.src, c->row.src_port),
 		.dst = endpoint(&c->row.dst, c->row.dst_port),
 	};
 
+	amb_policy_check(f->config.state, w, &conn, v, NULL, NULL);
+}
+
+/* One that was allowed still is while the stamp is the same. */
+static bool is_denied(const struct amb_flows *f, struct conn *c)
+{
+	struct amb_workload *w = amb_publish_workload(f->config.publish, c->row.netns);
+	struct amb_verdict v;
+	uint64_t stamp;
+
 	if (!w)
 		return false;
 	amb_state_read_begin(f->config.state);
-	amb_policy_check(f->config.state, w, &conn, v, NULL, NULL);
+	stamp = amb_policy_stamp(f->config.state, w);
+	if (!c->allowed || c->stamp != stamp) {
+		check(f, c, w, &v);
+		c->allowed = v.allow;
+		c->stamp = stamp;
+	}
 	amb_state_read_end(f->config.state);
 	amb_workload_put(w);
-	return true;
+	return !c->allowed;
 }
 
 static void judge_now(struct amb_flows *f, struct conn *c)
@@ -244,10 +262,9 @@ static void judge_now(struct amb_flows *f, struct conn *c)
 	};
 	char src[AMB_ENDPOINT_STRLEN], dst[AMB_ENDPOINT_STRLEN];
 	struct amb_netns *ns;
-	struct amb_verdict v;
 	int err;
 
-	if (!c->row.inbound || c->cut || !verdict_of(f, c, &v) || v.allow)
+	if (!c->row.inbound || c->cut || !is_denied(f, c))
 		return;
 	ns = f->config.netns(f->config.ctx, c->row.netns);
 	err = ns ? amb_sockdiag_destroy(ns, &id) : -ENOENT;
@@ -463,7 +480,7 @@ static void due(struct amb_timer *t)
 	amb_loop_timer_set(f->loop, t, amb_loop_now(f->loop) + (n ? BUSY_NS : CALM_NS));
 }
 
-/* Policy has changed */
+/* Policies have changed */
 
 void amb_flows_rejudge(struct amb_flows *f)
 {
@@ -552,6 +569,18 @@ static const char *name_of(char *to, size_t len, const struct amb_workload *w)
 	return to;
 }
 
+static void verdict_of(const struct amb_flows *f, const struct conn *c, struct amb_verdict *v)
+{
+	struct amb_workload *w = amb_publish_workload(f->config.publish, c->row.netns);
+
+	if (!w)
+		return;
+	amb_state_read_begin(f->config.state);
+	check(f, c, w, v);
+	amb_state_read_end(f->config.state);
+	amb_workload_put(w);
+}
+
 static void show(const struct amb_flows *f, const struct conn *c, enum report r,
 		 void (*fn)(void *ctx, const struct amb_proxy_conn *row), void *ctx)
 {
@@ -565,7 +594,7 @@ static void show(const struct amb_flows *f, const struct conn *c, enum report r,
 
 	fill_flow(c, r, &flow);
 	if (c->row.inbound)
-		(void)verdict_of(f, c, &v);
+		verdict_of(f, c, &v);
 	row = (struct amb_proxy_conn){
 		.pod_uid = uid ? uid : "",
 		.direction = flow.direction,

@@ -251,6 +251,25 @@ TEST(policies_change)
 	stop();
 }
 
+TEST(cannot_be_ended)
+{
+	struct live l;
+
+	start();
+	l = come_in();
+	amb_flows_adopt(f);
+	policy(true);
+	away = true;
+	amb_flows_rejudge(f);
+	CHECK(!is_cut(&l));
+	CASE("tried again, though nothing has changed");
+	away = false;
+	amb_flows_rejudge(f);
+	CHECK(is_cut(&l));
+	go(&l);
+	stop();
+}
+
 int main(void)
 {
 	int status;
