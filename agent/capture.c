@@ -421,12 +421,12 @@ void amb_capture_pod_del(struct amb_capture *c, struct amb_netns *netns)
 
 /* The state */
 
-void amb_capture_changed(struct amb_capture *c, bool policies)
+void amb_capture_changed(struct amb_capture *c)
 {
 	if (!c || !c->publish)
 		return;
 	amb_publish_changed(c->publish);
-	if (policies && c->flows)
+	if (c->flows)
 		amb_flows_rejudge(c->flows);
 }
 

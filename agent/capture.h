@@ -83,7 +83,7 @@ int amb_capture_pod_add(struct amb_capture *c, const struct amb_capture_want *wa
 void amb_capture_pod_del(struct amb_capture *c, struct amb_netns *netns);
 
 /* The state changed; what it forbids is forbidden when this returns. */
-void amb_capture_changed(struct amb_capture *c, bool policies);
+void amb_capture_changed(struct amb_capture *c);
 /*
  * All pods that can be there at the start are there: what an agent before left of others goes.
  * What @wanted knows ("namespace/pod") but has no network namespace yet stays captured, and so

@@ -157,7 +157,7 @@ static void state_changed(void *ctx, const struct amb_state_change *change)
 	if (change->workloads && !prefetch.index)
 		amb_loop_timer_set(agent.loop, &prefetch, amb_util_now_ns() + PREFETCH_NS);
 	/* First nothing new, then what lives: so nothing slips in between. */
-	amb_capture_changed(agent.capture, true);
+	amb_capture_changed(agent.capture);
 	if (change->policies && agent.proxy)
 		amb_proxy_rejudge(agent.proxy);
 }

@@ -115,7 +115,7 @@ static void come_and_go(struct amb_capture *c, struct amb_state *st, int i, uint
 	CASE(err);
 	if (i % 3 == 1) {
 		CHECK_EQ(mesh_put_workload(st, w), 0);
-		amb_capture_changed(c, false);
+		amb_capture_changed(c);
 	}
 	if (i == 0) {
 		CHECK(rows(amb_capture_bpf(c)) > 3);
@@ -172,7 +172,7 @@ TEST(nothing_is_left)
 	for (i = 1; i < n; i++)
 		come_and_go(c, st, i, &spent);
 	printf("# %d enrolments, %.2f ms each\n", n, spent / 1e6 / n);
-	amb_capture_changed(c, true);
+	amb_capture_changed(c);
 	settle_down(loop);
 	CASE("");
 	CHECK_EQ(rows(amb_capture_bpf(c)), 0);
