@@ -85,6 +85,16 @@ static const struct pod *find_workload(const struct amb_publish *p, const struct
 	return pod;
 }
 
+/* A workload of this node, as which services can be looked at; NULL: none is known. */
+static const struct amb_workload *any_workload(const struct amb_publish *p)
+{
+	const struct pod *pod;
+
+	for (pod = p->pods; pod && !pod->workload; pod = pod->next)
+		;
+	return pod ? pod->workload : NULL;
+}
+
 static void own_addrs(const struct pod *pod, struct amb_pod_row *row)
 {
 	const struct amb_workload *w = pod->workload;
@@ -458,7 +468,7 @@ static void publish(struct amb_publish *p)
 	free(p->addrs.v);
 	p->addrs = pass.want;
 	p->ncidrs = pass.ncidrs;
-	amb_publish_svcs_update(p->svcs, p->pods ? p->pods->workload : NULL);
+	amb_publish_svcs_update(p->svcs, any_workload(p));
 	amb_state_read_end(p->st);
 	set_flags(p, &pass, full);
 	if (p->gone) {

@@ -355,6 +355,11 @@ TEST(services_of_this_node)
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), 1);
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.2"), 3);
 	CHECK_EQ(bt_count(AMB_BPF_END), 4);
+	CASE("a pod that the mesh does not know yet");
+	pod(C, "c");
+	settle_down();
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.2"), 3);
+	amb_publish_pod_del(p, COOKIE(C));
 	CASE("a weight changes");
 	workload((struct wl){ "b", HERE, .sa = "b", .addrs = "10.0.0.2", .services = "ns/s=80:8080",
 			      .capacity = 2 });
