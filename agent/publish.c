@@ -449,6 +449,8 @@ static void publish(struct amb_publish *p)
 	struct pod *pod;
 	bool full;
 
+	/* What was put off is done now. */
+	amb_loop_timer_cancel(p->loop, &p->timer);
 	p->last = amb_loop_now(p->loop);
 	amb_state_read_begin(p->st);
 	for (pod = p->pods; pod; pod = pod->next)

@@ -405,6 +405,23 @@ TEST(services_of_this_node)
 	stop();
 }
 
+TEST(put_off_and_done_at_once)
+{
+	struct amb_cidr_key key;
+
+	start();
+	service((struct sv){ .host = "s", .vips = NET "|10.97.0.0/16", .ports = "80:80" });
+	CASE("put off, since there was a pass just now");
+	amb_publish_changed(p);
+	amb_publish_settle(p, nobody, NULL);
+	CASE("a pass writes ranges anew: there is no other one");
+	CHECK(amb_rows_next(bt, AMB_BPF_CIDR, true, &key));
+	CHECK_EQ(amb_rows_del(bt, AMB_BPF_CIDR, &key), 0);
+	settle_down();
+	CHECK_EQ(bt_count(AMB_BPF_CIDR), 0);
+	stop();
+}
+
 TEST(map_is_full)
 {
 	static char vips[(AMB_CIDRS_MAX + 1) * 24];
