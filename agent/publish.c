@@ -37,6 +37,7 @@ struct pod {
 	struct amb_workload *workload; /* reference, NULL when unknown */
 	struct amb_pod_row row; /* as it stands in the map */
 	bool written;
+	bool stale; /* what is written is not what should be */
 };
 
 struct addr {
@@ -123,6 +124,41 @@ static void keep_identity(struct amb_publish *p, const struct pod *pod)
 	(void)amb_rows_put(p->b, AMB_BPF_IDENT, &id->number, &row);
 }
 
+/* Without any the agent is asked, whatever the pod's row says. */
+static void forget_verdicts(struct amb_publish *p, uint64_t cookie)
+{
+	struct amb_policy_key key, next;
+	bool more = amb_rows_next(p->b, AMB_BPF_POLICY, true, &key);
+
+	while (more) {
+		next = key;
+		more = amb_rows_next(p->b, AMB_BPF_POLICY, false, &next);
+		if (key.netns == cookie)
+			(void)amb_rows_del(p->b, AMB_BPF_POLICY, &key);
+		key = next;
+	}
+}
+
+/* Later, but soon. */
+static void publish_later(struct amb_publish *p)
+{
+	if (!p->timer.index)
+		amb_loop_timer_set(p->loop, &p->timer, amb_loop_now(p->loop) + AMB_PUBLISH_NS);
+}
+
+static void not_written(struct amb_publish *p, struct pod *pod)
+{
+	if (!pod->stale)
+		amb_err(KERNEL, "pod %s/%s: its row cannot be written: %s", pod->ns, pod->name,
+			strerror(errno));
+	pod->stale = true;
+	/* The old row stays, by whose stamp verdicts of old policies are good. */
+	if (pod->written) {
+		forget_verdicts(p, pod->cookie);
+		publish_later(p);
+	}
+}
+
 /* Within a read section. */
 static void publish_pod(struct amb_publish *p, struct pod *pod)
 {
@@ -148,12 +184,12 @@ static void publish_pod(struct amb_publish *p, struct pod *pod)
 	if (pod->written && !memcmp(&row, &pod->row, sizeof(row)))
 		return;
 	if (amb_rows_put(p->b, AMB_BPF_POD, &pod->cookie, &row)) {
-		amb_err(KERNEL, "pod %s/%s: its row cannot be written: %s", pod->ns, pod->name,
-			strerror(errno));
+		not_written(p, pod);
 		return;
 	}
 	pod->row = row;
 	pod->written = true;
+	pod->stale = false;
 }
 
 static void pod_free(struct pod *pod)
@@ -483,13 +519,6 @@ static void publish(struct amb_publish *p)
 static void due(struct amb_timer *t)
 {
 	publish(AMB_CONTAINER_OF(t, struct amb_publish, timer));
-}
-
-/* Later, but soon. */
-static void publish_later(struct amb_publish *p)
-{
-	if (!p->timer.index)
-		amb_loop_timer_set(p->loop, &p->timer, amb_loop_now(p->loop) + AMB_PUBLISH_NS);
 }
 
 void amb_publish_changed(struct amb_publish *p)

@@ -509,6 +509,36 @@ TEST(row_is_not_written)
 	stop();
 }
 
+TEST(row_of_a_pod_is_not_written)
+{
+	struct amb_policy_key of_a = { .netns = COOKIE(A), .port = 80 };
+	struct amb_policy_key of_b = { .netns = COOKIE(B), .port = 80 };
+	struct amb_policy_row allow = { .allow = 1 };
+	uint64_t stamp;
+	int fd;
+
+	start();
+	workload((struct wl){ "a", HERE, .sa = "a", .addrs = "10.0.0.1" });
+	pod(A, "a");
+	settle_down();
+	stamp = allow.stamp = pod_row(A).stamp;
+	CHECK_EQ(amb_rows_put(bt, AMB_BPF_POLICY, &of_a, &allow), 0);
+	CHECK_EQ(amb_rows_put(bt, AMB_BPF_POLICY, &of_b, &allow), 0);
+	fd = bt->map[AMB_BPF_POD];
+	bt->map[AMB_BPF_POD] = -1;
+	CHECK_EQ(mesh_put_policy(st, mesh_policy("ns", "p", 1, 1, false, "always")), 0);
+	amb_publish_changed(p);
+	bt->map[AMB_BPF_POD] = fd;
+	CHECK_EQ(pod_row(A).stamp, stamp);
+	CASE("nothing is allowed by it");
+	CHECK(!amb_rows_get(bt, AMB_BPF_POLICY, &of_a, &allow));
+	CHECK(amb_rows_get(bt, AMB_BPF_POLICY, &of_b, &allow));
+	CASE("it is tried again");
+	settle_down();
+	CHECK(pod_row(A).stamp != stamp);
+	stop();
+}
+
 static bool wants_b(void *ctx, uint64_t cookie)
 {
 	(void)ctx;
