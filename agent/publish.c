@@ -384,6 +384,13 @@ static struct addr *find_addr(struct amb_publish *p, const struct amb_in6 *key)
 	return NULL;
 }
 
+static const struct amb_addr_row *row_of(void *ctx, const struct amb_in6 *key)
+{
+	const struct addr *a = find_addr(ctx, key);
+
+	return a ? &a->row : NULL;
+}
+
 static void clear_cidrs(struct amb_publish *p)
 {
 	struct amb_cidr_key key;
@@ -696,7 +703,7 @@ struct amb_publish *amb_publish_create(struct amb_loop *loop, struct amb_state *
 
 	if (!p)
 		return NULL;
-	p->svcs = amb_publish_svcs_create(st, b);
+	p->svcs = amb_publish_svcs_create(st, b, row_of, p);
 	if (!p->svcs) {
 		free(p);
 		return NULL;

@@ -29,6 +29,8 @@ struct svc {
 struct amb_publish_svcs {
 	struct amb_state *st;
 	const struct amb_bpf *b;
+	amb_publish_row_fn *row_of;
+	void *ctx;
 	const struct amb_workload *src; /* of this pass */
 	struct svc *first;
 	uint32_t numbers;
@@ -47,14 +49,14 @@ static bool add_end(void *ctx, const struct amb_workload *w, const struct amb_ad
 		    uint16_t port)
 {
 	struct draw *d = ctx;
-	struct amb_addr_row row;
+	const struct amb_addr_row *row;
 
 	if (!addr || d->n == AMB_PUBLISH_SLOTS)
 		return false;
 	d->ends[d->n].row = (struct amb_end_row){ .addr = amb_rows_addr(addr), .port = port };
 	d->ends[d->n].weight = w->capacity;
-	if (!amb_rows_get(d->s->b, AMB_BPF_ADDR, &d->ends[d->n].row.addr, &row) || !row.netns ||
-	    row.flags & AMB_ADDR_AGENT)
+	row = d->s->row_of(d->s->ctx, &d->ends[d->n].row.addr);
+	if (!row || !row->netns || row->flags & AMB_ADDR_AGENT)
 		return false;
 	d->n++;
 	return true;
@@ -177,7 +179,7 @@ static void service_port(struct amb_publish_svcs *s, const struct amb_service *s
 static bool service(void *ctx, const struct amb_service *svc)
 {
 	struct amb_publish_svcs *s = ctx;
-	struct amb_addr_row row;
+	const struct amb_addr_row *row;
 	struct amb_in6 addr;
 	uint32_t i, k;
 
@@ -185,7 +187,8 @@ static bool service(void *ctx, const struct amb_service *svc)
 		return true;
 	for (i = 0; i < svc->nvips; i++) {
 		addr = amb_rows_addr(&svc->vips[i].addr);
-		if (!amb_rows_get(s->b, AMB_BPF_ADDR, &addr, &row) || row.flags != AMB_ADDR_SERVICE)
+		row = s->row_of(s->ctx, &addr);
+		if (!row || row->flags != AMB_ADDR_SERVICE)
 			continue;
 		for (k = 0; k < svc->ports->n; k++)
 			service_port(s, svc, &svc->vips[i], svc->ports->p[k].service);
@@ -236,7 +239,8 @@ void amb_publish_svcs_sweep(struct amb_publish_svcs *s)
 	}
 }
 
-struct amb_publish_svcs *amb_publish_svcs_create(struct amb_state *st, const struct amb_bpf *b)
+struct amb_publish_svcs *amb_publish_svcs_create(struct amb_state *st, const struct amb_bpf *b,
+						 amb_publish_row_fn *row_of, void *ctx)
 {
 	struct amb_publish_svcs *s = calloc(1, sizeof(*s));
 	uint32_t first;
@@ -245,6 +249,8 @@ struct amb_publish_svcs *amb_publish_svcs_create(struct amb_state *st, const str
 		return NULL;
 	s->st = st;
 	s->b = b;
+	s->row_of = row_of;
+	s->ctx = ctx;
 	/* Numbers of an agent before must not be taken for ours. */
 	first = amb_util_random();
 	s->numbers = first;

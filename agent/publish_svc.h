@@ -3,14 +3,20 @@
 #ifndef AMB_PUBLISH_SVC_H
 #define AMB_PUBLISH_SVC_H
 
+struct amb_addr_row;
 struct amb_bpf;
+struct amb_in6;
 struct amb_publish_svcs;
 struct amb_state;
 struct amb_workload;
 
 #define AMB_PUBLISH_SLOTS 256 /* of a service's port; weights that need more go to the agent */
 
-struct amb_publish_svcs *amb_publish_svcs_create(struct amb_state *st, const struct amb_bpf *b);
+/* The row of @addr that stands in amb_addr, NULL: none. */
+typedef const struct amb_addr_row *amb_publish_row_fn(void *ctx, const struct amb_in6 *addr);
+
+struct amb_publish_svcs *amb_publish_svcs_create(struct amb_state *st, const struct amb_bpf *b,
+						 amb_publish_row_fn *row_of, void *ctx);
 void amb_publish_svcs_destroy(struct amb_publish_svcs *s);
 
 /*
