@@ -56,9 +56,10 @@ static int nsid_of(struct nl_sock *sk, int fd)
 	    nla_put_u32(msg, NETNSA_FD, fd) || nl_send_auto(sk, msg) < 0 ||
 	    nl_recvmsgs_default(sk) < 0)
 		nsid = -1;
+	else
+		/* An error is the only answer; what went well is acknowledged as well. */
+		(void)nl_wait_for_ack(sk);
 	nlmsg_free(msg);
-	/* The answer's acknowledgement. */
-	(void)nl_wait_for_ack(sk);
 	return nsid;
 }
 
