@@ -84,6 +84,7 @@ bool amb_rows_flight_proves(const struct amb_bpf *b, const struct amb_endpoint *
 		return false;
 	key.netns = from.netns;
 	return amb_rows_get(b, AMB_BPF_FLIGHT, &key, &row) &&
+	       !memcmp(&row.src, &addr, sizeof(addr)) &&
 	       (row.way == AMB_WAY_DIRECT || row.way == AMB_WAY_SPLICE);
 }
 

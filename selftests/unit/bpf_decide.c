@@ -385,6 +385,31 @@ TEST(taken_over)
 	check(A, "10.9.0.1", 80, W(TUNNEL), R(WORKLOAD), NULL, 0);
 }
 
+/* Who comes from A's address and A's port is A only if the row says so. */
+TEST(proof_of_a_flight)
+{
+	const struct amb_flight_key key = {
+		.netns = COOKIE(A), .to = ip("10.0.0.2"), .to_port = 80, .from_port = 1000
+	};
+	struct amb_flight_row row = { .src = ip("10.0.0.1"), .way = AMB_WAY_DIRECT };
+	struct amb_endpoint src = { .port = 1000 }, dst = { .port = 80 };
+
+	mesh();
+	CHECK_EQ(amb_addr_parse("10.0.0.1", &src.addr), 0);
+	CHECK_EQ(amb_addr_parse("10.0.0.2", &dst.addr), 0);
+	CHECK(!amb_rows_flight_proves(bt, &src, &dst));
+	CHECK_EQ(amb_rows_put(bt, AMB_BPF_FLIGHT, &key, &row), 0);
+	CHECK(amb_rows_flight_proves(bt, &src, &dst));
+	CASE("it began at another address of the pod");
+	row.src = ip("fd00::1");
+	CHECK_EQ(amb_rows_put(bt, AMB_BPF_FLIGHT, &key, &row), 0);
+	CHECK(!amb_rows_flight_proves(bt, &src, &dst));
+	CASE("it was not let go directly");
+	row = (struct amb_flight_row){ .src = ip("10.0.0.1"), .way = AMB_WAY_PASSTHROUGH };
+	CHECK_EQ(amb_rows_put(bt, AMB_BPF_FLIGHT, &key, &row), 0);
+	CHECK(!amb_rows_flight_proves(bt, &src, &dst));
+}
+
 int main(void)
 {
 	if (!bt_begin())
