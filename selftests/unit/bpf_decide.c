@@ -410,6 +410,33 @@ TEST(proof_of_a_flight)
 	CHECK(!amb_rows_flight_proves(bt, &src, &dst));
 }
 
+TEST(verdicts_that_are_kept)
+{
+	struct amb_rows_verdict v = { .identity = 100 + A, .dst.port = 99, .allow = true };
+	size_t before;
+
+	mesh();
+	before = bt_count(AMB_BPF_POLICY);
+	CHECK_EQ(amb_addr_parse("10.0.0.2", &v.dst.addr), 0);
+	v.stamp = STAMP(B);
+	v.reason = AMB_REASON_POLICY_ALLOW;
+	amb_rows_verdict_keep(bt, &v);
+	CHECK_EQ(bt_count(AMB_BPF_POLICY), before + 1);
+	check(A, "10.0.0.2", 99, W(DIRECT), R(POLICY_ALLOW), NULL, 0);
+	CASE("of nobody's pod");
+	CHECK_EQ(amb_addr_parse("10.9.0.1", &v.dst.addr), 0);
+	amb_rows_verdict_keep(bt, &v);
+	CHECK_EQ(bt_count(AMB_BPF_POLICY), before + 1);
+	CASE("to a pod that no direct way leads to");
+	CHECK_EQ(amb_addr_parse("10.0.0.3", &v.dst.addr), 0);
+	amb_rows_verdict_keep(bt, &v);
+	CHECK_EQ(bt_count(AMB_BPF_POLICY), before + 1);
+	CASE("but plaintext may come in there");
+	v.identity = 0;
+	amb_rows_verdict_keep(bt, &v);
+	CHECK_EQ(bt_count(AMB_BPF_POLICY), before + 2);
+}
+
 int main(void)
 {
 	if (!bt_begin())
