@@ -686,11 +686,6 @@ struct amb_workload *amb_publish_workload(const struct amb_publish *p, uint64_t 
 	return pod ? amb_workload_get(pod->workload) : NULL;
 }
 
-bool amb_publish_has(const struct amb_publish *p, uint64_t cookie)
-{
-	return find(p, cookie);
-}
-
 size_t amb_publish_rows(const struct amb_publish *p)
 {
 	return p->addrs.n + p->ncidrs;

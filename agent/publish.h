@@ -53,7 +53,6 @@ void amb_publish_splice(struct amb_publish *p);
 
 /* The workload of a captured pod, with a reference; NULL when unknown. */
 struct amb_workload *amb_publish_workload(const struct amb_publish *p, uint64_t cookie);
-bool amb_publish_has(const struct amb_publish *p, uint64_t cookie);
 /* Sum of the workloads' and services' rows, for tests and status. */
 size_t amb_publish_rows(const struct amb_publish *p);
 

@@ -243,7 +243,6 @@ struct amb_publish_svcs *amb_publish_svcs_create(struct amb_state *st, const str
 						 amb_publish_row_fn *row_of, void *ctx)
 {
 	struct amb_publish_svcs *s = calloc(1, sizeof(*s));
-	uint32_t first;
 
 	if (!s)
 		return NULL;
@@ -252,8 +251,7 @@ struct amb_publish_svcs *amb_publish_svcs_create(struct amb_state *st, const str
 	s->row_of = row_of;
 	s->ctx = ctx;
 	/* Numbers of an agent before must not be taken for ours. */
-	first = amb_util_random();
-	s->numbers = first;
+	s->numbers = amb_util_random();
 	return s;
 }
 

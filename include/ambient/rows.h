@@ -58,7 +58,6 @@ enum amb_pod_flag {
 	AMB_POD_INBOUND = 2, /* plaintext is judged before it reaches the application */
 	AMB_POD_ALWAYS_TUNNEL = 4, /* neither direct nor splice, as source or destination */
 	AMB_POD_SPLICE = 8, /* opted in to splice */
-	AMB_POD_CNI = 16, /* a CNI's rules are in the pod too */
 	AMB_POD_FWMARK = 32, /* the agent has switched tcp_fwmark_accept on there */
 	AMB_POD_DNS = 64, /* DNS queries by IPv4 go to the agent */
 	AMB_POD_DNS6 = 128, /* and by IPv6 */
