@@ -46,7 +46,7 @@ struct amb_capture {
 	struct amb_publish *publish;
 	struct amb_flows *flows;
 	struct pod *pods;
-	bool splice; /* its program is there */
+	bool splice_tried; /* its program is there, or cannot be */
 	char why[320];
 };
 
@@ -195,15 +195,17 @@ static void want_splice(struct amb_capture *c, const struct pod *pod)
 {
 	int err;
 
-	if (c->splice)
+	if (c->splice_tried)
 		return;
+	c->splice_tried = true;
 	err = amb_splice_load(c->bpf);
 	if (err) {
-		amb_warn(KERNEL, "pod %s: splice: %s, its connections go direct instead", pod->text,
-			 strerror(-err));
+		amb_warn(KERNEL,
+			 "splice, which pod %s wants: %s; connections go direct instead, its and "
+			 "others'",
+			 pod->text, strerror(-err));
 		return;
 	}
-	c->splice = true;
 	amb_publish_splice(c->publish);
 }
 
