@@ -57,7 +57,12 @@ struct amb_netns *amb_netns_take(int fd)
 	ns = malloc(sizeof(*ns));
 	if (!ns)
 		return NULL;
-	*ns = (struct amb_netns){ .refs = 1, .dev = st.st_dev, .ino = st.st_ino };
+	*ns = (struct amb_netns){
+		.refs = 1,
+		.diag = -1,
+		.dev = st.st_dev,
+		.ino = st.st_ino,
+	};
 	ns->fd = take_fd(&owned);
 	return ns;
 }
@@ -79,6 +84,7 @@ void amb_netns_put(struct amb_netns *ns)
 {
 	if (!ns || __atomic_sub_fetch(&ns->refs, 1, __ATOMIC_ACQ_REL))
 		return;
+	amb_cleanup_fd(&ns->diag);
 	close(ns->fd);
 	free(ns);
 }

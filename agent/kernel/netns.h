@@ -14,6 +14,7 @@
 struct amb_netns {
 	uint32_t refs;
 	int fd;
+	int diag; /* of sockdiag.c, -1: not yet; main thread */
 	dev_t dev;
 	ino_t ino;
 };

@@ -20,7 +20,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
 #include "netns.h"
 
 #define ANSWER_BYTES 4096 /* a socket with its tcp_info is below 600 */
@@ -65,34 +64,56 @@ static void fill(struct request *r, uint16_t type, const struct amb_sockdiag_id 
 	set_addr(r->req.id.idiag_dst, &id->remote.addr, v4);
 }
 
-/* Asks in the namespace; the answer is one message. Its length or -errno. */
-static ssize_t ask(struct amb_netns *ns, uint16_t type, const struct amb_sockdiag_id *id,
-		   void *answer)
+/* The namespace's socket for questions, made for the first of them. It or -errno. */
+static int diag_of(struct amb_netns *ns)
 {
-	struct request r;
-	_cleanup_fd_ int fd = -1;
-	struct nlmsghdr *nlh = answer;
-	int err = amb_netns_enter(ns);
-	ssize_t n;
+	int err;
 
+	if (ns->diag >= 0)
+		return ns->diag;
+	err = amb_netns_enter(ns);
 	if (err)
 		return err;
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	err = fd < 0 ? -errno : 0;
+	ns->diag = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	err = ns->diag < 0 ? -errno : 0;
 	/* The socket stays where it was made; the thread must not. */
 	(void)amb_netns_enter(NULL);
-	if (err)
-		return err;
-	fill(&r, type, id);
-	if (send(fd, &r, sizeof(r), 0) != sizeof(r))
+	return err ?: ns->diag;
+}
+
+/* One message there, one back. The answer's length or -errno. */
+static ssize_t exchange(int fd, const struct request *r, void *answer)
+{
+	const struct nlmsghdr *nlh = answer;
+	ssize_t n;
+
+	if (send(fd, r, sizeof(*r), 0) != sizeof(*r))
 		return -errno;
 	n = recv(fd, answer, ANSWER_BYTES, 0);
 	if (n < 0)
 		return -errno;
-	if (n < (ssize_t)sizeof(*nlh) || nlh->nlmsg_len > (size_t)n)
-		return -EIO;
-	if (nlh->nlmsg_type == NLMSG_ERROR)
-		return ((struct nlmsgerr *)NLMSG_DATA(nlh))->error;
+	return n < (ssize_t)sizeof(*nlh) || nlh->nlmsg_len > (size_t)n ? -EIO : n;
+}
+
+static ssize_t ask(struct amb_netns *ns, uint16_t type, const struct amb_sockdiag_id *id,
+		   void *answer)
+{
+	const struct nlmsghdr *nlh = answer;
+	int fd = diag_of(ns);
+	struct request r;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	fill(&r, type, id);
+	n = exchange(fd, &r, answer);
+	/* What might still come must not be the answer to the next question. */
+	if (n < 0) {
+		close(ns->diag);
+		ns->diag = -1;
+	} else if (nlh->nlmsg_type == NLMSG_ERROR) {
+		return ((const struct nlmsgerr *)NLMSG_DATA(nlh))->error;
+	}
 	return n;
 }
 

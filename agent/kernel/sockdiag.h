@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Sockets of others, told by their cookies: looked at and ended (sock_diag(7)). */
+/*
+ * Sockets of others, told by their cookies: looked at and ended (sock_diag(7)). A namespace that
+ * was asked has one descriptor more until it is given back. Main thread.
+ */
 #ifndef AMB_SOCKDIAG_H
 #define AMB_SOCKDIAG_H
 

@@ -4,7 +4,9 @@
 
 #include "base/cleanup.h"
 #include "kernel/netns.h"
+#include "kernel/sockdiag.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -255,6 +257,44 @@ TEST(no_original_destination)
 	CHECK(amb_netns_original_dst(fd, &out) < 0);
 	CHECK_EQ(out.port, 7);
 	close(fd);
+}
+
+static size_t open_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	CHECK(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+/* One descriptor for all questions, that goes with the namespace. */
+TEST(sockets_of_others)
+{
+	struct amb_sockdiag_id id = { .cookie = 1 };
+	struct amb_netns *ns = fresh_ns();
+	size_t before = open_fds();
+	uint64_t out, in;
+	ino_t home = where();
+	int i;
+
+	CHECK_EQ(amb_addr_parse("127.0.0.1", &id.local.addr), 0);
+	id.remote = id.local;
+	for (i = 0; i < 3; i++) {
+		CHECK_EQ(amb_sockdiag_bytes(ns, &id, &out, &in), -ENOENT);
+		CHECK_EQ(where(), home);
+		CHECK_EQ(open_fds(), before + 1);
+	}
+	CASE("a descriptor that answers nothing is given up");
+	CHECK(dup2(STDOUT_FILENO, ns->diag) == ns->diag);
+	CHECK(amb_sockdiag_bytes(ns, &id, &out, &in) < 0);
+	CHECK_EQ(open_fds(), before);
+	CHECK_EQ(amb_sockdiag_bytes(ns, &id, &out, &in), -ENOENT);
+	amb_netns_put(ns);
+	CHECK_EQ(open_fds(), before - 1);
 }
 
 int main(void)
