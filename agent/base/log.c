@@ -550,3 +550,15 @@ void amb_log(enum amb_log_target target, enum amb_log_level level, const char *f
 	va_end(ap);
 	amb_log_fields(target, level, message, NULL, 0);
 }
+
+bool amb_log_limit(struct amb_log_limit *l, uint64_t now, uint64_t every, uint64_t *held)
+{
+	if (now < l->next) {
+		l->held++;
+		return false;
+	}
+	*held = l->held;
+	l->held = 0;
+	l->next = now + every;
+	return true;
+}

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "util.h"
 
@@ -77,6 +78,16 @@ void amb_log(enum amb_log_target target, enum amb_log_level level, const char *f
 /* Writes a line with fields; @n of them. */
 void amb_log_fields(enum amb_log_target target, enum amb_log_level level, const char *message,
 		    const struct amb_log_field *fields, size_t n);
+
+/*
+ * For lines that somebody else can bring about: true at most once in @every nanoseconds, with
+ * the number of times it was false since then in @held. Zero-initialised; for one thread.
+ */
+struct amb_log_limit {
+	uint64_t next; /* when a line may be written again */
+	uint64_t held;
+};
+bool amb_log_limit(struct amb_log_limit *l, uint64_t now, uint64_t every, uint64_t *held);
 
 #define amb_err(target, ...) amb_log(AMB_LOG_##target, AMB_LOG_ERROR, __VA_ARGS__)
 #define amb_warn(target, ...) amb_log(AMB_LOG_##target, AMB_LOG_WARN, __VA_ARGS__)

@@ -61,6 +61,7 @@ struct amb_gserver {
 	void *ctx;
 	struct client *clients;
 	unsigned int nclients;
+	struct amb_log_limit refusals;
 };
 
 static void wake(struct client *cl)
@@ -402,7 +403,22 @@ static void client_event(struct amb_io *io, uint32_t events)
 	wake(cl);
 }
 
-static bool allowed(const struct amb_gserver *s, int fd)
+/* Anybody may knock as often as they like, but not fill the log by it. */
+static void tell_refusal(struct amb_gserver *s, const struct ucred *peer)
+{
+	char more[64] = "";
+	uint64_t held;
+
+	if (!amb_log_limit(&s->refusals, amb_util_now_ns(), AMB_GSERVER_REFUSAL_NS, &held))
+		return;
+	if (held)
+		snprintf(more, sizeof(more), " (%llu more refused since the last such line)",
+			 (unsigned long long)held);
+	amb_warn(CA, "%s: process %d of user %u may not have secrets%s", s->path, peer->pid,
+		 peer->uid, more);
+}
+
+static bool allowed(struct amb_gserver *s, int fd)
 {
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
@@ -414,7 +430,7 @@ static bool allowed(const struct amb_gserver *s, int fd)
 		if (s->uids[i] == peer.uid)
 			return true;
 	}
-	amb_warn(CA, "%s: process %d of user %u may not have secrets", s->path, peer.pid, peer.uid);
+	tell_refusal(s, &peer);
 	return false;
 }
 

@@ -21,6 +21,7 @@ struct amb_loop;
 #define AMB_GSERVER_CALLS 256 /* open at once on one of them */
 #define AMB_GSERVER_MESSAGE 65536 /* bytes of a request */
 #define AMB_GSERVER_UIDS 16
+#define AMB_GSERVER_REFUSAL_NS 10000000000ull /* between two lines on users who may not */
 
 struct amb_gserver_handler {
 	/* A call of @path: its context, or NULL: there is no such method. */

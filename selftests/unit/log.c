@@ -248,6 +248,27 @@ TEST(full_queue_loses_nothing)
 		CHECK_EQ(next[i], LINES);
 }
 
+TEST(limit)
+{
+	static const struct {
+		uint64_t now;
+		bool due;
+		uint64_t held;
+	} rows[] = {
+		{ 5, true, 0 },	  { 5, false, 0 },  { 14, false, 0 }, { 15, true, 2 },
+		{ 24, false, 0 }, { 100, true, 1 }, { 110, true, 0 },
+	};
+	struct amb_log_limit l = { 0 };
+	uint64_t held;
+	size_t i;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(rows); i++) {
+		held = 0;
+		CHECK_EQ(amb_log_limit(&l, rows[i].now, 10, &held), rows[i].due);
+		CHECK_EQ(held, rows[i].held);
+	}
+}
+
 int main(void)
 {
 	return harness_run();
