@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/pem.h"
 #include "base/util.h"
+#include "base/wipe.h"
 #include "x509.h"
 
 #include <wolfssl/options.h>
@@ -103,13 +104,6 @@ static int check_trust_domain(const char *td, char *err)
 
 /* Reading */
 
-static void wipe_text(char **text)
-{
-	if (*text)
-		wc_ForceZero(*text, strlen(*text));
-	free(*text);
-}
-
 static int read_fd(int fd, char *buf, size_t room)
 {
 	size_t at = 0;
@@ -132,7 +126,7 @@ static int read_fd(int fd, char *buf, size_t room)
 static int read_private(const char *path, char **out, char *err)
 {
 	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	_cleanup_(wipe_text) char *buf = NULL;
+	_cleanup_(amb_wipe_text) char *buf = NULL;
 	struct stat st;
 	int n;
 
@@ -175,7 +169,7 @@ static int read_domain(struct signer *s, const char *path, char *err)
 
 static int read_signer(const char *path, struct signer *out, char *err)
 {
-	_cleanup_(wipe_text) char *text = NULL;
+	_cleanup_(amb_wipe_text) char *text = NULL;
 	_cleanup_(clear_signer) struct signer s = { 0 };
 	int ret = read_private(path, &text, err);
 
@@ -282,7 +276,7 @@ static int write_signer(const char *path, const struct amb_x509_key *key, const 
 			char *err)
 {
 	char key_pem[AMB_X509_KEY_PEM_MAX];
-	_cleanup_(wipe_text) char *text = NULL;
+	_cleanup_(amb_wipe_text) char *text = NULL;
 	int ret = amb_x509_key_pem(key, key_pem);
 
 	if (!ret && asprintf(&text, "%s%s", key_pem, cert_pem) < 0) {

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/pem.h"
 #include "base/util.h"
+#include "base/wipe.h"
 #include "sds.h"
 
 #include <errno.h>
@@ -24,27 +25,17 @@ static int AMB_PRINTF(2, 3) complain(char err[AMB_SDS_ERROR_MAX], const char *fm
 	return -EINVAL;
 }
 
-/* What protobuf-c allocates holds keys: it goes back wiped. */
+/* What protobuf-c allocates holds keys. */
 static void *take(void *data, size_t n)
 {
-	size_t *p = malloc(sizeof(size_t) * 2 + n);
-
 	(void)data;
-	if (!p)
-		return NULL;
-	*p = n;
-	return p + 2;
+	return amb_wipe_alloc(n);
 }
 
-static void give(void *data, void *mem)
+static void give(void *data, void *p)
 {
-	size_t *p = mem;
-
 	(void)data;
-	if (!p)
-		return;
-	explicit_bzero(p, p[-2]);
-	free(p - 2);
+	amb_wipe_free(p);
 }
 
 static ProtobufCAllocator wiping = { .alloc = take, .free = give };
@@ -59,13 +50,6 @@ static void cleanup_secret(Sds__Secret **m)
 {
 	if (*m)
 		sds__secret__free_unpacked(*m, &wiping);
-}
-
-static void cleanup_text(char **text)
-{
-	if (*text)
-		explicit_bzero(*text, strlen(*text));
-	free(*text);
 }
 
 void amb_sds_secret_clear(struct amb_sds_secret *s)
@@ -121,7 +105,7 @@ static int take_chain(const Sds__TlsCertificate *m, const struct amb_identity *i
 static int take_certificate(const Sds__Secret *m, const struct amb_identity *id,
 			    struct amb_sds_secret *out, char *err)
 {
-	_cleanup_(cleanup_text) char *text = NULL;
+	_cleanup_(amb_wipe_text) char *text = NULL;
 	struct amb_x509_key *key;
 	int n, ret;
 
