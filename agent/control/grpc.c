@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "grpc_h2.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -449,7 +450,7 @@ nghttp2_session *amb_gcall_session(struct amb_gconn *c)
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_close);
-	if (nghttp2_session_client_new(&h2, cb, c))
+	if (nghttp2_session_client_new3(&h2, cb, c, NULL, amb_grpc_h2_mem()))
 		h2 = NULL;
 	nghttp2_session_callbacks_del(cb);
 	return h2;

@@ -12,9 +12,9 @@
 #include "base/loop.h"
 #include "base/unix.h"
 #include "base/util.h"
+#include "grpc_h2.h"
 
 #include <errno.h>
-#include <nghttp2/nghttp2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -322,7 +322,7 @@ static nghttp2_session *session(struct client *cl)
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_close);
-	if (nghttp2_session_server_new(&h2, cb, cl))
+	if (nghttp2_session_server_new3(&h2, cb, cl, NULL, amb_grpc_h2_mem()))
 		h2 = NULL;
 	nghttp2_session_callbacks_del(cb);
 	if (h2 && nghttp2_submit_settings(h2, NGHTTP2_FLAG_NONE, settings, 2)) {

@@ -2,6 +2,7 @@
 /* The gRPC server on a unix socket: who may come, and what is left behind of what it sent. */
 #include "harness.h"
 #include "spin.h"
+#include "wiped.h"
 
 #include "base/log.h"
 #include "base/loop.h"
@@ -34,9 +35,11 @@ static const struct amb_gserver_handler nothing = { .open = no_method };
 
 static void serve(const struct amb_gserver_handler *handler, void *ctx)
 {
+	static const uid_t nobody_else[1];
+
 	loop = amb_loop_create();
 	CHECK(loop);
-	server = amb_gserver_create(loop, path, NULL, 0, handler, ctx);
+	server = amb_gserver_create(loop, path, nobody_else, 0, handler, ctx);
 	CHECK(server);
 }
 
@@ -113,6 +116,72 @@ TEST(refusals_do_not_fill_the_log)
 		lines++;
 	CHECK_EQ(lines, 1);
 	CHECK(strstr(log, "of user 1338 may not have secrets\n"));
+}
+
+/* What is left behind */
+
+static const char secret[] = "what nobody else may have";
+static char got[4096];
+static size_t ngot;
+static int fd = -1, nwiped;
+
+/* Copies of the secret that are wiped, each once. */
+static void wiped(const void *p, size_t n)
+{
+	nwiped += memmem(p, n, secret, sizeof(secret)) != NULL;
+}
+
+static void *open_call(void *ctx, struct amb_gserver_call *call, const char *name)
+{
+	uint8_t *out = amb_gserver_send(call, sizeof(secret));
+
+	(void)name;
+	if (out)
+		memcpy(out, secret, sizeof(secret));
+	return ctx;
+}
+
+static void say_nothing(void *call_ctx)
+{
+	(void)call_ctx;
+}
+
+static bool is_sent(void)
+{
+	ssize_t n = recv(fd, got + ngot, sizeof(got) - ngot, MSG_DONTWAIT);
+
+	ngot += n > 0 ? n : 0;
+	return memmem(got, ngot, secret, sizeof(secret));
+}
+
+static bool is_left(void)
+{
+	/* The server's copy, and the one in nghttp2's frame. */
+	return nwiped == 2;
+}
+
+/* A client's preface, its SETTINGS and a POST in the static table's words; it stays open. */
+TEST(nothing_is_left_of_a_secret)
+{
+	static const uint8_t request[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+					 "\0\0\0\4\0\0\0\0\0"
+					 "\0\0\x18\1\4\0\0\0\1"
+					 "\x83\x86\x84\x41\1x"
+					 "\x5f\x10"
+					 "application/grpc";
+	static const struct amb_gserver_handler one = { .open = open_call,
+							.room = say_nothing,
+							.close = say_nothing };
+
+	serve(&one, dir);
+	nwiped = 0;
+	fd = dial();
+	CHECK(fd >= 0);
+	CHECK_EQ(send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL), sizeof(request) - 1);
+	CHECK(spin(loop, is_sent));
+	close(fd);
+	CHECK(spin(loop, is_left));
+	serve_no_more();
 }
 
 static void clean(void)

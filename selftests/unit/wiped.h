@@ -12,10 +12,12 @@ static void wiped(const void *p, size_t n);
 void __explicit_bzero_chk(void *p, size_t n, size_t room);
 void __explicit_bzero_chk(void *p, size_t n, size_t room)
 {
-	volatile unsigned char *v = p;
+	/* The compiler knows that it should only write. */
+	void *volatile hidden = p;
+	volatile unsigned char *v = hidden;
 
 	(void)room;
-	wiped(p, n);
+	wiped(hidden, n);
 	while (n--)
 		*v++ = 0;
 }
