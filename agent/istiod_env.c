@@ -118,7 +118,8 @@ void amb_istiod_env_read(struct amb_istiod_env *e)
 static const char *const known[] = {
 	"ALT_CA_HOSTNAME",
 	"ALT_XDS_HOSTNAME",
-	"AMBIENT_CACHE",
+	"AMBIENT_RESOLV_CONF",
+	"AMBIENT_SOCKET", /* ambientctl's */
 	"AMBIENT_WORKERS",
 	"AUTHZ_POLICY_INFO_LOGGING",
 	"AUTH_TOKEN",

@@ -115,6 +115,10 @@ TEST(strange_variables)
 {
 	static const char *const environment[] = {
 		"PATH=/bin",
+		"AMBIENT_CACHE=x",
+		"AMBIENT_RESOLV_CONF=x",
+		"AMBIENT_SOCKET=x",
+		"AMBIENT_WORKERS=1",
 		"XDS_ADDRESS=x",
 		"XDS_HEADER_FOO=x",
 		"XDS_ADRESS=x",
@@ -134,7 +138,7 @@ TEST(strange_variables)
 	char unknown[256], unused[256];
 
 	CHECK(amb_istiod_env_strange(environment, unknown, unused, sizeof(unknown)));
-	CHECK_STR(unknown, "XDS_ADRESS ISTIO_PILOT CA_THING");
+	CHECK_STR(unknown, "AMBIENT_CACHE XDS_ADRESS ISTIO_PILOT CA_THING");
 	CHECK_STR(unused, "CRL_PATH LOCAL_XDS_PATH");
 	CHECK(!amb_istiod_env_strange(plain, unknown, unused, sizeof(unknown)));
 }
