@@ -272,6 +272,16 @@ static void name_answered(void *ctx, const char *name)
 	}
 }
 
+static void unwait_all(struct amb_xds *x)
+{
+	uint32_t i;
+
+	for (i = 0; i < x->nwanted; i++) {
+		while (x->wanted[i].waiters)
+			amb_xds_unwait(x->wanted[i].waiters);
+	}
+}
+
 static struct wanted *want_new(struct amb_xds *x, const char *name)
 {
 	struct amb_xds_request r = {
@@ -369,6 +379,7 @@ void amb_xds_destroy(struct amb_xds *x)
 		amb_grpc_cancel(x->call);
 	amb_intake_destroy(x->intake);
 	amb_held_clear(&x->names);
+	unwait_all(x);
 	free(x->wanted);
 	free(x);
 }

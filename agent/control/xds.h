@@ -71,7 +71,7 @@ struct amb_xds_config {
 
 /* Starts. NULL: out of memory. */
 struct amb_xds *amb_xds_create(struct amb_loop *loop, const struct amb_xds_config *config);
-/* The state stays. NULL is accepted. */
+/* The state stays; who waits hears nothing and waits no more. NULL is accepted. */
 void amb_xds_destroy(struct amb_xds *x);
 void amb_xds_stats(const struct amb_xds *x, struct amb_xds_stats *out);
 

@@ -4,6 +4,7 @@
 
 #include "discovery.pb-c.h"
 
+#include "base/loop.h"
 #include "base/util.h"
 #include "control/intake.h"
 #include "control/node.h"
@@ -542,6 +543,45 @@ TEST(names_are_told_when_they_are_visible)
 	CHECK(strstr(heard, "a ") && strstr(heard, "net/10.0.0.1 ") &&
 	      strstr(heard, "net/10.0.0.2 "));
 	end();
+}
+
+/* On demand */
+
+static void never(struct amb_xds_waiter *w)
+{
+	(void)w;
+	CHECK(!"called");
+}
+
+TEST(waiters_may_outlive_the_client)
+{
+	struct amb_loop *loop = amb_loop_create();
+	struct amb_state *st = mesh_state("");
+	struct amb_xds *x;
+	struct amb_xds_waiter w[200], twice = { .fn = never };
+	char name[32];
+	size_t i;
+
+	CHECK(loop && st);
+	x = amb_xds_create(loop, &(struct amb_xds_config){ .state = st, .on_demand = true });
+	CHECK(x);
+	/* More than there is room for at first. */
+	for (i = 0; i < AMB_ARRAY_SIZE(w); i++) {
+		w[i] = (struct amb_xds_waiter){ .fn = never };
+		snprintf(name, sizeof(name), "/10.0.0.%zu", i);
+		CHECK_EQ(amb_xds_want(x, name, &w[i]), 0);
+	}
+	CHECK_EQ(amb_xds_want(x, "/10.0.0.7", &twice), 0);
+	amb_xds_unwait(&w[3]);
+	amb_xds_destroy(x);
+	for (i = 0; i < AMB_ARRAY_SIZE(w); i++) {
+		CHECK(!w[i].prev);
+		amb_xds_unwait(&w[i]);
+	}
+	amb_xds_unwait(&twice);
+	amb_state_destroy(st);
+	mesh_free();
+	amb_loop_destroy(loop);
 }
 
 int main(void)
