@@ -18,13 +18,14 @@
 #include <time.h>
 
 #define POLL_NS 2000000l /* between two questions whether the pod is up */
-#define DEL_SECONDS 2 /* for the agent to hear of a pod that is gone */
+#define DEL_NS 2000000000ull /* for the agent to hear of a pod that is gone */
+#define SECOND_NS 1000000000ull
 
 /* 0, or the errno of amb_ask() with code and msg noted. */
-static int ask(struct amb_call *c, json_t *request, unsigned int seconds, json_t **reply)
+static int ask(struct amb_call *c, json_t *request, uint64_t ns, json_t **reply)
 {
 	char text[512];
-	int err = amb_ask(c->socket, seconds, request, reply, text, sizeof(text));
+	int err = amb_ask(c->socket, ns, request, reply, text, sizeof(text));
 
 	if (err == -EREMOTE)
 		amb_call_fail(c, AMB_CALL_REFUSED, "ambientd: %s", text);
@@ -38,20 +39,35 @@ static bool is(const json_t *reply, const char *key)
 	return json_is_true(json_object_get(reply, key));
 }
 
-/* Tells the agent until it has the pod, or does not want it. */
+static bool too_late(struct amb_call *c)
+{
+	return amb_call_fail(c, AMB_CALL_TRY_LATER, "pod %s does not join the mesh within %u s",
+			     c->pod, c->seconds);
+}
+
+/* Tells the agent until it has the pod, or does not want it; all in all for the time there is. */
 static bool attach(struct amb_call *c)
 {
 	const struct timespec pause = { .tv_nsec = POLL_NS };
-	uint64_t end = amb_util_now_ns() + c->seconds * 1000000000ull;
-	bool done = false;
+	const uint64_t end = amb_util_now_ns() + c->seconds * SECOND_NS;
+	bool done = false, answered = false;
+	uint64_t now;
 	json_t *reply;
 
 	while (!done) {
+		now = amb_util_now_ns();
+		if (now >= end)
+			return too_late(c);
 		if (ask(c,
 			json_pack("{s:s, s:s, s:s}", "command", "attach", "pod", c->pod, "netns",
 				  c->env.netns),
-			c->seconds, &reply))
+			end - now, &reply)) {
+			/* An agent that answers had no time left for this one. */
+			if (answered && c->code == AMB_CALL_TRY_LATER && amb_util_now_ns() >= end)
+				too_late(c);
 			return false;
+		}
+		answered = true;
 		done = !is(reply, "wanted") || is(reply, "up");
 		if (is(reply, "failed"))
 			amb_call_fail(c, AMB_CALL_TRY_LATER, "pod %s cannot join the mesh: %s",
@@ -59,10 +75,6 @@ static bool attach(struct amb_call *c)
 		json_decref(reply);
 		if (c->code)
 			return false;
-		if (!done && amb_util_now_ns() >= end)
-			return amb_call_fail(c, AMB_CALL_TRY_LATER,
-					     "pod %s does not join the mesh within %u s", c->pod,
-					     c->seconds);
 		if (!done)
 			nanosleep(&pause, NULL);
 	}
@@ -75,7 +87,7 @@ static void detach(struct amb_call *c, const char *pod, const char *netns)
 	json_t *reply = NULL;
 	char text[512];
 
-	if (!amb_ask(c->socket, DEL_SECONDS,
+	if (!amb_ask(c->socket, DEL_NS,
 		     json_pack("{s:s, s:s, s:s}", "command", "detach", "pod", pod, "netns", netns),
 		     &reply, text, sizeof(text)))
 		json_decref(reply);
@@ -226,7 +238,7 @@ static bool run_check(struct amb_call *c, json_t **out)
 	if (!r.found)
 		return amb_call_fail(c, AMB_CALL_CONTAINER_UNKNOWN, "container %s was never added",
 				     c->env.container);
-	if (ask(c, json_pack("{s:s}", "command", "status"), c->seconds, &status))
+	if (ask(c, json_pack("{s:s}", "command", "status"), c->seconds * SECOND_NS, &status))
 		return false;
 	good = is_served(c, status);
 	json_decref(status);
@@ -238,7 +250,7 @@ static bool run_status(struct amb_call *c, json_t **out)
 	json_t *reply;
 
 	(void)out;
-	if (ask(c, json_pack("{s:s}", "command", "status"), c->seconds, &reply)) {
+	if (ask(c, json_pack("{s:s}", "command", "status"), c->seconds * SECOND_NS, &reply)) {
 		c->code = AMB_CALL_UNAVAILABLE;
 		return false;
 	}

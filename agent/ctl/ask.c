@@ -3,6 +3,7 @@
 #include "ask.h"
 
 #include "base/cleanup.h"
+#include "base/util.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,11 +11,12 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-static int dial(const char *path, unsigned int seconds)
+static int dial(const char *path, uint64_t ns)
 {
 	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	struct timeval limit = { .tv_sec = seconds };
+	const uint64_t us = AMB_MAX(ns / 1000, (uint64_t)1); /* 0 would be no limit */
+	const struct timeval limit = { .tv_sec = us / 1000000, .tv_usec = us % 1000000 };
 
 	if (fd < 0)
 		return -errno;
@@ -64,10 +66,10 @@ static const char *hint(int err)
 	return err == EACCES ? " (are you root?)" : "";
 }
 
-int amb_ask(const char *socket, unsigned int seconds, json_t *request, json_t **reply, char *err,
+int amb_ask(const char *socket, uint64_t ns, json_t *request, json_t **reply, char *err,
 	    size_t errlen)
 {
-	_cleanup_fd_ int fd = dial(socket, seconds);
+	_cleanup_fd_ int fd = dial(socket, ns);
 	const char *refused;
 	json_error_t why;
 	json_t *o;

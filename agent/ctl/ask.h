@@ -6,16 +6,17 @@
 #include <jansson.h>
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define AMB_ASK_SOCKET "/run/ambient/ambientd.sock"
 
 /*
- * Sends @request, which it takes over, and waits for the answer, at most @seconds without a
+ * Sends @request, which it takes over, and waits for the answer, at most @ns without a
  * byte from the agent. 0 and the answer, a new reference: an object without "error"; else
  * -errno and a sentence in @err: -EREMOTE when the agent refused, -EBADMSG when its answer
  * cannot be read, others when it does not answer.
  */
-int amb_ask(const char *socket, unsigned int seconds, json_t *request, json_t **reply, char *err,
+int amb_ask(const char *socket, uint64_t ns, json_t *request, json_t **reply, char *err,
 	    size_t errlen);
 
 #endif

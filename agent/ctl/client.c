@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ANSWER_SECONDS 60 /* without a byte from the agent */
+#define ANSWER_NS 60000000000ull /* without a byte from the agent */
 #define ERROR_MAX 4096 /* bytes of a sentence */
 
 void ctl_error(const char *fmt, ...)
@@ -43,7 +43,7 @@ int ctl_print_json(const json_t *value)
 int ctl_ask(const struct ctl *ctl, json_t *request, json_t **reply)
 {
 	char text[ERROR_MAX];
-	int err = amb_ask(ctl->socket, ANSWER_SECONDS, request, reply, text, sizeof(text));
+	int err = amb_ask(ctl->socket, ANSWER_NS, request, reply, text, sizeof(text));
 
 	if (!err)
 		return CTL_OK;

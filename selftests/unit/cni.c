@@ -25,14 +25,16 @@ static char dir[64];
 static struct {
 	pthread_t thread;
 	int listener;
-	const char *answers; /* lines */
+	const char *answers; /* lines; an empty one is a question without an answer */
 	bool forever; /* begins again behind the last one */
+	useconds_t slow; /* before the first one */
 	char heard[4096];
 } agent;
 
 static void *answer_all(void *arg)
 {
 	const char *line = agent.answers;
+	char nothing;
 	int fd;
 
 	(void)arg;
@@ -41,7 +43,10 @@ static void *answer_all(void *arg)
 		ssize_t got = recv(fd, agent.heard + at, sizeof(agent.heard) - at - 1, 0);
 
 		agent.heard[at + (got > 0 ? got : 0)] = 0;
-		if (send(fd, line, n, MSG_NOSIGNAL) != (ssize_t)n)
+		usleep(agent.slow);
+		agent.slow = 0;
+		/* Without an answer, until the other side has had enough. */
+		if (n ? send(fd, line, n, MSG_NOSIGNAL) != (ssize_t)n : recv(fd, &nothing, 1, 0))
 			break;
 		close(fd);
 		line += n + (line[n] == '\n');
@@ -268,6 +273,26 @@ TEST(too_long)
 	CHECK(strstr(run("ADD", POD, CHAINED ",\"timeoutSeconds\":1", &status), "\"code\":11"));
 	CHECK_EQ(status, 1);
 	agent_stop();
+	CHECK_EQ(attachments(), 0);
+	stop();
+}
+
+/* Of the time there is, not that much for each question. */
+TEST(hangs_late)
+{
+	uint64_t before;
+	int status;
+
+	start();
+	agent.slow = 2500000;
+	agent_start(LATER "\n\n{}");
+	before = amb_util_now_ns();
+	CHECK_STR(run("ADD", POD, CHAINED ",\"timeoutSeconds\":3", &status),
+		  FAIL(11, "pod demo/web does not join the mesh within 3 s"));
+	CHECK_EQ(status, 1);
+	CHECK((amb_util_now_ns() - before) / 1000000 < 5000);
+	agent_stop();
+	CHECK_STR(agent.heard, ASKED ASKED FORGET);
 	CHECK_EQ(attachments(), 0);
 	stop();
 }
