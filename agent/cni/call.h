@@ -41,6 +41,7 @@ struct amb_call {
 	const char *ns; /* of pods for which the runtime says none */
 	const char *socket, *dir; /* of the agent; of attachments */
 	unsigned int seconds;
+	bool silent; /* the agent did not answer: it is not told of more */
 	char pod[512]; /* "ns/name", "" when the runtime says no name */
 	enum amb_call_code code; /* of the error */
 	char msg[1024];

@@ -81,16 +81,20 @@ static bool attach(struct amb_call *c)
 	return true;
 }
 
-/* An agent that is not there need not forget. */
+/* An agent that is not there need not forget, and one that hangs is waited for once. */
 static void detach(struct amb_call *c, const char *pod, const char *netns)
 {
 	json_t *reply = NULL;
 	char text[512];
+	int err;
 
-	if (!amb_ask(c->socket, DEL_NS,
-		     json_pack("{s:s, s:s, s:s}", "command", "detach", "pod", pod, "netns", netns),
-		     &reply, text, sizeof(text)))
-		json_decref(reply);
+	if (c->silent)
+		return;
+	err = amb_ask(c->socket, DEL_NS,
+		      json_pack("{s:s, s:s, s:s}", "command", "detach", "pod", pod, "netns", netns),
+		      &reply, text, sizeof(text));
+	c->silent = err && err != -EREMOTE;
+	json_decref(reply);
 }
 
 static bool run_add(struct amb_call *c, json_t **out)

@@ -356,6 +356,35 @@ TEST(a_life)
 	stop();
 }
 
+/* One that hangs is not waited for once more for each of them. */
+TEST(gc_of_many_while_it_hangs)
+{
+	const struct amb_attachment a = { "net", "c1", "eth0", "demo/web", "/run/netns/x" };
+	struct amb_attachment b;
+	char path[80], name[8];
+	uint64_t before;
+	int status, i;
+
+	start();
+	snprintf(path, sizeof(path), "%s/att", dir);
+	for (i = 0; i < 4; i++) {
+		b = a;
+		snprintf(name, sizeof(name), "c%d", i);
+		b.container = name;
+		CHECK_EQ(amb_attachment_write(path, &b), 0);
+	}
+	agent.forever = true;
+	agent_start("\n");
+	before = amb_util_now_ns();
+	CHECK_STR(run("GC", NULL, V11 ",\"cni.dev/valid-attachments\":[]", &status), "");
+	CHECK_EQ(status, 0);
+	/* 2 s once. */
+	CHECK((amb_util_now_ns() - before) / 1000000 < 4000);
+	agent_stop();
+	CHECK_EQ(attachments(), 0);
+	stop();
+}
+
 /* Whatever the runtime calls a container, it stays inside of the directory. */
 TEST(names)
 {
