@@ -119,9 +119,14 @@ static void take_roots(struct sub *sub, struct amb_sds_secret *secret)
 
 	if (changed)
 		err = amb_certs_roots(s->certs, secret->roots);
-	if (err)
-		amb_err(CA, "%s: roots cannot be taken over: %s", sub->name, strerror(-err));
-	else if (changed)
+	if (err) {
+		amb_err(CA, "%s: roots cannot be taken over: %s; the present ones are used",
+			sub->name, strerror(-err));
+		/* When they come again they are news again. */
+		amb_sds_secret_clear(secret);
+		return;
+	}
+	if (changed)
 		amb_info(CA, "%s: the roots changed", sub->name);
 	amb_sds_secret_clear(&sub->secret);
 	sub->secret = *secret;
