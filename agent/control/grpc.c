@@ -236,15 +236,6 @@ static int bearer(const char *token, char *out, size_t room, const char **why)
 	return n;
 }
 
-static nghttp2_nv field(const char *name, const char *value, uint8_t flags)
-{
-	return (nghttp2_nv){ .name = (uint8_t *)name,
-			     .value = (uint8_t *)value,
-			     .namelen = strlen(name),
-			     .valuelen = strlen(value),
-			     .flags = flags };
-}
-
 /* nghttp2 asks for up to @len bytes to send. */
 static ssize_t give_data(nghttp2_session *h2, int32_t id, uint8_t *buf, size_t len, uint32_t *flags,
 			 nghttp2_data_source *source, void *user)
@@ -286,15 +277,15 @@ static void submit(struct amb_grpc_call *call)
 	const char *why;
 	size_t n = 0, i;
 
-	nv[n++] = field(":method", "POST", 0);
-	nv[n++] = field(":scheme", *ch->path ? "http" : "https", 0);
-	nv[n++] = field(":path", call->path, 0);
-	nv[n++] = field(":authority", ch->authority, 0);
-	nv[n++] = field("te", "trailers", 0);
-	nv[n++] = field("content-type", "application/grpc", 0);
-	nv[n++] = field("user-agent", "ambientd/" AMB_VERSION, 0);
+	nv[n++] = amb_grpc_h2_field(":method", "POST");
+	nv[n++] = amb_grpc_h2_field(":scheme", *ch->path ? "http" : "https");
+	nv[n++] = amb_grpc_h2_field(":path", call->path);
+	nv[n++] = amb_grpc_h2_field(":authority", ch->authority);
+	nv[n++] = amb_grpc_h2_field("te", "trailers");
+	nv[n++] = amb_grpc_h2_field("content-type", AMB_GRPC_H2_TYPE);
+	nv[n++] = amb_grpc_h2_field("user-agent", "ambientd/" AMB_VERSION);
 	for (i = 0; i < ch->nheaders; i++)
-		nv[n++] = field(ch->headers[i].name, ch->headers[i].value, 0);
+		nv[n++] = amb_grpc_h2_field(ch->headers[i].name, ch->headers[i].value);
 	if (ch->token) {
 		if (bearer(ch->token, auth, sizeof(auth), &why)) {
 			call_fail(call, AMB_GRPC_UNAUTHENTICATED, "token %.100s: %s",
@@ -303,7 +294,8 @@ static void submit(struct amb_grpc_call *call)
 			return;
 		}
 		/* It must not stay in anybody's table of header fields. */
-		nv[n++] = field("authorization", auth, NGHTTP2_NV_FLAG_NO_INDEX);
+		nv[n] = amb_grpc_h2_field("authorization", auth);
+		nv[n++].flags = NGHTTP2_NV_FLAG_NO_INDEX;
 	}
 	call->id = nghttp2_submit_request(c->h2, NULL, nv, n, &data, call);
 	explicit_bzero(auth, sizeof(auth));
@@ -336,11 +328,6 @@ static struct amb_grpc_call *call_of(nghttp2_session *h2, int32_t id)
 	return call && !call->over ? call : NULL;
 }
 
-static bool is(const uint8_t *name, size_t len, const char *what)
-{
-	return len == strlen(what) && !memcmp(name, what, len);
-}
-
 static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name,
 		     size_t namelen, const uint8_t *value, size_t len, uint8_t flags, void *user)
 {
@@ -351,14 +338,14 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
 	(void)user;
 	if (!call)
 		return 0;
-	if (is(name, namelen, ":status")) {
+	if (amb_grpc_h2_is(name, namelen, ":status")) {
 		call->http_status = strtoul(text, NULL, 10);
-	} else if (is(name, namelen, "content-type")) {
-		call->is_grpc = len >= 16 && !strncasecmp(text, "application/grpc", 16);
-	} else if (is(name, namelen, "grpc-status")) {
+	} else if (amb_grpc_h2_is(name, namelen, "content-type")) {
+		call->is_grpc = amb_grpc_h2_is_grpc(value, len);
+	} else if (amb_grpc_h2_is(name, namelen, "grpc-status")) {
 		call->has_status = true;
 		call->status.code = amb_grpc_code_parse(text, len);
-	} else if (is(name, namelen, "grpc-message")) {
+	} else if (amb_grpc_h2_is(name, namelen, "grpc-message")) {
 		amb_grpc_message_decode(text, len, call->status.message,
 					sizeof(call->status.message));
 	}

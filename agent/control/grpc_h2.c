@@ -4,6 +4,30 @@
 
 #include "base/wipe.h"
 
+#include <string.h>
+#include <strings.h>
+
+nghttp2_nv amb_grpc_h2_field(const char *name, const char *value)
+{
+	return (nghttp2_nv){ .name = (uint8_t *)name,
+			     .value = (uint8_t *)value,
+			     .namelen = strlen(name),
+			     .valuelen = strlen(value) };
+}
+
+bool amb_grpc_h2_is(const uint8_t *text, size_t len, const char *what)
+{
+	return len == strlen(what) && !memcmp(text, what, len);
+}
+
+bool amb_grpc_h2_is_grpc(const uint8_t *text, size_t len)
+{
+	const size_t n = strlen(AMB_GRPC_H2_TYPE);
+
+	return len >= n && !strncasecmp((const char *)text, AMB_GRPC_H2_TYPE, n) &&
+	       (len == n || text[n] == '+' || text[n] == ';');
+}
+
 static void *take(size_t n, void *user)
 {
 	(void)user;

@@ -127,22 +127,14 @@ uint8_t *amb_gserver_send(struct amb_gserver_call *call, uint32_t len)
 	return call->out + AMB_GRPC_HEAD;
 }
 
-static nghttp2_nv field(const char *name, const char *value)
-{
-	return (nghttp2_nv){ .name = (uint8_t *)name,
-			     .value = (uint8_t *)value,
-			     .namelen = strlen(name),
-			     .valuelen = strlen(value) };
-}
-
 static int submit_trailers(struct amb_gserver_call *call)
 {
 	char code[8];
 	nghttp2_nv nv[2];
 
 	snprintf(code, sizeof(code), "%d", call->code);
-	nv[0] = field("grpc-status", code);
-	nv[1] = field("grpc-message", call->text);
+	nv[0] = amb_grpc_h2_field("grpc-status", code);
+	nv[1] = amb_grpc_h2_field("grpc-message", call->text);
 	return nghttp2_submit_trailer(call->client->h2, call->id, nv, *call->text ? 2 : 1);
 }
 
@@ -178,8 +170,8 @@ static ssize_t give_data(nghttp2_session *h2, int32_t id, uint8_t *buf, size_t l
 static int call_begin(struct amb_gserver_call *call)
 {
 	const struct amb_gserver *s = call->client->server;
-	const nghttp2_nv nv[] = { field(":status", "200"),
-				  field("content-type", "application/grpc") };
+	const nghttp2_nv nv[] = { amb_grpc_h2_field(":status", "200"),
+				  amb_grpc_h2_field("content-type", AMB_GRPC_H2_TYPE) };
 	const nghttp2_data_provider data = { .source.ptr = call, .read_callback = give_data };
 
 	if (nghttp2_submit_response(call->client->h2, call->id, nv, 2, &data))
@@ -235,11 +227,6 @@ static int on_begin(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
 	return 0;
 }
 
-static bool is(const uint8_t *p, size_t n, const char *what)
-{
-	return n == strlen(what) && !memcmp(p, what, n);
-}
-
 static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name,
 		     size_t namelen, const uint8_t *value, size_t len, uint8_t flags, void *user)
 {
@@ -250,12 +237,12 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
 	(void)user;
 	if (!call)
 		return 0;
-	if (is(name, namelen, ":method"))
-		call->post = is(value, len, "POST");
-	else if (is(name, namelen, ":path") && len < PATH_LEN)
+	if (amb_grpc_h2_is(name, namelen, ":method"))
+		call->post = amb_grpc_h2_is(value, len, "POST");
+	else if (amb_grpc_h2_is(name, namelen, ":path") && len < PATH_LEN)
 		memcpy(call->path, value, len);
-	else if (is(name, namelen, "content-type"))
-		call->grpc = len >= 16 && !memcmp(value, "application/grpc", 16);
+	else if (amb_grpc_h2_is(name, namelen, "content-type"))
+		call->grpc = amb_grpc_h2_is_grpc(value, len);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "base/resolve.h"
 #include "base/util.h"
 #include "control/grpc.h"
+#include "control/grpc_h2.h"
 #include "control/tls_client.h"
 
 #include <errno.h>
@@ -303,6 +304,35 @@ TEST(configurations)
 	CHECK_EQ(config_errno(NULL, NULL, "http://a:1"), EINVAL);
 	amb_resolver_destroy(resolver);
 	amb_loop_destroy(loop);
+}
+
+TEST(content_types)
+{
+	static const struct {
+		const char *type;
+		bool is_grpc;
+	} rows[] = {
+		{ "application/grpc", true },
+		{ "application/grpc+proto", true },
+		{ "application/grpc;charset=utf-8", true },
+		{ "Application/gRPC+proto", true },
+		{ "application/grpc-web", false },
+		{ "application/grpc-web+proto", false },
+		{ "application/grpcx", false },
+		{ "application/grp", false },
+		{ "text/html", false },
+		{ "", false },
+	};
+	size_t i;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(rows); i++) {
+		CASE(rows[i].type);
+		CHECK_EQ(amb_grpc_h2_is_grpc((const uint8_t *)rows[i].type, strlen(rows[i].type)),
+			 rows[i].is_grpc);
+	}
+	CHECK(amb_grpc_h2_is((const uint8_t *)"POSTER", 4, "POST"));
+	CHECK(!amb_grpc_h2_is((const uint8_t *)"POST", 3, "POST"));
+	CHECK(!amb_grpc_h2_is((const uint8_t *)"post", 4, "POST"));
 }
 
 int main(void)
