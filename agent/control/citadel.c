@@ -33,8 +33,7 @@ struct request {
 	struct amb_x509_key *key;
 	struct amb_grpc_call *call;
 	struct amb_timer limit;
-	uint8_t *answer;
-	uint32_t nanswer;
+	struct amb_grpc_whole answer;
 	bool answered;
 };
 
@@ -122,7 +121,7 @@ static void request_free(struct request *r)
 	amb_loop_timer_cancel(r->ci->loop, &r->limit);
 	amb_x509_key_destroy(r->key);
 	amb_identity_put(r->id);
-	free(r->answer);
+	amb_grpc_whole_clear(&r->answer);
 	free(r);
 }
 
@@ -152,7 +151,7 @@ static void use_answer(struct request *r)
 	char err[256] = "out of memory";
 	int n, ret;
 
-	m = istio__v1__auth__istio_certificate_response__unpack(NULL, r->nanswer, r->answer);
+	m = istio__v1__auth__istio_certificate_response__unpack(NULL, r->answer.len, r->answer.p);
 	if (!m) {
 		conclude(r, NULL, "its answer cannot be decoded");
 		return;
@@ -173,18 +172,14 @@ static void use_answer(struct request *r)
 static int message(void *ctx, const struct amb_grpc_piece *piece)
 {
 	struct request *r = ctx;
+	int ret;
 
-	if (piece->first) {
-		if (r->answered || r->answer)
-			return -EPROTO;
-		r->answer = malloc(piece->len + 1);
-		if (!r->answer)
-			return -ENOMEM;
-	}
-	memcpy(r->answer + r->nanswer, piece->p, piece->n);
-	r->nanswer += piece->n;
-	r->answered = piece->last;
-	return 0;
+	/* There is one answer. */
+	if (piece->first && r->answer.p)
+		return -EPROTO;
+	ret = amb_grpc_gather(&r->answer, piece);
+	r->answered = ret > 0;
+	return ret < 0 ? ret : 0;
 }
 
 static void done(void *ctx, const struct amb_grpc_status *status)

@@ -3,6 +3,7 @@
 #include "grpc_frame.h"
 
 #include "base/util.h"
+#include "base/wipe.h"
 
 #include <errno.h>
 #include <string.h>
@@ -164,4 +165,24 @@ int amb_grpc_read(struct amb_grpc_reader *r, const uint8_t **in, size_t *n,
 	if (out->last)
 		r->nhead = 0;
 	return 1;
+}
+
+int amb_grpc_gather(struct amb_grpc_whole *w, const struct amb_grpc_piece *piece)
+{
+	if (piece->first) {
+		amb_grpc_whole_clear(w);
+		w->p = amb_wipe_alloc(piece->len);
+		if (!w->p)
+			return -ENOMEM;
+		w->len = piece->len;
+	}
+	memcpy(w->p + w->n, piece->p, piece->n);
+	w->n += piece->n;
+	return piece->last;
+}
+
+void amb_grpc_whole_clear(struct amb_grpc_whole *w)
+{
+	amb_wipe_free(w->p);
+	*w = (struct amb_grpc_whole){ 0 };
 }

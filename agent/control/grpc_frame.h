@@ -75,4 +75,14 @@ static inline bool amb_grpc_reader_idle(const struct amb_grpc_reader *r)
 	return !r->nhead;
 }
 
+/* A message put together from its pieces. Zero-initialised is empty. */
+struct amb_grpc_whole {
+	uint8_t *p; /* NULL: empty */
+	uint32_t n, len; /* there so far; of the message */
+};
+/* Takes @piece in; a first one begins anew. 1: now it is whole, 0: more comes, -ENOMEM. */
+int amb_grpc_gather(struct amb_grpc_whole *w, const struct amb_grpc_piece *piece);
+/* Wipes it: keys come in some. */
+void amb_grpc_whole_clear(struct amb_grpc_whole *w);
+
 #endif

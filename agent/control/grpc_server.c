@@ -30,8 +30,7 @@ struct amb_gserver_call {
 	char path[PATH_LEN];
 	bool post, grpc;
 	struct amb_grpc_reader reader;
-	uint8_t *in; /* request that comes in */
-	uint32_t nin;
+	struct amb_grpc_whole in; /* request that comes in */
 	uint8_t *out; /* message that goes out, with its head */
 	uint32_t nout, sent;
 	bool ended; /* trailers follow what is left */
@@ -94,7 +93,7 @@ static void call_free(struct amb_gserver_call *call)
 	if (call->next)
 		call->next->prev = call->prev;
 	drop_out(call);
-	free(call->in);
+	amb_grpc_whole_clear(&call->in);
 	free(call);
 }
 
@@ -185,21 +184,12 @@ static int call_begin(struct amb_gserver_call *call)
 
 static int take_piece(struct amb_gserver_call *call, const struct amb_grpc_piece *piece)
 {
-	int ret;
+	int ret = amb_grpc_gather(&call->in, piece);
 
-	if (piece->first) {
-		call->nin = 0;
-		free(call->in);
-		call->in = malloc(piece->len + 1);
-		if (!call->in)
-			return -ENOMEM;
-	}
-	memcpy(call->in + call->nin, piece->p, piece->n);
-	call->nin += piece->n;
-	if (!piece->last)
-		return 0;
-	ret = call->client->server->handler->message(call->ctx, call->in, call->nin);
-	free(take_ptr(call->in));
+	if (ret <= 0)
+		return ret;
+	ret = call->client->server->handler->message(call->ctx, call->in.p, call->in.len);
+	amb_grpc_whole_clear(&call->in);
 	return ret;
 }
 

@@ -35,8 +35,7 @@ struct sub {
 	struct amb_timer retry, limit;
 	unsigned int failures; /* streams that ended, since the last good answer */
 	struct amb_certs_ticket *ticket;
-	uint8_t *answer; /* that is coming in */
-	uint32_t nanswer, len;
+	struct amb_grpc_whole answer; /* that is coming in */
 	char version[AMB_SDS_VERSION_MAX]; /* of the last that was good */
 	struct amb_sds_secret secret;
 	char error[AMB_SDS_ERROR_MAX]; /* why there is none, or no newer one */
@@ -190,7 +189,7 @@ static int take_answer(struct sub *sub)
 {
 	char err[AMB_SDS_ERROR_MAX] = "";
 	struct amb_sds_answer a;
-	int ret = amb_sds_answer_read(sub->answer, sub->len, sub->name, sub->id, &a, err);
+	int ret = amb_sds_answer_read(sub->answer.p, sub->answer.len, sub->name, sub->id, &a, err);
 
 	if (ret == -EBADMSG || ret == -ENOMEM)
 		return ret;
@@ -214,32 +213,15 @@ static int take_answer(struct sub *sub)
 	return 0;
 }
 
-static void drop_answer(struct sub *sub)
-{
-	if (sub->answer)
-		explicit_bzero(sub->answer, sub->len);
-	free(take_ptr(sub->answer));
-	sub->nanswer = sub->len = 0;
-}
-
 static int message(void *ctx, const struct amb_grpc_piece *piece)
 {
 	struct sub *sub = ctx;
-	int ret;
+	int ret = amb_grpc_gather(&sub->answer, piece);
 
-	if (piece->first) {
-		drop_answer(sub);
-		sub->answer = malloc(piece->len + 1);
-		if (!sub->answer)
-			return -ENOMEM;
-		sub->len = piece->len;
-	}
-	memcpy(sub->answer + sub->nanswer, piece->p, piece->n);
-	sub->nanswer += piece->n;
-	if (!piece->last)
-		return 0;
+	if (ret <= 0)
+		return ret;
 	ret = take_answer(sub);
-	drop_answer(sub);
+	amb_grpc_whole_clear(&sub->answer);
 	return ret;
 }
 
@@ -257,7 +239,7 @@ static void stream_ended(struct sub *sub, const char *why)
 		amb_warn(CA, "%s: %s: %s, trying again", amb_grpc_target(s->channel), sub->name,
 			 why);
 	snprintf(sub->error, sizeof(sub->error), "%s", why);
-	drop_answer(sub);
+	amb_grpc_whole_clear(&sub->answer);
 	if (amb_loop_timer_set(s->loop, &sub->retry,
 			       amb_util_now_ns() + ns / 2 + amb_util_random() % (ns / 2)))
 		amb_err(CA, "%s: out of memory, not asked for again", sub->name);
@@ -328,7 +310,7 @@ static void sub_clear(struct sub *sub)
 		amb_grpc_cancel(take_ptr(sub->call));
 	amb_loop_timer_cancel(loop, &sub->retry);
 	amb_loop_timer_cancel(loop, &sub->limit);
-	drop_answer(sub);
+	amb_grpc_whole_clear(&sub->answer);
 	amb_sds_secret_clear(&sub->secret);
 }
 

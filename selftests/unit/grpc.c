@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* gRPC's bytes and numbers, addresses of servers, names of their certificates. */
 #include "harness.h"
+#include "wiped.h"
 
 #include "base/loop.h"
 #include "base/resolve.h"
@@ -11,6 +12,15 @@
 
 #include <errno.h>
 #include <stdbool.h>
+
+/* Bytes that were wiped last. */
+static size_t nlast;
+
+static void wiped(const void *p, size_t n)
+{
+	(void)p;
+	nlast = n;
+}
 
 /* Three messages: "abc", an empty one, and 300 bytes. */
 #define STREAM_LEN (5 + 3 + 5 + 5 + 300)
@@ -72,6 +82,53 @@ TEST(messages_cut_anywhere)
 			CHECK(amb_grpc_reader_idle(&r));
 		}
 	}
+}
+
+/* Pieces of the stream in turns of @step bytes, put together again. */
+static unsigned int gather(const uint8_t *in, size_t step)
+{
+	struct amb_grpc_reader r = { .max = 300 };
+	struct amb_grpc_whole w = { 0 };
+	struct amb_grpc_piece piece;
+	unsigned int messages = 0;
+	size_t at, n;
+
+	for (at = 0; at < STREAM_LEN; at += step) {
+		const uint8_t *p = in + at;
+
+		n = AMB_MIN(step, STREAM_LEN - at);
+		while (amb_grpc_read(&r, &p, &n, &piece) > 0) {
+			if (!amb_grpc_gather(&w, &piece))
+				continue;
+			CHECK(w.p && w.n == w.len);
+			CHECK_EQ(w.len, messages == 0 ? 3 : messages == 1 ? 0 : 300);
+			CHECK(messages == 1 || !memcmp(w.p, in + (messages ? 18 : 5), w.len));
+			messages++;
+		}
+	}
+	amb_grpc_whole_clear(&w);
+	CHECK(!w.p && !w.n && !w.len);
+	return messages;
+}
+
+TEST(messages_put_together)
+{
+	struct amb_grpc_whole w = { 0 };
+	uint8_t in[STREAM_LEN];
+	size_t step;
+
+	make_stream(in);
+	for (step = 1; step <= STREAM_LEN; step++)
+		CHECK_EQ(gather(in, step), 3);
+	/* One that was cut and begins anew, as after another stream; then one that is left. */
+	nlast = 0;
+	CHECK_EQ(amb_grpc_gather(&w, &(struct amb_grpc_piece){ true, false, 6, in, 4 }), 0);
+	CHECK_EQ(amb_grpc_gather(&w, &(struct amb_grpc_piece){ true, false, 9, in, 2 }), 0);
+	CHECK_EQ(nlast, 6);
+	CHECK(w.n == 2 && w.len == 9);
+	amb_grpc_whole_clear(&w);
+	CHECK_EQ(nlast, 9);
+	amb_grpc_whole_clear(&w);
 }
 
 TEST(messages_that_are_refused)
