@@ -9,13 +9,11 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "base/pem.h"
 #include "base/util.h"
 #include "grpc.h"
 #include "x509.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -50,16 +48,6 @@ struct amb_citadel {
 
 /* Answers */
 
-static int AMB_PRINTF(3, 4) complain(char *err, size_t errlen, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(err, errlen, fmt, ap);
-	va_end(ap);
-	return -EINVAL;
-}
-
 static char *concatenate(char *const *list, size_t n)
 {
 	size_t len = 1, at = 0, i;
@@ -73,39 +61,24 @@ static char *concatenate(char *const *list, size_t n)
 	return out;
 }
 
-static int check_leaf(const char *text, const struct amb_identity *id, struct amb_certs_result *out,
-		      char *err, size_t errlen)
-{
-	_cleanup_(amb_pem_clear) struct amb_pem pem = { 0 };
-	struct amb_pem_info info;
-	int ret = amb_pem_read(text, &pem);
-
-	ret = ret ?: amb_pem_info(&pem.cert[0], &info);
-	if (ret == -ENOMEM)
-		return ret;
-	if (ret)
-		return complain(err, errlen, "its certificate cannot be read");
-	if (strcmp(info.uri, id->spiffe))
-		return complain(err, errlen, "its certificate is for %.150s",
-				*info.uri ? info.uri : "nobody");
-	out->not_before = info.not_before;
-	out->not_after = info.not_after;
-	return 0;
-}
-
 int amb_citadel_chain(char *const *list, size_t n, const struct amb_identity *id,
 		      struct amb_certs_result *out, char **chain, char *err, size_t errlen)
 {
+	struct amb_pem_info info;
 	int ret;
 
-	if (n < 2)
-		return complain(err, errlen, "it sent %zu certificates: no root among them", n);
-	ret = check_leaf(list[0], id, out, err, errlen);
+	if (n < 2) {
+		snprintf(err, errlen, "it sent %zu certificates: no root among them", n);
+		return -EINVAL;
+	}
+	ret = amb_x509_leaf_of(list[0], id->spiffe, NULL, &info, err, errlen);
 	if (ret)
 		return ret;
 	*chain = concatenate(list, n - 1);
 	if (!*chain)
 		return -ENOMEM;
+	out->not_before = info.not_before;
+	out->not_after = info.not_after;
 	out->chain_pem = *chain;
 	out->roots_pem = list[n - 1];
 	return 0;

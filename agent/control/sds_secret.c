@@ -79,24 +79,15 @@ static char *text_of(const Sds__DataSource *source)
 static int take_chain(const Sds__TlsCertificate *m, const struct amb_identity *id,
 		      struct amb_sds_secret *out, struct amb_x509_key *key, char *err)
 {
-	_cleanup_(amb_pem_clear) struct amb_pem pem = { 0 };
 	struct amb_pem_info info;
 	int ret;
 
 	out->chain = text_of(m->certificate_chain);
 	if (!out->chain)
 		return errno == ENOMEM ? -ENOMEM : complain(err, "it has no inline certificate");
-	ret = amb_pem_read(out->chain, &pem);
-	ret = ret ?: amb_pem_info(&pem.cert[0], &info);
-	if (ret == -ENOMEM)
-		return ret;
+	ret = amb_x509_leaf_of(out->chain, id->spiffe, key, &info, err, AMB_SDS_ERROR_MAX);
 	if (ret)
-		return complain(err, "its certificate cannot be read");
-	if (strcmp(info.uri, id->spiffe))
-		return complain(err, "its certificate is for %.150s",
-				*info.uri ? info.uri : "nobody");
-	if (amb_x509_key_matches(key, &pem.cert[0]) != 1)
-		return complain(err, "its key is not that of its certificate");
+		return ret;
 	out->not_before = info.not_before;
 	out->not_after = info.not_after;
 	return 0;

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -215,6 +216,31 @@ int amb_x509_key_matches(const struct amb_x509_key *key, const struct amb_der *c
 		err = -EBADMSG;
 	wc_ecc_free(&pub);
 	return err;
+}
+
+int amb_x509_leaf_of(const char *chain, const char *uri, const struct amb_x509_key *key,
+		     struct amb_pem_info *info, char *err, size_t errlen)
+{
+	_cleanup_(amb_pem_clear) struct amb_pem pem = { 0 };
+	int ret = amb_pem_read(chain, &pem);
+
+	ret = ret ?: amb_pem_info(&pem.cert[0], info);
+	if (ret == -ENOMEM)
+		return ret;
+	if (ret) {
+		snprintf(err, errlen, "its certificate cannot be read");
+		return -EINVAL;
+	}
+	if (strcmp(info->uri, uri)) {
+		snprintf(err, errlen, "its certificate is for %.150s",
+			 *info->uri ? info->uri : "nobody");
+		return -EINVAL;
+	}
+	if (key && amb_x509_key_matches(key, &pem.cert[0]) != 1) {
+		snprintf(err, errlen, "its key is not that of its certificate");
+		return -EINVAL;
+	}
+	return 0;
 }
 
 /* Extensions */

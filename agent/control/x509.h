@@ -70,6 +70,14 @@ char *amb_x509_request_pem(const struct amb_x509_key *key, const char *uri);
 /* The host that a CA certificate's URI name constraint permits. 0, -ENOENT, -errno. */
 int amb_x509_permitted_host(const struct amb_der *cert, char *out, size_t room);
 
+/*
+ * What is shown of the first certificate of the PEM text @chain, when it is @uri's and, unless
+ * @key is NULL, that key's; signature and dates are not judged. 0, -ENOMEM, or -EINVAL and a
+ * sentence about "it" in @err.
+ */
+int amb_x509_leaf_of(const char *chain, const char *uri, const struct amb_x509_key *key,
+		     struct amb_pem_info *info, char *err, size_t errlen);
+
 /* 0 when a CA of @roots signed @cert, -EKEYREJECTED when not, -errno. Dates are not judged. */
 int amb_x509_signed_by(const struct amb_der *cert, const struct amb_pem *roots);
 
