@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "cni/attachment.h"
 #include "cni_pods.h"
+#include "ctl/ask.h"
 #include "kernel/netns.h"
 #include "proxy/dns.h"
 
@@ -113,7 +114,7 @@ static const struct argp_option options[] = {
 	{ "cni-dir", OPT_CNI_DIR, "DIR", 0,
 	  "Where the CNI plugin notes which pods it attached (default " AMB_ATTACHMENT_DIR ")", 3 },
 	{ "socket", OPT_SOCKET, "PATH", 0,
-	  "Control socket of ambientctl (default " AMB_RUN_DIR "/ambientd.sock)", 4 },
+	  "Control socket of ambientctl (default " AMB_ASK_SOCKET ")", 4 },
 	{ "admin-port", OPT_ADMIN_PORT, "PORT", 0, "config_dump and logging (default 15000)", 4 },
 	{ "metrics-port", OPT_METRICS_PORT, "PORT", 0, "Metrics (default 15020)", 4 },
 	{ "ready-port", OPT_READY_PORT, "PORT", 0, "Readiness (default 15021)", 4 },
@@ -416,7 +417,7 @@ void amb_options_parse(struct amb_options *o, int argc, char **argv)
 
 	*o = (struct amb_options){
 		.ca_dir = "/etc/ambient/ca",
-		.socket = AMB_RUN_DIR "/ambientd.sock",
+		.socket = AMB_ASK_SOCKET,
 		.cni_dir = AMB_ATTACHMENT_DIR,
 		.network = "",
 		.cluster = "Kubernetes",

@@ -12,8 +12,6 @@
 #include "istiod_env.h"
 #include "proxy/proxy.h"
 
-#define AMB_RUN_DIR "/run/ambient"
-
 #define AMB_OPTIONS_UIDS 16
 
 /* Strings point into argv, the environment or constants. Durations are nanoseconds. */

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Where the agent listens unless it is told otherwise. */
 #define AMB_ASK_SOCKET "/run/ambient/ambientd.sock"
 
 /*

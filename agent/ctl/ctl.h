@@ -12,7 +12,6 @@
 #include "base/util.h"
 
 #define CTL_ARGS 4
-#define CTL_SOCKET AMB_ASK_SOCKET
 
 /* Exit statuses, documented in ambientctl(1). */
 #define CTL_OK 0

@@ -30,7 +30,8 @@ const char *argp_program_version = "ambientctl " AMB_VERSION;
 #define SOCKET                                                                                     \
 	{                                                                                          \
 		"socket", OPT_SOCKET, "PATH", 0,                                                   \
-			"The agent's control socket (default " CTL_SOCKET "; AMBIENT_SOCKET)", 2   \
+			"The agent's control socket (default " AMB_ASK_SOCKET "; AMBIENT_SOCKET)", \
+			2                                                                          \
 	}
 
 static const struct argp_option plain_options[] = { OUTPUT, SOCKET, { 0 } };
@@ -252,7 +253,7 @@ int main(int argc, char **argv)
 {
 	const char *socket = getenv("AMBIENT_SOCKET"), *plain = getenv("NO_COLOR");
 	struct ctl ctl = {
-		.socket = socket && *socket ? socket : CTL_SOCKET,
+		.socket = socket && *socket ? socket : AMB_ASK_SOCKET,
 		.colour = isatty(STDOUT_FILENO) && !(plain && *plain),
 	};
 	struct parse p = { .ctl = &ctl };
