@@ -14,7 +14,7 @@ traffic_server server 9000 8
 wait_enrolled other
 hold() { # POD: connections that do round trips until they fail
 	: >"$TMP/app-$1.log"
-	pod_spawn "$1" "$TRAFFIC" rr -t 2 -s 60 "${P4[server]}"
+	pod_spawn "$1" "$TRAFFIC" rr -t 2 -s 3600 "${P4[server]}"
 	HELD=$LAST_PID
 }
 carrying() { [ "$(pod_exec server ss -Htn state established "sport = :9000" | wc -l)" -ge "$1" ]; }
