@@ -574,9 +574,10 @@ fetches() { [ -n "$(fetch "$@")" ]; }
 refused() { [ -z "$(fetch "$@")" ]; }
 
 # Policies take effect a moment after the file is written.
-wait_policy() { busywait has_policy "$@"; }
+wait_policy() { busywait has_policy "$@" || bail "node $1 does not hear of policy $2"; }
 has_policy() { config_dump "$1" | jq -e --arg n "$2" '[.policies[].name] | index($n)' >/dev/null; }
-wait_no_policy() { busywait eval "! has_policy $1 $2"; }
+has_no_policy() { config_dump "$1" | jq -e --arg n "$2" 'all(.policies[]?; .name != $n)' >/dev/null; }
+wait_no_policy() { busywait has_no_policy "$@" || bail "node $1 still has policy $2"; }
 
 need_peers() {
 	"$PYTHON" -c 'import h2, cryptography' 2>/dev/null || skip_all \

@@ -22,7 +22,7 @@ for port in 15001 15006 15008; do
 done
 service_manifest loop 10.96.0.66 "app: server" "{port: 80, targetPort: 15008}"
 service_known() { config_dump a | jq -e '.services[] | select(.name == "loop")' >/dev/null; }
-busywait service_known
+check "the service is known" busywait service_known
 check "a service whose target is the agent's port" nothing client 10.96.0.66 80
 is "the agents go on" "$(fetch client "http://${P4[server]}/")" hello
 calm() { [ "$(pod_exec server ss -Htn state established | wc -l)" -lt 20 ]; }

@@ -12,7 +12,7 @@ wait_policy b dry
 is "a dry-run DENY of everything" "$(fetch client "http://${P4[server]}/")" hello
 policy dry ALLOW "app: server" "$(from_principal cluster.local/ns/demo/sa/nobody)" \
 	'istio.io/dry-run: "true"'
-busywait sh -c "ip netns exec $(node_ns b) curl -s http://127.0.0.1:15000/config_dump |
+check "the ALLOW is known" busywait sh -c "ip netns exec $(node_ns b) curl -s http://127.0.0.1:15000/config_dump |
 	jq -e '.policies[] | select(.name == \"dry\" and .action == \"Allow\")'"
 is "a dry-run ALLOW of somebody else" "$(fetch client "http://${P4[server]}/")" hello
 policy dry DENY "app: server" "[{}]"
