@@ -514,7 +514,13 @@ certificate() {
 	config_dump "$1" | jq -r --arg id "$SPIFFE/$2" \
 		".certificates[] | select(.identity == \$id) | $3"
 }
-serial() { certificate "$1" "$2" '.certChain[0].serialNumber'; }
+serial() { certificate "$1" "$2" '.certChain[0].serialNumber // empty'; }
+# differs OLD COMMAND...: it prints something, and that is another thing.
+differs() {
+	local now
+	now=$("${@:2}")
+	[ -n "$now" ] && [ "$now" != "$1" ]
+}
 
 # metric NODE NAME [LABEL=VALUE]...: sum over the series that have all the labels; 0 for none.
 metric() {

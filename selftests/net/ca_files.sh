@@ -35,7 +35,7 @@ like "the error names the file and the reason" "$("$AMBIENTCTL" ca node "$CA" c 
 is "what was there is as it was" "$(sum)" "$before"
 is "and nothing else" "$(ls "$CA/nodes" | tr '\n' ' ')" "a.key b.key "
 old=$(serial a client)
-renewed() { [ -n "$(serial a client)" ] && [ "$(serial a client)" != "$old" ]; }
+renewed() { differs "$old" serial a client; }
 check "the agent renews its certificates meanwhile" busywait renewed
 is "traffic passes" "$(fetch client "http://${P4[server]}/")" hello
 rm "$CA/../filler"

@@ -53,7 +53,7 @@ is "a leaf of the root itself" "$(certificate b server '.certChain | length')" 1
 check "understands the others" busywait fetches client "http://${P4[server]}/"
 pod_spawn client "$TRAFFIC" crr -t 1 -s 3600 "${P4[server]}"; new=$LAST_PID
 first=$(serial b server)
-renewed() { [ -n "$(serial b server)" ] && [ "$(serial b server)" != "$first" ]; }
+renewed() { differs "$first" serial b server; }
 check "it is renewed at half of its life" busywait renewed
 
 # Answers that must not be taken: the present certificate stays.

@@ -48,7 +48,7 @@ traffic_server server 9000 16
 pod_spawn client "$TRAFFIC" rr -t 2 -s 6 "${P4[server]}"; held=$LAST_PID
 pod_spawn client "$TRAFFIC" crr -t 2 -s 6 "${P4[server]}"; new=$LAST_PID
 seen=
-changed() { [ "$(serial "$1" "$2")" != "$3" ]; }
+changed() { differs "$3" serial "$1" "$2"; }
 for i in 1 2 3; do
 	old=$(serial a client)
 	sds rotate

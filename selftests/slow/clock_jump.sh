@@ -19,7 +19,7 @@ pod_spawn client "$TRAFFIC" rr -t 2 -s 300 "${P4[server]}"
 held=$LAST_PID
 first=$(serial a client)
 jump 172800
-renewed() { [ -n "$(serial a client)" ] && [ "$(serial a client)" != "$first" ]; }
+renewed() { differs "$first" serial a client; }
 check "two days on, the certificate is renewed" busywait renewed
 check "new connections pass" busywait fetches client "http://${P4[server]}/"
 check "the held connection lives" kill -0 "$held"
