@@ -523,10 +523,12 @@ differs() {
 }
 
 # metric NODE NAME [LABEL=VALUE]...: sum over the series that have all the labels; 0 for none.
+# Nothing where nobody answers.
 metric() {
 	local node=$1 name=$2 text l
 	shift 2
-	text=$(metrics "$node" | grep -E "^$name(\{| )")
+	text=$(metrics "$node") || return 1
+	text=$(grep -E "^$name(\{| )" <<<"$text")
 	for l in "$@"; do
 		text=$(grep -F "${l%%=*}=\"${l#*=}\"" <<<"$text")
 	done
