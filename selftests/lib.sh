@@ -52,6 +52,7 @@ declare -a NODES=() PODS=() APP_PIDS=() NETNS_INODES=()
 TAP_COUNT=0
 TAP_FAILED=0
 TAP_SKIPPED=0
+AGENT_BAD=
 FINISHED=0
 
 # --- TAP -------------------------------------------------------------------------------------
@@ -493,6 +494,10 @@ agent_stop() {
 	kill "-${2:-TERM}" "$pid" 2>/dev/null
 	wait "$pid" 2>/dev/null
 	AGENT_EXIT[$node]=$?
+	case ${2:-TERM}:${AGENT_EXIT[$node]} in
+	TERM:0 | KILL:137) ;;
+	*) AGENT_BAD="$AGENT_BAD $node(exit status ${AGENT_EXIT[$node]} after ${2:-TERM})" ;;
+	esac
 	unset "AGENT_PID[$node]"
 }
 
@@ -755,7 +760,7 @@ filters_left() {
 
 # Agents end cleanly and leave nothing in the pods; asserted by every test that started one.
 leak_check() {
-	local n p left= bad=
+	local n p left= bad=$AGENT_BAD
 	[ $((${#AGENT_PID[@]} + ${#AGENT_EXIT[@]})) -gt 0 ] || return 0
 	for n in "${!AGENT_PID[@]}"; do
 		kill -0 "${AGENT_PID[$n]}" 2>/dev/null || bad="$bad $n(died early)"
