@@ -508,7 +508,8 @@ ctl() {
 
 # Waits until the log of NODE has a line that matches, from line FROM on.
 log_has() { grep -Eq -- "$2" <(tail -n "+${3:-1}" "$(agent_log "$1")"); }
-log_lines() { wc -l <"$(agent_log "$1")"; }
+# log_lines NODE: the number of its next line.
+log_lines() { echo $(($(wc -l <"$(agent_log "$1")") + 1)); }
 wait_log() { busywait log_has "$@"; }
 
 metrics() { node_exec "$1" curl -sf -m 20 http://127.0.0.1:15020/metrics; }

@@ -213,7 +213,7 @@ agent_ready a
 wait_enrolled client
 wait_enrolled server
 is "capture by nftables instead, said once" \
-	"$(tail -n "+$((from + 1))" "$(agent_log a)" | grep -c 'by nftables instead of BPF')" 1
+	"$(tail -n "+$from" "$(agent_log a)" | grep -c 'by nftables instead of BPF')" 1
 check "with the cause" log_has a 'instead of BPF programs: no bpffs at' "$from"
 is "and it is" "$(ctl a status -o json | jq -r .capture)" nft
 check "which works" busywait fetches client "$URL/"

@@ -26,8 +26,9 @@ is "the last good state stays" "$(fetch client http://10.96.0.1/)" hello
 check_fails "validate finds it without a daemon" "$AMBIENTCTL" validate "$MANIFESTS"
 like "and says the same" "$("$AMBIENTCTL" validate "$MANIFESTS" 2>&1)" \
 	'service-web\.yaml:[0-9]+.*Service demo/web.*targetPort'
+from=$(log_lines a)
 manifest service-web <<<'kind: [unclosed'
-check "broken YAML is told" wait_log a 'service-web\.yaml:[0-9]+' "$(log_lines a)" || :
+check "broken YAML is told" wait_log a 'service-web\.yaml:[0-9]+' "$from"
 is "its objects stay" "$(fetch client http://10.96.0.1/)" hello
 service_manifest other 10.96.0.2 "app: server" "{port: 80}"
 check "other files are read on" busywait fetches client http://10.96.0.2/
