@@ -342,6 +342,26 @@ traffic_server() {
 	wait_listen "$1" $((${2:-9000} + 3))
 }
 
+# traffic_result POD CASE FILTER: of what amb-traffic said in the end.
+traffic_result() { grep -h "\"$2\"" "$TMP/app-$1.log" | jq -r "$3"; }
+# load_start POD ADDRESS [ADDRESS]: held connections and new ones (to the second address) all the
+# time, until load_end POD, which checks that none failed and that they were many.
+declare -A LOAD=()
+load_start() {
+	pod_spawn "$1" "$TRAFFIC" rr -t 2 -s 3600 "$2"
+	LOAD[$1]=$LAST_PID
+	pod_spawn "$1" "$TRAFFIC" crr -t 2 -s 3600 "${3:-$2}"
+	LOAD[$1]+=" $LAST_PID"
+}
+load_end() {
+	local p
+	for p in ${LOAD[$1]}; do kill_app "$p"; done
+	is "held connections had no error" "$(traffic_result "$1" rr '"\(.errors) \(.error // "")"')" "0 "
+	is "new connections had no error" "$(traffic_result "$1" crr '"\(.errors) \(.error // "")"')" "0 "
+	at_least "both were many" "$(traffic_result "$1" rr .count)" 100
+	at_least "new ones too" "$(traffic_result "$1" crr .count)" 100
+}
+
 # --- manifests -------------------------------------------------------------------------------
 
 # manifest NAME: standard input becomes NAME.yaml, whole or not at all.

@@ -45,8 +45,7 @@ check "acknowledged" told ".names == [\"$SPIFFE/client\"] and .nonce == \"n1\" a
 
 # --- pushed anew, under load
 traffic_server server 9000 16
-pod_spawn client "$TRAFFIC" rr -t 2 -s 6 "${P4[server]}"; held=$LAST_PID
-pod_spawn client "$TRAFFIC" crr -t 2 -s 6 "${P4[server]}"; new=$LAST_PID
+load_start client "${P4[server]}"
 seen=
 changed() { differs "$3" serial "$1" "$2"; }
 for i in 1 2 3; do
@@ -55,10 +54,7 @@ for i in 1 2 3; do
 	busywait changed a client "$old" && seen="$seen $i"
 done
 is "each push is taken over" "$seen" " 1 2 3"
-wait "$held" "$new"
-result() { grep "\"$1\"" "$TMP/app-client.log" | jq -r "$2"; }
-is "held connections had no error" "$(result rr '.errors, .error // ""' | tr '\n' ' ')" "0  "
-is "new connections had no error" "$(result crr '.errors, .error // ""' | tr '\n' ' ')" "0  "
+load_end client
 old=$(serial a client) from=$(log_lines a)
 sds again
 busywait told ".names == [\"$SPIFFE/client\"] and .nonce == \"n5\""
