@@ -565,20 +565,24 @@ metric_at_least() { awk -v a="$(metric "${@:2}")" -v b="$1" 'BEGIN { exit !(a >=
 
 # --- ready-made ------------------------------------------------------------------------------
 
-# Two nodes; pods client on a and server on b in the mesh, nginx on the server; stranger on a is
-# outside of the mesh.
-two_pods() {
+# Two nodes; pods client on a and server on b, both of the mesh, nginx on the server. No agents.
+two_pods_alone() {
 	need_agent
 	need nginx
 	nodes a b
 	pod a client
 	pod b server
-	pod a stranger
 	mesh_defaults
 	pod_manifest client
 	pod_manifest server
-	pod_manifest stranger demo stranger "app: stranger, istio.io/dataplane-mode: none"
 	http_server server 80 hello
+}
+
+# The same with agents; stranger on a is outside of the mesh.
+two_pods() {
+	two_pods_alone
+	pod a stranger
+	pod_manifest stranger demo stranger "app: stranger, istio.io/dataplane-mode: none"
 	agents_start "$@"
 }
 

@@ -7,15 +7,7 @@
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 
-need_agent
-need nginx
-nodes a b
-pod a client
-pod b server
-mesh_defaults
-pod_manifest client
-pod_manifest server
-http_server server 80 hello
+two_pods_alone
 mkdir "$CA"
 mount -t tmpfs -o size=256k ambient-ca "$CA" || skip_all "needs to mount a tmpfs"
 CA=$CA/here

@@ -8,15 +8,7 @@
 . "$(dirname "$0")/../lib.sh"
 
 need prlimit
-need_agent
-need nginx
-nodes a b
-pod a client
-pod b server
-mesh_defaults
-pod_manifest client
-pod_manifest server
-http_server server 80 hello
+two_pods_alone
 traffic_server server 9000 8
 agent_start a
 AMB_WRAP="${AMB_WRAP:+$AMB_WRAP }prlimit --nofile=300:300" agent_start b

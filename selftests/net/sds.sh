@@ -12,13 +12,7 @@ need_agent
 	"needs python3-grpcio, python3-protobuf, python3-cryptography"
 
 SDS=$TMP/sds
-nodes a b
-pod a client
-pod b server
-mesh_defaults
-pod_manifest client
-pod_manifest server
-http_server server 80 hello
+two_pods_alone
 ca_init
 sds_start() {
 	"$PYTHON" "$PEERS/sds_server.py" serve --proto "$TOP/agent/control/proto" --socket "$SDS" \

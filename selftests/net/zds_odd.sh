@@ -8,15 +8,8 @@
 . "$(dirname "$0")/../lib.sh"
 
 CAPTURE=none # the CNI does it
-need_agent
-need nginx nsenter iptables-nft
-nodes a b
-pod a client
-pod b server
-mesh_defaults
-pod_manifest client
-pod_manifest server
-http_server server 80 hello
+need nsenter iptables-nft
+two_pods_alone
 traffic_server server 9000 8
 zds_start a b
 zds_pod register client >/dev/null
