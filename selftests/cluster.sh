@@ -18,8 +18,7 @@ echo token-1 >"$ISTIOD/token"
 
 need_plane() {
 	need_agent
-	"$PYTHON" -c 'import grpc, google.protobuf, cryptography' 2>/dev/null || skip_all \
-		"needs python3-grpcio, python3-protobuf, python3-cryptography"
+	need_python grpc google.protobuf cryptography
 }
 
 # plane_root [rsa]: another root for the control plane's own certificate, which the agents are

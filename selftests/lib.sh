@@ -184,6 +184,12 @@ busywait() {
 
 # --- topology --------------------------------------------------------------------------------
 
+# need_python MODULE...
+need_python() {
+	local modules="$*"
+	"$PYTHON" -c "import ${modules// /, }" 2>/dev/null || skip_all "needs python3 with ${modules// /, }"
+}
+
 need_root() { [ "$(id -u)" -eq 0 ] || skip_all "needs root"; }
 
 need() {
@@ -617,10 +623,7 @@ has_policy() { config_dump "$1" | jq -e --arg n "$2" '[.policies[].name] | index
 has_no_policy() { config_dump "$1" | jq -e --arg n "$2" 'all(.policies[]?; .name != $n)' >/dev/null; }
 wait_no_policy() { busywait has_no_policy "$@" || bail "node $1 still has policy $2"; }
 
-need_peers() {
-	"$PYTHON" -c 'import h2, cryptography' 2>/dev/null || skip_all \
-		"needs python3-h2, python3-cryptography"
-}
+need_peers() { need_python h2 cryptography; }
 
 # Foreign peers get their certificates from the mesh's own CA.
 peer_ca() {

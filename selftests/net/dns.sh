@@ -13,7 +13,7 @@
 . "$(dirname "$0")/../lib.sh"
 need_agent
 need dig nginx getent
-"$PYTHON" -c 'import dns' 2>/dev/null || skip_all "needs python3-dnspython"
+need_python dns
 
 nodes a b
 pod a client

@@ -9,7 +9,7 @@
 . "$(dirname "$0")/../lib.sh"
 need_agent
 need dig
-"$PYTHON" -c 'import dns' 2>/dev/null || skip_all "needs python3-dnspython"
+need_python dns
 
 nodes a
 pod a evil

@@ -7,8 +7,7 @@
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 need_agent
-"$PYTHON" -c 'import grpc, google.protobuf, cryptography' 2>/dev/null || skip_all \
-	"needs python3-grpcio, python3-protobuf, python3-cryptography"
+need_python grpc google.protobuf cryptography
 
 nodes a
 pod a client
