@@ -7,19 +7,7 @@ cd "$(dirname "$0")/../.." || exit 1
 build=${AMB_BUILD:-build}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-count=0
-failed=0
-# is DESCRIPTION GOT WANTED
-is() {
-	count=$((count + 1))
-	if [ "$2" = "$3" ]; then
-		echo "ok $count - $1"
-	else
-		failed=1
-		echo "not ok $count - $1"
-		printf 'got: %s\nwanted: %s\n' "$2" "$3" | sed 's/^/# /'
-	fi
-}
+. selftests/tap.sh
 # An agent with two pods, as "ambientctl status -o json" prints them.
 mkdir -p "$dir/bin" "$dir/work/manifests" "$dir/work/other"
 touch "$dir/work/file"
@@ -76,5 +64,4 @@ is "every option offered is one" "$(for c in $commands; do
 		"$build/ambientctl" "$c" --help | grep -q -- "$o" || echo "$c $o"
 	done
 done)" ""
-echo "1..$count"
-exit $failed
+tap_end

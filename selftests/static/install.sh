@@ -8,19 +8,7 @@ build=${AMB_BUILD:-build}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 unset MAKEFLAGS MFLAGS MAKELEVEL
-count=0
-failed=0
-# is DESCRIPTION GOT WANTED
-is() {
-	count=$((count + 1))
-	if [ "$2" = "$3" ]; then
-		echo "ok $count - $1"
-	else
-		failed=1
-		echo "not ok $count - $1"
-		printf 'got:\n%s\nwanted:\n%s\n' "$2" "$3" | sed 's/^/# /'
-	fi
-}
+. selftests/tap.sh
 files() { (cd "$1" && find . -type f | sort); }
 
 is "install" "$(make O="$build" DESTDIR="$dir/a" PREFIX=/opt/x install 2>&1 |
@@ -56,5 +44,4 @@ is "it names the libraries it needs" \
 	"$(dpkg-deb -f "$dir/x.deb" Depends | grep -oE '\b(libc6|libnghttp2-14)\b' | sort -u)" \
 	"libc6
 libnghttp2-14"
-echo "1..$count"
-exit $failed
+tap_end

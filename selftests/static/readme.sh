@@ -6,19 +6,7 @@ cd "$(dirname "$0")/../.." || exit 1
 build=${AMB_BUILD:-build}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-count=0
-failed=0
-# is DESCRIPTION GOT WANTED
-is() {
-	count=$((count + 1))
-	if [ "$2" = "$3" ]; then
-		echo "ok $count - $1"
-	else
-		failed=1
-		echo "not ok $count - $1"
-		printf 'got: %s\nwanted: %s\n' "$2" "$3" | sed 's/^/# /'
-	fi
-}
+. selftests/tap.sh
 
 # From "apiVersion" to the next line that is not indented.
 awk '/^    apiVersion/ { on = 1 } /^[^ ]/ { on = 0 } on { print substr($0, 5) }' README \
@@ -38,5 +26,4 @@ is "ambientd's options exist" "$(grep -oE 'ambientd --.*' README | grep -oE -- '
 	sort -u | while read -r o; do
 	grep -q -- "$o" <<<"$help" || echo "$o"
 done)" ""
-echo "1..$count"
-exit $failed
+tap_end
