@@ -137,6 +137,7 @@ check "a pod that is captured cannot reach its neighbour in clear either" \
 	eval '[ -z "$(fetch client "http://${P4[server]}:81/")" ]'
 alone
 kill_app "$trying"
+check "somebody tried all the time" test -e "$TMP/leaked"
 is "not a byte got out in clear" "$(cat "$TMP/leaked" 2>/dev/null)" ""
 check "the next agent repairs what they left" busywait turns_direct fetch client "$URL/"
 check "by the service" busywait turns_direct fetch client http://10.96.0.1/

@@ -13,8 +13,8 @@ http_server server 8080 $MARKER
 ip netns exec "$(node_ns a)" tcpdump --immediate-mode -U -i eth0 -w "$TMP/wire" tcp >"$TMP/tcpdump.log" 2>&1 &
 APP_PIDS+=("$!")
 busywait test -s "$TMP/wire"
-is "the page arrives" "$(fetch client "http://${P4[server]}:8080/$MARKER-path")" \
-	"$(fetch client "http://${P4[server]}:8080/$MARKER-path")"
+like "a path that can be searched for is asked for" \
+	"$(fetch client "http://${P4[server]}:8080/$MARKER-path")" "404 Not Found"
 is "the page arrives" "$(fetch client "http://${P4[server]}:8080/")" $MARKER
 is "the plain page of a stranger arrives too" \
 	"$(fetch stranger "http://${P4[server]}:8080/?plain")" \

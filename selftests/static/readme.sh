@@ -16,10 +16,12 @@ is "the manifest is read" "$("$build/ambientctl" validate "$dir" | sed 's/;.*//'
 is "without an error" "$("$build/ambientctl" validate "$dir" >/dev/null; echo $?)" 0
 is "the CA is made where nothing is" "$("$build/ambientctl" ca init "$dir/etc/ambient/ca" &&
 	"$build/ambientctl" ca node "$dir/etc/ambient/ca" node-1; echo $?)" 0
-is "ambientctl's commands exist" "$(sed -n 's/^ .*ambientctl \([a-z| ]*\).*/\1/p' README |
-	tr '|' '\n' | awk 'NF { print $1 }' | sort -u | while read -r c; do
+commands=$(sed -n 's/^ .*ambientctl \([a-z| ]*\).*/\1/p' README | tr '|' '\n' |
+	awk 'NF { print $1 }' | sort -u)
+at_least "commands are found" "$(wc -w <<<"$commands")" 3
+is "ambientctl's commands exist" "$(while read -r c; do
 	"$build/ambientctl" "$c" --help >/dev/null 2>&1 || echo "$c"
-done)" ""
+done <<<"$commands")" ""
 # Read whole: a reader that has seen enough would end the writer, and fail the pipe.
 help=$("$build/ambientd" --help)
 is "ambientd's options exist" "$(grep -oE 'ambientd --.*' README | grep -oE -- '--[a-z-]+' |
