@@ -422,6 +422,17 @@ agent_stop() {
 	unset "AGENT_PID[$node]"
 }
 
+# at_work NODE: of 20 looks at the agent, how many found a thread that runs or wants to. One that
+# spins always does, however little of the CPU it gets.
+at_work() {
+	local i n=0
+	for i in {1..20}; do
+		! grep -qs '^State:.R' /proc/"${AGENT_PID[$1]}"/task/*/status || n=$((n + 1))
+		sleep 0.05
+	done
+	echo $n
+}
+
 # ctl NODE COMMAND...: ambientctl, asking the agent of that node.
 ctl() {
 	"$AMBIENTCTL" "$2" --socket "$(agent_socket "$1")" "${@:3}"
