@@ -52,6 +52,9 @@ pod_man() {
 	node_exec a "${INSIDE[@]}" env CONTAINERS_CONF="$TMP/containers.conf" podman \
 		--root "$TMP/storage" --runroot "$TMP/runroot" "$@" 2>&1
 }
+# Containers have namespaces of podman's, in which nobody else looks for what is left.
+containers_end() { pod_man rm -a -f -t 0; }
+AT_END=containers_end
 start_container() {
 	pod_man run -d --rm --cgroups=disabled --ulimit nofile=1024:1024 \
 		--ulimit nproc=1024:1024 --name "$1" --network "${2:-pods}" --rootfs "$TMP/root" /bin/pause
