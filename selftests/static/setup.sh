@@ -24,10 +24,11 @@ is "nothing is missing" "$(scripts/setup --check 2>&1; echo $?)" 0
 out=$(make -n PKG_CONFIG=false 2>&1)
 is "without libraries make says one sentence" "$(wc -l <<<"$out"): $out" '1: *Run: *scripts/setup*'
 empty=$(mktemp -d)
+trap 'rm -rf "$empty"' EXIT
 out=$(make -n WOLFSSL="$empty" 2>&1)
 is "without wolfSSL make says one sentence" "$(wc -l <<<"$out"): $out" '1: *Run: *scripts/setup*'
 out=$(AMBIENT_CACHE=$empty HOME=$empty scripts/setup --unknown 2>&1)
 is "an unknown option is refused" "$out" 'setup: unknown option --unknown*'
-rmdir "$empty"
+is "and leaves nothing" "$(find "$empty" -mindepth 1)" ""
 echo "1..$count"
 exit $failed
