@@ -37,7 +37,6 @@ import datetime
 import glob
 import hashlib
 import json
-import os
 import queue
 import socket
 import subprocess
@@ -45,6 +44,8 @@ import sys
 import tempfile
 import threading
 import time
+
+import control
 
 ADDRESS = "type.googleapis.com/istio.workload.Address"
 POLICY = "type.googleapis.com/istio.security.Authorization"
@@ -565,16 +566,8 @@ class Commands:
                         addresses=len(self.store.types[ADDRESS]),
                         policies=len(self.store.types[POLICY]))
 
-    def run(self, connection):
-        with connection, connection.makefile("rw") as f:
-            try:
-                request = json.loads(f.readline())
-                fn = getattr(self, request["command"])
-                reply = {"ok": fn(request["args"], request["body"])}
-            except Exception as e:
-                reply = {"error": "%s: %s" % (type(e).__name__, e)}
-            f.write(json.dumps(reply) + "\n")
-            f.flush()
+    def run(self, request):
+        return getattr(self, request["command"])(request["args"], request["body"])
 
 
 def serve(args):
@@ -588,31 +581,15 @@ def serve(args):
     if args.many:
         commands.many(args.many, "")
     server = Plane(args, store, protos).server()
-    control = socket.socket(socket.AF_UNIX)
-    if os.path.exists(args.control):
-        os.unlink(args.control)
-    control.bind(args.control)
-    control.listen()
-    tell(event="ready")
     try:
-        while True:
-            threading.Thread(target=commands.run, args=(control.accept()[0],),
-                             daemon=True).start()
+        control.listen(args.control, commands.run)
     finally:
         server.stop(0)
 
 
 def ask(args):
     body = sys.stdin.read() if args.command == "put" else ""
-    s = socket.socket(socket.AF_UNIX)
-    s.connect(args.socket)
-    with s.makefile("rw") as f:
-        f.write(json.dumps({"command": args.command, "args": args.args, "body": body}) + "\n")
-        f.flush()
-        reply = json.loads(f.readline())
-    if "error" in reply:
-        sys.exit(reply["error"])
-    print(json.dumps(reply["ok"]))
+    control.ask(args.socket, {"command": args.command, "args": args.args, "body": body})
 
 
 def main():

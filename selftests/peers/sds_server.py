@@ -20,15 +20,13 @@ Every request is a JSON line on standard output. Commands:
 """
 
 import argparse
-import json
 import os
 import queue
-import socket
-import sys
 import threading
 from concurrent import futures
 
 import certs
+import control
 from control_plane import Protos, tell
 
 TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
@@ -163,33 +161,15 @@ class Server:
 
 def serve(args):
     server = Server(args)
-    listening = server.start()  # ends when nobody holds it
-    control = socket.socket(socket.AF_UNIX)
-    if os.path.exists(args.control):
-        os.unlink(args.control)
-    control.bind(args.control)
-    control.listen()
-    tell(event="ready")
-    while listening:
-        with control.accept()[0] as c, c.makefile("rw") as f:
-            words = json.loads(f.readline())
-            try:
-                reply = {"ok": server.command(words[0], words[1:])}
-            except Exception as e:
-                reply = {"error": str(e)}
-            f.write(json.dumps(reply) + "\n")
+    listening = server.start()
+    try:
+        control.listen(args.control, lambda words: server.command(words[0], words[1:]))
+    finally:
+        listening.stop(0)
 
 
 def ask(args):
-    s = socket.socket(socket.AF_UNIX)
-    s.connect(args.control)
-    with s.makefile("rw") as f:
-        f.write(json.dumps([args.command] + args.args) + "\n")
-        f.flush()
-        reply = json.loads(f.readline())
-    if "error" in reply:
-        sys.exit(reply["error"])
-    print(json.dumps(reply["ok"]))
+    control.ask(args.control, [args.command] + args.args)
 
 
 def main():
