@@ -341,6 +341,9 @@ def slow_handshake(s):
                 return
         except socket.timeout:
             if last:
+                info = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 48)
+                s.result["tcp"] = {"state": info[0], "retransmits": info[2],
+                                   "unacked": struct.unpack_from("=I", info, 24)[0]}
                 return
         except OSError:
             s.result["closed"] = True
