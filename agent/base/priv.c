@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -89,14 +90,37 @@ static int drop_calls(void)
 	return err;
 }
 
+static const unsigned int kept[] = {
+	CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_NET_RAW, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE,
+};
+
+/* What a container did not give cannot be kept; what misses it says so itself. */
+static int drop_capabilities(void)
+{
+	const capng_type_t all = CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET;
+	bool have[AMB_ARRAY_SIZE(kept)], bounds;
+	size_t i;
+
+	if (capng_get_caps_process())
+		return -EPERM;
+	for (i = 0; i < AMB_ARRAY_SIZE(kept); i++)
+		have[i] = capng_have_capability(CAPNG_PERMITTED, kept[i]);
+	/* Without it the bounding set stays; we exec nothing, and no_new_privs is set. */
+	bounds = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
+	capng_clear(CAPNG_SELECT_BOTH);
+	for (i = 0; i < AMB_ARRAY_SIZE(kept); i++) {
+		if (have[i] && capng_update(CAPNG_ADD, all, kept[i]))
+			return -EPERM;
+	}
+	return capng_apply(bounds ? CAPNG_SELECT_BOTH : CAPNG_SELECT_CAPS) ? -EPERM : 0;
+}
+
 int amb_priv_drop(void)
 {
-	capng_clear(CAPNG_SELECT_BOTH);
-	if (capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
-			  CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_NET_RAW, CAP_DAC_READ_SEARCH,
-			  CAP_SYS_PTRACE, -1) ||
-	    capng_apply(CAPNG_SELECT_BOTH))
-		return -EPERM;
+	int err = drop_capabilities();
+
+	if (err)
+		return err;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -errno;
 	return drop_calls();
