@@ -356,6 +356,16 @@ static void env_dns_at(const char *name, struct amb_endpoint *to)
 	*to = at;
 }
 
+/* What Kubernetes gives before it kills, less what ending itself takes (ztunnel-interop 8.3). */
+static void env_grace(const char *name, uint64_t *to)
+{
+	uint32_t s = UINT32_MAX;
+
+	env_number(name, &s, 0, 30 * 24 * 3600);
+	if (s != UINT32_MAX)
+		*to = (s > 10 ? s - 5 : s - !!s) * 1000000000ull;
+}
+
 /* Names and meanings of ztunnel's environment (ztunnel-interop 8.3), as far as they apply. */
 static void environment(struct amb_options *o)
 {
@@ -374,6 +384,7 @@ static void environment(struct amb_options *o)
 	env_string("RUST_LOG", &o->log_filter);
 	o->log_json = format && !strcmp(format, "json");
 	env_duration("SECRET_TTL", &o->cert_ttl);
+	env_grace("TERMINATION_GRACE_PERIOD_SECONDS", &o->drain);
 	env_duration("CONNECTION_TERMINATION_DEADLINE", &o->drain);
 	env_duration("POOL_UNUSED_RELEASE_TIMEOUT", &o->proxy.pool_idle_ns);
 	env_number("POOL_MAX_STREAMS_PER_CONNECTION", &o->proxy.pool_streams, 1, 1u << 20);
