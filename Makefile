@@ -8,7 +8,7 @@
 #   sudo make check-fast        set-up, static checks, unit and namespace tests, plain build
 #   sudo make demo | bench      set-up, then show or measure
 #   make lint fmt arrows        the static checks alone; formatting; the arrows of the layout
-#   make install uninstall deb  DESTDIR= PREFIX= CNI_DIR=
+#   make install uninstall deb image  DESTDIR= PREFIX= CNI_DIR=
 
 O ?= build
 CC ?= gcc
@@ -90,7 +90,7 @@ BINS := $(if $(wildcard agent/main.c),$(O)/ambientd) $(if $(CTL_OBJ),$(O)/ambien
 .SUFFIXES:
 .SECONDARY:
 .PHONY: all lib unit tools fuzz clean setup check check-fast check-build root demo bench install \
-	uninstall deb fmt lint arrows vm-modules
+	uninstall deb image fmt lint arrows vm-modules
 
 # These begin by doing, or do not need, what the others check for.
 NO_BUILD := clean root setup check check-fast demo bench uninstall fmt lint arrows vm-modules
@@ -243,6 +243,7 @@ check-build:
 	+@$(SUB) all unit tools
 	+@$(if $(call pick,$(UNIT) $(NET)),$(SUB) O=$(O)/asan $(ASAN) all unit tools)
 	+@$(if $(call pick,$(UNIT)),$(SUB) O=$(O)/tsan $(TSAN) unit)
+	+@$(if $(filter %/image.sh,$(call pick,$(SLOW))),$(SUB) image)
 	+@$(if $(call pick,$(FUZZ)),$(SUB) O=$(O)/fuzz $(FUZZER) fuzz)
 	-+@$(if $(pick_vm)$(filter %/vm.sh,$(call pick,$(SLOW))),scripts/vm setup $(VM_KERNELS); $(SUB) -k vm-modules)
 
@@ -283,6 +284,7 @@ SBIN := $(DESTDIR)$(PREFIX)/sbin
 BIN := $(DESTDIR)$(PREFIX)/bin
 CNI := $(DESTDIR)$(CNI_DIR)
 MAN := $(DESTDIR)$(PREFIX)/share/man
+SHARE := $(DESTDIR)$(PREFIX)/share/ambientd
 COMPLETION := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 UNITS := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/lib,$(PREFIX)/lib)/systemd/system
 MAN_PAGES := $(wildcard agent/man/*.[1-9])
@@ -294,13 +296,14 @@ install: all
 	$(Q)$(INSTALL) -m 755 $(O)/ambient-cni $(CNI)/ambient-cni
 	$(Q)sed 's,@SBIN@,$(PREFIX)/sbin,' scripts/ambientd.service >$(UNITS)/ambientd.service
 	$(Q)chmod 644 $(UNITS)/ambientd.service
+	$(Q)$(INSTALL) -D -m 644 scripts/daemonset.yaml $(SHARE)/daemonset.yaml
 	$(Q)$(INSTALL) -m 644 scripts/ambientctl.bash $(COMPLETION)/ambientctl
 	$(Q)$(foreach p,$(MAN_PAGES),$(INSTALL) -D -m 644 $(p) \
 		$(MAN)/man$(subst .,,$(suffix $(p)))/$(notdir $(p)) &&) true
 
 uninstall:
 	rm -f $(SBIN)/ambientd $(BIN)/ambientctl $(CNI)/ambient-cni $(UNITS)/ambientd.service \
-		$(COMPLETION)/ambientctl \
+		$(COMPLETION)/ambientctl $(SHARE)/daemonset.yaml \
 		$(foreach p,$(MAN_PAGES),$(MAN)/man$(subst .,,$(suffix $(p)))/$(notdir $(p)))
 
 DEB ?= $(O)/ambientd_$(VERSION).deb
@@ -310,6 +313,14 @@ deb: all
 	+$(Q)$(MAKE) --no-print-directory install DESTDIR=$(abspath $(O))/deb PREFIX=/usr
 	$(Q)scripts/make-deb $(abspath $(O))/deb $(VERSION) $(DEB)
 	$(call say,DEB,$(DEB))
+
+# To be pushed to a registry as it is: `skopeo copy oci-archive:FILE docker://...`.
+IMAGE ?= $(O)/ambientd.oci.tar
+IMAGE_NAME ?= ambientd:$(VERSION)
+
+image: deb
+	$(Q)scripts/make-image $(DEB) $(IMAGE) $(IMAGE_NAME)
+	$(call say,IMAGE,$(IMAGE))
 
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(CTL_OBJ) $(CNI_OBJ) $(O)/agent/main.o $(UNIT:=.o) \
 	$(TOOLS:=.o) $(TOOL_PARTS) $(FUZZ:=.o)) $(BPF_OBJ:.o=.d) $(O)/bpf/splice.bpf.d

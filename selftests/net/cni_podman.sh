@@ -5,59 +5,37 @@
 #
 #   client, server --cni0 (node a, made by podman's bridge plugin)
 #
-# podman says a name and no namespace. It and the agent live in a mount namespace of their own,
-# with a cgroup tree that crun understands everywhere.
+# podman says a name and no namespace. The agent lives in its mount namespace.
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=selftests/podman.sh
+. "$LIB_DIR/podman.sh"
 
 need_agent
-need podman crun gcc
+need gcc
 CAPTURE=nft # programs would need the host's mount namespace
 CNI_PLUGINS=${CNI_PLUGINS:-/usr/lib/cni}
 [ -x "$CNI_PLUGINS/bridge" ] || skip_all "needs containernetworking-plugins"
 [ -x "$BUILD/ambient-cni" ] || skip_all "needs $BUILD/ambient-cni (make)"
 nodes a
 
-# The mount namespace, held by a process.
-unshare --mount --propagation private bash -c '
-	umount -R /sys/fs/cgroup; umount -l /sys/fs/cgroup
-	mount -t cgroup2 none /sys/fs/cgroup
-	touch "$1"; exec sleep infinity' _ "$TMP/mounted" >"$TMP/mounts.log" 2>&1 &
-HOLDER=$!
-APP_PIDS+=("$HOLDER")
-busywait test -e "$TMP/mounted" || skip_all "no mount namespace: $(tail -n 1 "$TMP/mounts.log")"
-INSIDE=(nsenter "--mount=/proc/$HOLDER/ns/mnt")
-
-# podman on its own: configuration, storage and networks are ours.
 mkdir -p "$TMP/root/bin" "$TMP/net" "$TMP/bin"
 ln -s "$CNI_PLUGINS"/* "$BUILD/ambient-cni" "$TMP/bin/"
 gcc -static -x c -o "$TMP/root/bin/pause" - <<<'#include <unistd.h>
 int main(void) { for (;;) pause(); }' || skip_all "needs a static C library"
-cat >"$TMP/containers.conf" <<-CONF
-	[network]
-	network_backend = "cni"
-	network_config_dir = "$TMP/net"
-	cni_plugin_dirs = ["$TMP/bin"]
-	[engine]
-	cgroup_manager = "cgroupfs"
-	events_logger = "none"
-	runtime = "crun"
-CONF
+CONTAINERS_CONF_MORE="[network]
+network_backend = \"cni\"
+network_config_dir = \"$TMP/net\"
+cni_plugin_dirs = [\"$TMP/bin\"]"
+podman_set_up a
 jq -n --arg ipam "$TMP/ipam" --arg socket "$(agent_socket a)" --arg dir "$TMP/attached" '{
 	cniVersion: "0.4.0", name: "pods", plugins: [
 	{type: "bridge", bridge: "cni0", isGateway: true, ipam: {type: "host-local", dataDir: $ipam,
 	 ranges: [[{subnet: "10.244.0.0/24"}]], routes: [{dst: "0.0.0.0/0"}]}},
 	{type: "ambient-cni", namespace: "demo", socket: $socket, attachmentDir: $dir}]}' >"$TMP/net/10-pods.conflist"
-pod_man() {
-	node_exec a "${INSIDE[@]}" env CONTAINERS_CONF="$TMP/containers.conf" podman \
-		--root "$TMP/storage" --runroot "$TMP/runroot" "$@" 2>&1
-}
-# Containers have namespaces of podman's, in which nobody else looks for what is left.
-containers_end() { pod_man rm -a -f -t 0; }
-AT_END=containers_end
 start_container() {
-	pod_man run -d --rm --cgroups=disabled --ulimit nofile=1024:1024 \
-		--ulimit nproc=1024:1024 --name "$1" --network "${2:-pods}" --rootfs "$TMP/root" /bin/pause
+	pod_man run -d --rm "${PODMAN_RUN[@]}" --name "$1" --network "${2:-pods}" \
+		--rootfs "$TMP/root" /bin/pause
 }
 out=$(start_container try none) || skip_all "podman cannot start a container here: $out"
 pod_man rm -f -t 0 try >/dev/null
@@ -77,7 +55,7 @@ for p in client server; do
 done
 out=$(start_container client)
 like "without an agent no container starts on this network" "$out" "ambientd does not answer"
-AMB_WRAP="${INSIDE[*]}" agent_start a --cni-dir "$TMP/attached"
+AMB_WRAP="${PODMAN_INSIDE[*]}" agent_start a --cni-dir "$TMP/attached"
 agent_ready a
 rm -rf "$TMP/ipam" # the failed start has taken the first address
 
@@ -95,7 +73,7 @@ is "a page" "$(in_container client curl -s -m 5 "http://${P4[server]}/")" hello
 check "with mutual TLS" metric_at_least 1 a istio_tcp_connections_opened_total \
 	reporter=destination connection_security_policy=mutual_tls
 agent_stop a
-AMB_WRAP="${INSIDE[*]}" agent_start a --cni-dir "$TMP/attached"
+AMB_WRAP="${PODMAN_INSIDE[*]}" agent_start a --cni-dir "$TMP/attached"
 agent_ready a
 check "a new agent knows them" busywait listens server 15008
 is "a page again" "$(in_container client curl -s -m 5 "http://${P4[server]}/")" hello
