@@ -7,9 +7,12 @@
 
 /*
  * The agent looks at the ring by itself, many times a second while there is traffic: a wake-up
- * for each event costs more than the event (kernel-facts 3). It is woken when a quarter is full.
+ * for each event costs more than the event (kernel-facts 3). It is woken when a quarter is full,
+ * and at each further one, by the few events that pass the mark: processors may pass it together,
+ * and a reader that is late must not be woken by every event until it comes.
  */
 #define AMB_EVENTS_WAKE (AMB_EVENTS_BYTES / 4)
+#define AMB_EVENTS_EDGE (8 * sizeof(struct amb_event))
 
 static __always_inline void amb_event_count(enum amb_way way, __u32 reason)
 {
@@ -53,7 +56,7 @@ static __always_inline void amb_event_tell(enum amb_event_type type, enum amb_re
 					   __u64 to_dst, __u64 to_src)
 {
 	struct amb_event *e = bpf_ringbuf_reserve(&amb_events, sizeof(*e), 0);
-	__u64 flags = BPF_RB_NO_WAKEUP;
+	__u64 flags = BPF_RB_NO_WAKEUP, unread;
 
 	if (!e) {
 		amb_event_dropped(AMB_REASON_EVENTS_LOST);
@@ -66,7 +69,8 @@ static __always_inline void amb_event_tell(enum amb_event_type type, enum amb_re
 	e->to_dst = to_dst;
 	e->to_src = to_src;
 	e->conn = *conn;
-	if (bpf_ringbuf_query(&amb_events, BPF_RB_AVAIL_DATA) >= AMB_EVENTS_WAKE)
+	unread = bpf_ringbuf_query(&amb_events, BPF_RB_AVAIL_DATA);
+	if (unread >= AMB_EVENTS_WAKE && unread % AMB_EVENTS_WAKE < AMB_EVENTS_EDGE)
 		flags = BPF_RB_FORCE_WAKEUP;
 	bpf_ringbuf_submit(e, flags);
 }
