@@ -9,6 +9,7 @@
 #include "table.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool host_char(char c)
@@ -49,10 +50,32 @@ int amb_authority_parse(const char *text, size_t len, struct amb_authority *out)
 	return 0;
 }
 
-/* True when @gw means this workload: its waypoint service, or one of its addresses. */
-static bool points_here(const struct amb_root *r, const struct amb_gateway *gw,
-			const struct amb_workload *local, const struct amb_addr *conn)
+struct inbound {
+	const struct amb_state *st;
+	const struct amb_root *root;
+	const struct amb_workload *local;
+	const struct amb_endpoint *conn;
+	struct amb_inbound *out;
+	bool no_memory;
+};
+
+/* The first one counts: it is asked for, and then the next is the first. */
+static void missed(struct inbound *in, const char *ns, const char *host,
+		   const struct amb_addr *addr)
 {
+	if (!in->st->on_demand || in->out->missing)
+		return;
+	in->out->missing = host ? amb_decide_name_of_host(ns, host) :
+				  amb_decide_name_of_addr(ns, addr);
+	in->no_memory |= !in->out->missing;
+}
+
+/* True when @gw means this workload: its waypoint service, or one of its addresses. */
+static bool points_here(struct inbound *in, const struct amb_gateway *gw)
+{
+	const struct amb_workload *local = in->local;
+	const struct amb_addr *conn = &in->conn->addr;
+	const struct amb_root *r = in->root;
 	const struct amb_workload *w;
 	const struct amb_bucket *b;
 	const struct amb_svc *svc;
@@ -66,6 +89,8 @@ static bool points_here(const struct amb_root *r, const struct amb_gateway *gw,
 			return amb_table_ports(local, svc->key);
 		b = amb_table_bucket(r, AMB_INDEX_WL_HOST, gw->hostname, "");
 		w = b ? b->p[0] : NULL;
+		if (!w)
+			missed(in, gw->ns, gw->hostname, NULL);
 		return w && amb_workload_has_addr(w, conn);
 	}
 	b = amb_table_vips(r, gw->network, &gw->addr);
@@ -76,27 +101,32 @@ static bool points_here(const struct amb_root *r, const struct amb_gateway *gw,
 			return true;
 	}
 	w = amb_table_addr(r, gw->network, &gw->addr);
+	if (!w && !b)
+		missed(in, gw->network, NULL, &gw->addr);
 	return w && amb_workload_has_addr(w, conn);
 }
 
 /* True when the workload or service at @addr has this workload as its waypoint. */
-static bool sandwiched(const struct amb_root *r, const struct amb_workload *local,
-		       const struct amb_addr *addr, const struct amb_addr *conn)
+static bool sandwiched(struct inbound *in, const struct amb_addr *addr)
 {
+	const struct amb_workload *local = in->local;
+	const struct amb_root *r = in->root;
 	const struct amb_workload *w = amb_table_addr(r, local->network, addr);
 	const struct amb_service *s;
 	uint32_t i;
 
 	if (w)
-		return points_here(r, &w->waypoint, local, conn);
+		return points_here(in, &w->waypoint);
 	s = amb_table_vip(r, local->network, addr, NULL);
-	if (!s)
+	if (!s) {
+		missed(in, local->network, NULL, addr);
 		return false;
+	}
 	for (i = 0; i < s->nwaypoints; i++) {
-		if (points_here(r, &s->waypoints[i].gw, local, conn))
+		if (points_here(in, &s->waypoints[i].gw))
 			return true;
 	}
-	return points_here(r, &s->waypoint, local, conn);
+	return points_here(in, &s->waypoint);
 }
 
 static const struct amb_service *by_host(const struct amb_state *st, const struct amb_root *r,
@@ -183,18 +213,20 @@ static void refuse(struct amb_inbound *out, int status, enum amb_reason reason)
 	out->reason = reason;
 }
 
-static void decide(const struct amb_state *st, const struct amb_workload *local,
-		   const struct amb_endpoint *conn, const struct amb_authority *a,
-		   const char *forwarded, struct amb_inbound *out)
+static void decide(struct inbound *in, const struct amb_authority *a, const char *forwarded)
 {
-	const struct amb_root *r = amb_table_root(st);
+	const struct amb_workload *local = in->local;
+	const struct amb_endpoint *conn = in->conn;
+	const struct amb_root *r = in->root;
+	struct amb_inbound *out = in->out;
 	const struct amb_service *s = NULL;
 	const struct amb_addr *vip = NULL;
 	uint16_t port = a->addr.port;
 
 	if (a->kind == AMB_AUTHORITY_HOST) {
-		s = by_host(st, r, a->host, local->ns);
+		s = by_host(in->st, r, a->host, local->ns);
 		if (!s) {
+			missed(in, local->ns, a->host, NULL);
 			refuse(out, 503, AMB_REASON_UNKNOWN_HOST);
 			return;
 		}
@@ -205,7 +237,7 @@ static void decide(const struct amb_state *st, const struct amb_workload *local,
 			return;
 		}
 	} else if (!amb_addr_eq(&a->addr.addr, &conn->addr) && !local->app_tunnel &&
-		   !sandwiched(r, local, &a->addr.addr, &conn->addr)) {
+		   !sandwiched(in, &a->addr.addr)) {
 		refuse(out, 400, AMB_REASON_WRONG_ADDRESS);
 		return;
 	}
@@ -230,18 +262,25 @@ void amb_decide_inbound(const struct amb_state *st, const struct amb_workload *l
 			const struct amb_endpoint *conn_dst, const struct amb_authority *authority,
 			const char *forwarded_host, struct amb_inbound *out)
 {
+	struct inbound in = { .st = st, .local = local, .conn = conn_dst, .out = out };
+
 	memset(out, 0, sizeof(*out));
 	if (!local) {
 		refuse(out, 503, AMB_REASON_NO_DESTINATION);
 		return;
 	}
 	amb_rcu_read_lock();
-	decide(st, local, conn_dst, authority, forwarded_host, out);
+	in.root = amb_table_root(st);
+	decide(&in, authority, forwarded_host);
 	amb_rcu_read_unlock();
+	if (in.no_memory)
+		refuse(out, 503, AMB_REASON_MEMORY);
 }
 
 void amb_inbound_release(struct amb_inbound *in)
 {
 	amb_service_put(in->service);
 	in->service = NULL;
+	free(in->missing);
+	in->missing = NULL;
 }

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct decide {
@@ -19,6 +20,7 @@ struct decide {
 	const struct amb_workload *src;
 	const struct amb_endpoint *dst;
 	struct amb_decision *out;
+	bool no_memory;
 };
 
 /* What a waypoint's or gateway's address stands for. */
@@ -43,6 +45,42 @@ static void deny(struct decide *d, enum amb_reason reason)
 	d->out->authority[0] = 0;
 	amb_identset_clear(&d->out->expect);
 	amb_identset_clear(&d->out->expect_inner);
+}
+
+char *amb_decide_name_of_addr(const char *network, const struct amb_addr *addr)
+{
+	char text[AMB_ADDR_STRLEN], *name;
+
+	if (asprintf(&name, "%s/%s", network, amb_addr_format(addr, text)) < 0)
+		return NULL;
+	return name;
+}
+
+char *amb_decide_name_of_host(const char *ns, const char *hostname)
+{
+	char *name;
+
+	return asprintf(&name, "%s/%s", ns, hostname) < 0 ? NULL : name;
+}
+
+/* The last one counts: nothing is looked for behind it. */
+static void missed(struct decide *d, char *name)
+{
+	d->no_memory |= !name;
+	free(d->out->missing);
+	d->out->missing = name;
+}
+
+static void missed_addr(struct decide *d, const char *network, const struct amb_addr *addr)
+{
+	if (d->st->on_demand)
+		missed(d, amb_decide_name_of_addr(network, addr));
+}
+
+static void missed_host(struct decide *d, const struct amb_gateway *gw)
+{
+	if (d->st->on_demand)
+		missed(d, amb_decide_name_of_host(gw->ns, gw->hostname));
 }
 
 static void pass(struct decide *d, enum amb_reason reason, const struct amb_service *s)
@@ -133,12 +171,16 @@ static bool resolve(struct decide *d, const struct amb_gateway *gw, struct via *
 		if (!via->svc) {
 			b = amb_table_bucket(d->root, AMB_INDEX_WL_HOST, gw->hostname, "");
 			via->workload = b ? b->p[0] : NULL;
+			if (!via->workload)
+				missed_host(d, gw);
 			return via->workload;
 		}
 	} else {
 		s = amb_table_vip(d->root, gw->network, &gw->addr, NULL);
 		if (!s) {
 			via->workload = amb_table_addr(d->root, gw->network, &gw->addr);
+			if (!via->workload)
+				missed_addr(d, gw->network, &gw->addr);
 			return via->workload;
 		}
 		via->svc = amb_table_svc(d->root, s->key);
@@ -350,10 +392,12 @@ static void decide(struct decide *d)
 		return;
 	}
 	w = amb_table_addr(d->root, d->src->network, addr);
-	if (w)
+	if (w) {
 		to_workload(d, w, NULL, d->dst->port);
-	else
-		pass(d, AMB_REASON_NOT_IN_MESH, NULL);
+		return;
+	}
+	missed_addr(d, d->src->network, addr);
+	pass(d, AMB_REASON_NOT_IN_MESH, NULL);
 }
 
 struct endpoints {
@@ -398,6 +442,8 @@ void amb_decide_outbound(const struct amb_state *st, const struct amb_workload *
 	d.root = amb_table_root(st);
 	decide(&d);
 	amb_rcu_read_unlock();
+	if (d.no_memory)
+		deny(&d, AMB_REASON_MEMORY);
 }
 
 void amb_decision_resolved(struct amb_decision *d, const struct amb_addr *addr)
@@ -417,4 +463,6 @@ void amb_decision_release(struct amb_decision *d)
 	d->workload = NULL;
 	d->service = NULL;
 	d->resolve = NULL;
+	free(d->missing);
+	d->missing = NULL;
 }

@@ -38,6 +38,11 @@ struct amb_decision {
 	struct amb_workload *workload; /* chosen destination (or waypoint/gateway when via) */
 	struct amb_service *service; /* service that was addressed */
 	bool via_waypoint;
+	/*
+	 * On demand: the name (reference 1.9) of what was looked for in vain; owned. The decision
+	 * holds if there is no such thing.
+	 */
+	char *missing;
 };
 
 /*
@@ -79,6 +84,7 @@ struct amb_inbound {
 	bool proxy; /* send a PROXY v2 header first */
 	struct amb_endpoint proxy_dst; /* destination said in that header */
 	struct amb_service *service; /* reference, the service addressed when known */
+	char *missing; /* as of struct amb_decision */
 };
 
 /*
@@ -90,6 +96,13 @@ void amb_decide_inbound(const struct amb_state *st, const struct amb_workload *l
 			const struct amb_endpoint *conn_dst, const struct amb_authority *authority,
 			const char *forwarded_host, struct amb_inbound *out);
 void amb_inbound_release(struct amb_inbound *in);
+
+/*
+ * The names by which the control plane knows what has an address, and what has a host name
+ * (reference 1.9). To be freed; NULL: out of memory.
+ */
+char *amb_decide_name_of_addr(const char *network, const struct amb_addr *addr);
+char *amb_decide_name_of_host(const char *ns, const char *hostname);
 
 /* True for the agent's own ports (self-call guard, 4.1). */
 bool amb_decide_own_port(uint16_t port);

@@ -27,6 +27,7 @@ struct amb_state *amb_state_create(const struct amb_state_config *config)
 
 	if (!st)
 		return NULL;
+	st->on_demand = config->on_demand;
 	st->root = calloc(1, sizeof(*st->root));
 	st->reclaim = amb_reclaim_create();
 	st->network = amb_str_intern(network, strlen(network));

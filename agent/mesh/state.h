@@ -129,6 +129,7 @@ struct amb_state_config {
 	const char *node; /* own node name */
 	const char *domain; /* cluster domain, default cluster.local */
 	const char *prefer_ns; /* PREFERED_SERVICE_NAMESPACE, may be NULL */
+	bool on_demand; /* not all is there: decisions say what they missed */
 };
 
 /*

@@ -68,6 +68,7 @@ struct amb_state {
 	struct amb_root *root; /* atomic */
 	struct amb_reclaim *reclaim;
 	amb_str network, node, domain, prefer_ns;
+	bool on_demand;
 	uint64_t txn; /* id of the last transaction */
 	struct amb_update *update; /* the one under way */
 	struct {

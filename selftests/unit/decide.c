@@ -619,6 +619,152 @@ TEST(outbound)
 		run_outbound(&outbounds[i]);
 }
 
+/* What a decision without all knowledge has to ask for; "" where it needs no more. */
+struct demand {
+	const char *what;
+	struct wl w[4];
+	struct sv s[3];
+	const char *dst;
+	const char *missing;
+	enum amb_way way;
+};
+
+static const struct demand demands[] = {
+	{ "unknown address", { SRC }, {}, "1.2.3.4:80", "/1.2.3.4", AMB_WAY_PASSTHROUGH },
+	{ "unknown IPv6 address", { SRC }, {}, "[fd00::1]:80", "/fd00::1", AMB_WAY_PASSTHROUGH },
+	{ "known workload",
+	  { SRC, { .uid = "d", .addrs = "127.0.0.2", .hbone = 1 } },
+	  {},
+	  "127.0.0.2:80",
+	  "",
+	  AMB_WAY_TUNNEL },
+	{ "service without endpoints",
+	  { SRC },
+	  { { .host = "svc", .vips = "|127.0.0.3", .ports = "80:80" } },
+	  "127.0.0.3:80",
+	  "",
+	  AMB_WAY_DENY },
+	{ "waypoint by address",
+	  { SRC,
+	    { .uid = "d", .addrs = "127.0.0.2", .hbone = 1, .waypoint = "|127.0.0.10:15008" } },
+	  {},
+	  "127.0.0.2:80",
+	  "/127.0.0.10",
+	  AMB_WAY_DENY },
+	{ "waypoint of a service by name",
+	  { SRC, { .uid = "e", .addrs = "127.0.0.2", .hbone = 1, .services = "ns/svc=80:80" } },
+	  { { .host = "svc",
+	      .vips = "|127.0.0.3",
+	      .ports = "80:80",
+	      .waypoint = "other/wp.other:15008" } },
+	  "127.0.0.3:80",
+	  "other/wp.other",
+	  AMB_WAY_DENY },
+	{ "gateway of another network",
+	  { SRC,
+	    { .uid = "e",
+	      .network = "far",
+	      .hbone = 1,
+	      .gateway = "far|10.9.9.9:15009",
+	      .services = "ns/svc=80:80" } },
+	  { { .host = "svc", .vips = "|127.0.0.3", .ports = "80:80" } },
+	  "127.0.0.3:80",
+	  "far/10.9.9.9",
+	  AMB_WAY_DENY },
+};
+
+static void run_demand(const struct demand *t, bool on_demand)
+{
+	struct amb_state *st = amb_state_create(
+		&(struct amb_state_config){ .node = "node", .on_demand = on_demand });
+	const struct amb_workload *src;
+	struct amb_endpoint dst;
+	struct amb_decision d;
+	size_t nw = 0, ns = 0;
+
+	CASE(t->what);
+	while (nw < AMB_ARRAY_SIZE(t->w) && t->w[nw].uid)
+		nw++;
+	while (ns < AMB_ARRAY_SIZE(t->s) && t->s[ns].host)
+		ns++;
+	CHECK_EQ(mesh_apply(st, t->w, nw, t->s, ns), 0);
+	CHECK_EQ(amb_endpoint_parse(t->dst, &dst), 0);
+	src = source(st);
+	amb_decide_outbound(st, src, &dst, &d);
+	CHECK_EQ(d.way, t->way);
+	CHECK_STR(d.missing ? d.missing : "", on_demand ? t->missing : "");
+	amb_decision_release(&d);
+	CHECK(!d.missing);
+	amb_workload_put(src);
+	amb_state_destroy(st);
+	mesh_free();
+}
+
+TEST(demand)
+{
+	size_t i;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(demands); i++) {
+		run_demand(&demands[i], true);
+		run_demand(&demands[i], false);
+	}
+}
+
+/* The same of a tunnel's request to the workload "src" at 127.0.0.1. */
+static const struct {
+	const char *what;
+	struct wl w[3];
+	const char *authority, *missing;
+	int status;
+} demands_in[] = {
+	{ "own address", { SRC }, "127.0.0.1:80", "", 200 },
+	{ "unknown address", { SRC }, "127.0.0.9:80", "/127.0.0.9", 400 },
+	{ "unknown waypoint of it",
+	  { SRC, { .uid = "d", .addrs = "127.0.0.9", .waypoint = "ns/wp:15008" } },
+	  "127.0.0.9:80",
+	  "ns/wp",
+	  400 },
+	{ "known waypoint, not this one",
+	  { SRC,
+	    { .uid = "d", .addrs = "127.0.0.9", .waypoint = "|127.0.0.8:15008" },
+	    { .uid = "wp", .addrs = "127.0.0.8" } },
+	  "127.0.0.9:80",
+	  "",
+	  400 },
+	{ "unknown name", { SRC }, "web.ns.svc:80", "ns/web.ns.svc", 503 },
+};
+
+TEST(demand_inbound)
+{
+	struct amb_authority authority;
+	const struct amb_workload *local;
+	struct amb_endpoint conn;
+	struct amb_inbound in;
+	size_t i, nw;
+
+	amb_endpoint_parse("127.0.0.1:15008", &conn);
+	for (i = 0; i < AMB_ARRAY_SIZE(demands_in); i++) {
+		struct amb_state *st = amb_state_create(
+			&(struct amb_state_config){ .node = "node", .on_demand = true });
+
+		CASE(demands_in[i].what);
+		for (nw = 0; nw < 3 && demands_in[i].w[nw].uid;)
+			nw++;
+		CHECK_EQ(mesh_apply(st, demands_in[i].w, nw, NULL, 0), 0);
+		local = source(st);
+		CHECK_EQ(amb_authority_parse(demands_in[i].authority,
+					     strlen(demands_in[i].authority), &authority),
+			 0);
+		amb_decide_inbound(st, local, &conn, &authority, NULL, &in);
+		CHECK_EQ(in.status, demands_in[i].status);
+		CHECK_STR(in.missing ? in.missing : "", demands_in[i].missing);
+		amb_inbound_release(&in);
+		amb_workload_put(local);
+		amb_state_destroy(st);
+		mesh_free();
+	}
+}
+
 TEST(no_source)
 {
 	struct amb_state *st = mesh_state("");
