@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
+#include "mesh/state.h"
 #include "node.h"
 #include "xds_request.h"
 
@@ -23,6 +24,7 @@
 
 struct wanted {
 	bool answered;
+	uint32_t next_free; /* number of the next free one, 0: none */
 	struct amb_xds_waiter *waiters;
 };
 
@@ -44,7 +46,7 @@ struct amb_xds {
 	/* on demand: the names asked for, and who waits for which */
 	struct amb_held names;
 	struct wanted *wanted; /* by the stamp of its name's entry, less one */
-	uint32_t nwanted, capwanted;
+	uint32_t nwanted, capwanted, free;
 };
 
 /* Ends of streams */
@@ -282,24 +284,81 @@ static void unwait_all(struct amb_xds *x)
 	}
 }
 
-static struct wanted *want_new(struct amb_xds *x, const char *name)
+/* True when the state has something by that name. */
+static bool stands(const struct amb_xds *x, const char *name)
 {
-	struct amb_xds_request r = {
-		.type_url = amb_xds_type_url(AMB_XDS_ADDRESS),
-		.subscribe = &name,
-		.nsubscribe = 1,
-	};
+	const struct amb_state *st = x->config.state;
+	const char *slash = strchr(name, '/');
+	struct amb_addr addr;
+	char network[256];
+	bool yes;
 
-	if (x->nwanted == AMB_XDS_WANTED_MAX) {
+	if (amb_held_find(amb_intake_held(x->intake, AMB_XDS_ADDRESS), name))
+		return true;
+	if (!slash || amb_addr_parse(slash + 1, &addr))
+		return false;
+	snprintf(network, sizeof(network), "%.*s", (int)(slash - name), name);
+	amb_state_read_begin(st);
+	yes = amb_state_workload_by_addr(st, network, &addr) ||
+	      amb_state_service_by_vip(st, network, &addr, NULL);
+	amb_state_read_end(st);
+	return yes;
+}
+
+/*
+ * Names that were answered and stand for nothing: of addresses outside of the mesh, and of what
+ * is gone. When they are needed again they are asked for again.
+ */
+static void forget_some(struct amb_xds *x)
+{
+	_cleanup_free_ struct amb_held_entry **gone = calloc(x->names.n + 1, sizeof(*gone));
+	_cleanup_free_ const char **names = calloc(x->names.n + 1, sizeof(*names));
+	struct amb_xds_request r = { .type_url = amb_xds_type_url(AMB_XDS_ADDRESS),
+				     .unsubscribe = names };
+	struct amb_held_entry *e;
+	size_t at = 0, i;
+
+	while (gone && names && (e = amb_held_next(&x->names, &at))) {
+		const struct wanted *want = &x->wanted[e->stamp - 1];
+
+		if (!want->answered || want->waiters || stands(x, e->name))
+			continue;
+		gone[r.nunsubscribe] = e;
+		names[r.nunsubscribe++] = e->name;
+	}
+	if (r.nunsubscribe && x->call && amb_xds_request_send(x->call, &r))
+		give_up(x, "out of memory");
+	for (i = 0; i < r.nunsubscribe; i++) {
+		uint32_t number = gone[i]->stamp;
+
+		x->wanted[number - 1] = (struct wanted){ .next_free = x->free };
+		x->free = number;
+		amb_held_del(&x->names, gone[i]);
+	}
+}
+
+/* Room for one more: its number, or 0 and errno. */
+static uint32_t want_number(struct amb_xds *x)
+{
+	uint32_t number;
+
+	if (!x->free && x->nwanted == x->config.wanted_max)
+		forget_some(x);
+	number = x->free;
+	if (number) {
+		x->free = x->wanted[number - 1].next_free;
+		return number;
+	}
+	if (x->nwanted == x->config.wanted_max) {
 		errno = ENOSPC;
-		return NULL;
+		return 0;
 	}
 	if (x->nwanted == x->capwanted) {
 		uint32_t cap = x->capwanted ? x->capwanted * 2 : 64, i;
 		struct wanted *v = calloc(cap, sizeof(*v));
 
 		if (!v)
-			return NULL;
+			return 0;
 		for (i = 0; i < x->nwanted; i++) {
 			v[i] = x->wanted[i];
 			if (v[i].waiters)
@@ -309,12 +368,33 @@ static struct wanted *want_new(struct amb_xds *x, const char *name)
 		x->wanted = v;
 		x->capwanted = cap;
 	}
-	if (!amb_held_put(&x->names, name, "", x->nwanted + 1))
+	return ++x->nwanted;
+}
+
+static struct wanted *want_new(struct amb_xds *x, const char *name)
+{
+	struct amb_xds_request r = {
+		.type_url = amb_xds_type_url(AMB_XDS_ADDRESS),
+		.subscribe = &name,
+		.nsubscribe = 1,
+	};
+	uint32_t number = want_number(x);
+	struct wanted *want;
+
+	if (!number)
 		return NULL;
+	want = &x->wanted[number - 1];
+	*want = (struct wanted){ 0 };
+	if (!amb_held_put(&x->names, name, "", number)) {
+		want->next_free = x->free;
+		x->free = number;
+		errno = ENOMEM;
+		return NULL;
+	}
 	/* Without a stream, or with one that fails: the next one begins with all names. */
 	if (x->call && amb_xds_request_send(x->call, &r))
 		give_up(x, "out of memory");
-	return &x->wanted[x->nwanted++];
+	return want;
 }
 
 int amb_xds_want(struct amb_xds *x, const char *name, struct amb_xds_waiter *w)
@@ -358,6 +438,7 @@ struct amb_xds *amb_xds_create(struct amb_loop *loop, const struct amb_xds_confi
 		return NULL;
 	x->loop = loop;
 	x->config = *config;
+	x->config.wanted_max = config->wanted_max ?: AMB_XDS_WANTED_MAX;
 	x->retry.fn = connect_now;
 	x->since = amb_util_now_ns();
 	x->intake = amb_intake_create(config->state);

@@ -64,6 +64,7 @@ struct amb_xds_config {
 	struct amb_state *state;
 	struct amb_node *node;
 	bool on_demand; /* addresses are asked for one by one */
+	uint32_t wanted_max; /* names; 0: AMB_XDS_WANTED_MAX */
 	/* The first time that all wildcard types are there; may be NULL. */
 	void (*synced)(void *ctx);
 	void *ctx;
@@ -78,7 +79,8 @@ void amb_xds_stats(const struct amb_xds *x, struct amb_xds_stats *out);
 /*
  * On demand: somebody needs to know of @name ("network/ip", "ns/host" or a uid). 0: it was asked
  * for, @w->fn is called when the answer is in the state, or that there is none; -EALREADY: it
- * was answered before and is kept up to date since; -ENOSPC, -ENOMEM; -ENOTSUP: not on demand.
+ * was answered before and is kept up to date since; -ENOSPC: so many names are in use, those
+ * that stand for nothing are forgotten when room is needed; -ENOMEM; -ENOTSUP: not on demand.
  */
 struct amb_xds_waiter {
 	void (*fn)(struct amb_xds_waiter *w);

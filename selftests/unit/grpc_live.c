@@ -600,6 +600,50 @@ TEST(on_demand)
 	end(ch);
 }
 
+/* Names that stand for nothing make room, those that stand for something or are waited for do not. */
+TEST(on_demand_room)
+{
+	struct amb_xds_waiter a, b, c, d;
+	struct amb_node *node;
+	struct amb_grpc *ch;
+	char err[100];
+
+	begin();
+	ask("tokens", "null");
+	put("one", "CgAAAQ=="); /* 10.0.0.1 */
+	answered = 0;
+	ch = channel(url, NULL, token);
+	st = mesh_state("");
+	node = amb_node_create(&(struct amb_node_config){ .pod_name = "z" }, err, sizeof(err));
+	xds = amb_xds_create(loop, &(struct amb_xds_config){ .channel = ch,
+							     .state = st,
+							     .node = node,
+							     .on_demand = true,
+							     .wanted_max = 3 });
+	CHECK(node && xds);
+	want("/10.0.0.1", &a, 0);
+	want("/10.1.0.1", &b, 0);
+	want("/10.1.0.2", &c, 0);
+	CASE("all of them are waited for");
+	want("/10.1.0.3", &d, -ENOSPC);
+	wait_answers(3);
+	CASE("two may go");
+	want("/10.1.0.3", &d, 0);
+	want("/10.0.0.1", &a, -EALREADY);
+	want("/10.1.0.1", &b, 0);
+	want("/10.1.0.2", &c, -ENOSPC);
+	wait_answers(5);
+	CASE("and stay gone with the next stream");
+	ask("reset OK", "1");
+	want("/10.1.0.2", &c, 0);
+	wait_answers(6);
+	amb_xds_destroy(xds);
+	amb_node_destroy(node);
+	amb_state_destroy(st);
+	mesh_free();
+	end(ch);
+}
+
 int main(void)
 {
 	int rc;
