@@ -509,6 +509,8 @@ struct amb_capture *amb_capture_create(struct amb_loop *loop, struct amb_state *
 		if (!c->publish) {
 			code = -ENOMEM;
 			snprintf(err, errlen, "out of memory");
+		} else if (config->partial) {
+			amb_publish_partial(c->publish);
 		}
 	}
 	if (code) {

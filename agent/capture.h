@@ -35,6 +35,7 @@ struct amb_capture_config {
 	bool keep; /* leave all in place at the end */
 	bool ipv6;
 	bool always_tunnel; /* for all pods */
+	bool partial; /* the state never has all there is */
 };
 
 /*

@@ -671,6 +671,12 @@ void amb_publish_settle(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_
 	}
 }
 
+void amb_publish_partial(struct amb_publish *p)
+{
+	p->flags |= AMB_META_PARTIAL;
+	(void)amb_rows_set_meta(p->b, p->flags);
+}
+
 void amb_publish_splice(struct amb_publish *p)
 {
 	if (p->flags & AMB_META_SPLICE)

@@ -48,6 +48,8 @@ void amb_publish_changed(struct amb_publish *p);
 void amb_publish_settle(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_t cookie),
 			void *ctx);
 
+/* The state never has all there is: what it does not know goes to the agent. Stays so. */
+void amb_publish_partial(struct amb_publish *p);
 /* Connections of pods that opted in may be spliced. Stays so. */
 void amb_publish_splice(struct amb_publish *p);
 

@@ -188,6 +188,20 @@ TEST(workloads)
 	stop();
 }
 
+TEST(never_all_there)
+{
+	start();
+	amb_publish_partial(p);
+	CHECK_EQ(meta(), AMB_META_PARTIAL);
+	amb_publish_settle(p, nobody, NULL);
+	workload((struct wl){ "far", .network = NET, .node = "other", .hbone = 1,
+			      .addrs = "10.0.0.2" });
+	settle_down();
+	addr_is("10.0.0.2", 0, AMB_ADDR_HBONE);
+	CHECK_EQ(meta(), AMB_META_PARTIAL);
+	stop();
+}
+
 TEST(services_as_addresses)
 {
 	start();
