@@ -19,6 +19,7 @@
 #include "control/node.h"
 #include "control/xds.h"
 #include "mesh/state.h"
+#include "proxy/demand.h"
 
 #define SYNC_PODS_NS 100000000ull /* after the first of some changes */
 
@@ -30,6 +31,16 @@ struct amb_cluster {
 	struct amb_xds *xds;
 	struct amb_citadel *citadel;
 	struct amb_timer sync;
+	struct amb_demand *demand; /* XDS_ON_DEMAND, else NULL */
+	struct asked *asked;
+};
+
+/* A name that the stream was asked for on demand. */
+struct asked {
+	struct amb_xds_waiter wait;
+	struct amb_cluster *c;
+	struct asked *next, **prev;
+	char name[];
 };
 
 static void say_strange_variables(void)
@@ -103,6 +114,62 @@ static int create_ca(struct amb_cluster *c, char *err, size_t errlen)
 	return c->citadel ? 0 : -errno;
 }
 
+/* On demand */
+
+static void asked_free(struct asked *q)
+{
+	*q->prev = q->next;
+	if (q->next)
+		q->next->prev = q->prev;
+	free(q);
+}
+
+static void asked_answered(struct amb_xds_waiter *w)
+{
+	struct asked *q = AMB_CONTAINER_OF(w, struct asked, wait);
+
+	amb_demand_answer(q->c->demand, q->name, 0);
+	asked_free(q);
+}
+
+static void ask(void *ctx, const char *name)
+{
+	struct amb_cluster *c = ctx;
+	size_t len = strlen(name) + 1;
+	struct asked *q = c->xds ? malloc(sizeof(*q) + len) : NULL;
+	int err = c->xds ? -ENOMEM : -ECANCELED;
+
+	if (q) {
+		*q = (struct asked){ .wait.fn = asked_answered, .c = c };
+		memcpy(q->name, name, len);
+		q->prev = &c->asked;
+		q->next = c->asked;
+		if (q->next)
+			q->next->prev = &q->next;
+		c->asked = q;
+		err = amb_xds_want(c->xds, name, &q->wait);
+		if (!err)
+			return;
+		asked_free(q);
+	}
+	amb_demand_answer(c->demand, name, err == -EALREADY ? 0 : err);
+}
+
+/* The proxy waits by it; decisions and what the kernel is told know that not all is there. */
+static int create_demand(struct amb_cluster *c)
+{
+	const struct amb_istiod_env *e = &c->a->opt.istiod;
+
+	if (!e->on_demand || !e->xds)
+		return 0;
+	if (c->a->opt.dns)
+		amb_warn(XDS, "XDS_ON_DEMAND: names of services that nobody asked for yet are "
+			      "left to the name server (ISTIO_META_DNS_CAPTURE), continuing");
+	c->demand = amb_demand_create(c->a->loop, ask, c);
+	c->a->opt.proxy.demand = c->demand;
+	return c->demand ? 0 : -ENOMEM;
+}
+
 static void sync_due(struct amb_timer *t)
 {
 	amb_cluster_sync_pods(AMB_CONTAINER_OF(t, struct amb_cluster, sync));
@@ -120,7 +187,9 @@ struct amb_cluster *amb_cluster_create(struct amb_agent *a, char *err, size_t er
 		c->sync.fn = sync_due;
 		c->resolver = amb_resolver_create();
 		if (c->resolver)
-			ret = create_xds(c, err, errlen) ?: create_ca(c, err, errlen);
+			ret = create_xds(c, err, errlen)	?:
+				      create_ca(c, err, errlen) ?:
+								  create_demand(c);
 	}
 	if (ret) {
 		amb_cluster_destroy(c);
@@ -171,6 +240,7 @@ int amb_cluster_start(struct amb_cluster *c)
 		.channel = c->xds_channel,
 		.state = c->a->state,
 		.node = c->node,
+		.on_demand = c->demand,
 		.synced = ready,
 		.ctx = c,
 	};
@@ -182,12 +252,6 @@ int amb_cluster_start(struct amb_cluster *c)
 		ready(c);
 		return 0;
 	}
-	/*
-	 * Connections do not ask for what they need: without all of it they would take what they
-	 * do not know for something outside of the mesh, and leave in clear.
-	 */
-	if (c->a->opt.istiod.on_demand)
-		amb_warn(XDS, "XDS_ON_DEMAND: everything is asked for at once, continuing");
 	c->xds = amb_xds_create(c->a->loop, &config);
 	return c->xds ? 0 : -ENOMEM;
 }
@@ -199,6 +263,8 @@ void amb_cluster_stop(struct amb_cluster *c)
 	amb_loop_timer_cancel(c->a->loop, &c->sync);
 	amb_xds_destroy(c->xds);
 	c->xds = NULL;
+	while (c->asked)
+		asked_free(c->asked);
 	amb_citadel_stop(c->citadel);
 }
 
@@ -212,6 +278,7 @@ void amb_cluster_destroy(struct amb_cluster *c)
 	amb_grpc_destroy(c->ca_channel);
 	amb_node_destroy(c->node);
 	amb_resolver_destroy(c->resolver);
+	amb_demand_destroy(c->demand);
 	free(c);
 }
 

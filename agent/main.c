@@ -396,6 +396,7 @@ static int start_knowledge(struct amb_agent *a)
 		.node = a->opt.node,
 		.domain = a->opt.domain,
 		.prefer_ns = a->opt.prefer_ns,
+		.on_demand = a->opt.proxy.demand,
 	};
 
 	if (!a->cluster && start_manifests(a))
@@ -440,6 +441,7 @@ static int start_capture(struct amb_agent *a)
 		.keep = a->opt.keep,
 		.ipv6 = a->opt.proxy.ipv6,
 		.always_tunnel = a->opt.always_tunnel,
+		.partial = a->opt.proxy.demand,
 	};
 	char why[320];
 

@@ -173,6 +173,9 @@ static void set_decision(json_t *o, const struct amb_decision *d)
 
 	json_object_set_new(o, "way", json_string(amb_reason_way_text(d->way)));
 	json_object_set_new(o, "reason", json_string(amb_reason_text(d->reason)));
+	/* Unless the control plane, once asked, knows of it. */
+	if (d->missing)
+		json_object_set_new(o, "missing", amb_shape_string(d->missing));
 	if (d->way == AMB_WAY_DENY)
 		return;
 	json_object_set_new(o, "protocol", json_string(protocols[d->protocol]));

@@ -45,6 +45,9 @@ static void print_why(const struct ctl *ctl, const json_t *r)
 	printf("%-12s %s (%s)\n", "from", ctl_text(source, "name"), ctl_text(source, "identity"));
 	line("to", ctl_text(r, "destination"));
 	printf("%-12s %s: %s\n", "way", ctl_text(r, "way"), ctl_text(r, "reason"));
+	if (*ctl_text(r, "missing"))
+		printf("%-12s the control plane is asked for %s\n", "but first",
+		       ctl_text(r, "missing"));
 	line("service", ctl_text(r, "service"));
 	line(via ? "waypoint" : "workload", ctl_text(w, "name"));
 	if (*ctl_text(r, "protocol"))

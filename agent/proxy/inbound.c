@@ -6,7 +6,7 @@
  * closed() frees it. Until the handshake is done it stands in the worker's table of
  * unfinished ones, bounded per source address. A stream is judged and its application
  * dialled by a struct request, which ends in accept or reject; after accept the table's entry
- * owns the stream.
+ * owns the stream. Where what it needs has to be asked for first, a struct parked keeps it.
  */
 #include "inbound.h"
 
@@ -14,6 +14,7 @@
 #include "base/reason.h"
 #include "base/util.h"
 #include "creds.h"
+#include "demand.h"
 #include "dial.h"
 #include "hbone.h"
 #include "kernel/netns.h"
@@ -42,6 +43,7 @@ struct tunnel {
 	struct amb_pod_waiter wait;
 	struct amb_creds_waiter creds;
 	struct amb_timer timer; /* for the credential */
+	bool source_told; /* the peer's workload was asked for */
 };
 
 struct request {
@@ -377,24 +379,177 @@ static void request_begin(struct tunnel *t, struct amb_stream *s,
 	judge_and_dial(r, req, authority);
 }
 
-static void tunnel_request(struct amb_hbone *c, void *owner, struct amb_stream *s,
-			   const struct amb_hbone_request *req)
+/* Parked requests */
+
+struct parked {
+	struct amb_setup setup;
+	struct tunnel *tunnel;
+	struct amb_stream *stream;
+	struct amb_demand_waiter demand;
+	struct amb_hbone_request req; /* its strings are in @text */
+	char *asked; /* the last name; NULL: the source */
+	unsigned int asks;
+	char text[];
+};
+
+static void serve(struct tunnel *t, struct amb_stream *s, const struct amb_hbone_request *req,
+		  struct parked *p);
+
+static const char *keep(char **at, const char *text, size_t len)
 {
-	struct tunnel *t = owner;
+	char *start = *at;
+
+	if (!text)
+		return NULL;
+	memcpy(start, text, len);
+	start[len] = 0;
+	*at += len + 1;
+	return start;
+}
+
+static size_t length(const char *text)
+{
+	return text ? strlen(text) : 0;
+}
+
+static struct parked *parked_create(struct tunnel *t, const struct amb_hbone_request *req)
+{
+	size_t forwarded = length(req->forwarded), network = length(req->forwarded_network);
+	struct parked *p = calloc(1, sizeof(*p) + req->authority_len + forwarded + network + 3);
+	char *at;
+
+	if (!p)
+		return NULL;
+	at = p->text;
+	p->tunnel = t;
+	p->req = *req;
+	p->req.method = p->req.traceparent = NULL; /* looked at before */
+	p->req.authority = keep(&at, req->authority, req->authority_len);
+	p->req.forwarded = keep(&at, req->forwarded, forwarded);
+	p->req.forwarded_network = keep(&at, req->forwarded_network, network);
+	return p;
+}
+
+static void parked_free(struct parked *p)
+{
+	if (!p)
+		return;
+	amb_demand_cancel(&p->demand);
+	free(p->asked);
+	free(p);
+}
+
+/* It waits no more; its stream is the caller's. */
+static struct amb_stream *unpark(struct parked *p)
+{
+	amb_demand_cancel(&p->demand);
+	cds_list_del(&p->setup.node);
+	amb_pod_uncharge(p->tunnel->pod);
+	amb_stream_set_owner(p->stream, NULL, NULL);
+	return take_ptr(p->stream);
+}
+
+static void abort_parked(struct amb_setup *setup, enum amb_reason reason)
+{
+	struct parked *p = AMB_CONTAINER_OF(setup, struct parked, setup);
+
+	early_reject(p->tunnel, unpark(p), p->req.authority, 503, reason);
+	parked_free(p);
+}
+
+static void parked_closed(struct amb_stream *s, void *owner, enum amb_reason reason,
+			  const char *text)
+{
+	struct parked *p = owner;
+	struct amb_flow f;
+
+	(void)s;
+	cds_list_del(&p->setup.node);
+	amb_pod_uncharge(p->tunnel->pod);
+	tunnel_flow(p->tunnel, &f);
+	f.authority = p->req.authority;
+	amb_live_failed(p->tunnel->pod, &f, reason == AMB_REASON_NONE ? AMB_REASON_RESET : reason,
+			text);
+	parked_free(p);
+}
+
+static const struct amb_stream_ops parked_ops = { .closed = parked_closed };
+
+static void parked_told(struct amb_demand_waiter *w, int err)
+{
+	struct parked *p = AMB_CONTAINER_OF(w, struct parked, demand);
+	struct amb_stream *s = unpark(p);
+
+	if (!p->asked)
+		p->tunnel->source_told = true;
+	/* Without the source the request is served all the same. */
+	if (err && p->asked) {
+		early_reject(p->tunnel, s, p->req.authority, 503, AMB_REASON_NOT_TOLD);
+		parked_free(p);
+		return;
+	}
+	serve(p->tunnel, s, &p->req, p);
+}
+
+/*
+ * Waits for @name, which is taken over, or (NULL) for the peer's workload. False: there is no
+ * need to.
+ */
+static bool wait_for(struct parked *p, char *name)
+{
+	struct amb_worker *w = worker_of(p->tunnel);
+
+	free(p->asked);
+	p->asked = name;
+	p->demand.fn = parked_told;
+	if (!name)
+		return amb_demand_source(w->env, w->loop, &p->tunnel->src.addr, &p->demand);
+	return !amb_demand_wait(w->env->config.demand, name, w->loop, AMB_DEMAND_WAIT_NS,
+				&p->demand);
+}
+
+/*
+ * Parks the request while something is missing, with @in's name for it. False: nothing is, or
+ * it was asked for. @p: the request when it was parked before.
+ */
+static bool park(struct tunnel *t, struct amb_stream *s, const struct amb_hbone_request *req,
+		 struct amb_inbound *in, struct parked **p)
+{
+	bool needed = in->status != 200 && in->missing &&
+		      (!*p || !(*p)->asked || strcmp((*p)->asked, in->missing));
+
+	if (!worker_of(t)->env->config.demand || (!needed && (in->status != 200 || t->source_told)))
+		return false;
+	if (!*p)
+		*p = parked_create(t, req);
+	if (!*p || (*p)->asks++ == AMB_DEMAND_STEPS || !amb_pod_charge(t->pod))
+		return false;
+	if (!wait_for(*p, needed ? take_ptr(in->missing) : NULL)) {
+		t->source_told |= !needed;
+		amb_pod_uncharge(t->pod);
+		return false;
+	}
+	(*p)->stream = s;
+	(*p)->setup.abort = abort_parked;
+	cds_list_add_tail(&(*p)->setup.node, &t->pod->setups);
+	amb_stream_set_owner(s, &parked_ops, *p);
+	return true;
+}
+
+/* @p: of @req when it was parked, or NULL; taken over. */
+static void serve(struct tunnel *t, struct amb_stream *s, const struct amb_hbone_request *req,
+		  struct parked *p)
+{
 	char host[AMB_AUTHORITY_MAX], text[AMB_AUTHORITY_MAX];
 	const struct amb_workload *local;
 	struct amb_authority authority;
 	struct amb_inbound in;
 	bool has_host;
 
-	(void)c;
-	if (req->method && strcmp(req->method, "CONNECT")) {
-		early_reject(t, s, NULL, 400, AMB_REASON_NOT_CONNECT);
-		return;
-	}
 	if (req->bad || !req->authority ||
 	    amb_authority_parse(req->authority, req->authority_len, &authority)) {
 		early_reject(t, s, NULL, 400, AMB_REASON_BAD_AUTHORITY);
+		parked_free(p);
 		return;
 	}
 	snprintf(text, sizeof(text), "%.*s", (int)req->authority_len, req->authority);
@@ -403,13 +558,30 @@ static void tunnel_request(struct amb_hbone *c, void *owner, struct amb_stream *
 	local = amb_pod_workload(t->pod);
 	amb_decide_inbound(worker_of(t)->env->st, local, &t->local, &authority,
 			   has_host ? host : NULL, &in);
-	if (in.status == 200 && local) {
-		request_begin(t, s, req, text, local, &in);
+	if (local && park(t, s, req, &in, &p)) {
+		amb_inbound_release(&in);
 		return;
 	}
-	early_reject(t, s, text, in.status == 200 ? 503 : in.status,
-		     local ? in.reason : AMB_REASON_NO_DESTINATION);
-	amb_inbound_release(&in);
+	if (in.status == 200 && local) {
+		request_begin(t, s, req, text, local, &in);
+	} else {
+		early_reject(t, s, text, in.status == 200 ? 503 : in.status,
+			     local ? in.reason : AMB_REASON_NO_DESTINATION);
+		amb_inbound_release(&in);
+	}
+	parked_free(p);
+}
+
+static void tunnel_request(struct amb_hbone *c, void *owner, struct amb_stream *s,
+			   const struct amb_hbone_request *req)
+{
+	struct tunnel *t = owner;
+
+	(void)c;
+	if (req->method && strcmp(req->method, "CONNECT"))
+		early_reject(t, s, NULL, 400, AMB_REASON_NOT_CONNECT);
+	else
+		serve(t, s, req, NULL);
 }
 
 /* Tunnels */

@@ -2,10 +2,11 @@
 /*
  * Connections that a pod's applications open (15001).
  *
- * Steps: original destination, source workload (waited for), decision, name (resolved), then
- * one of: TCP dialled and relayed, a stream in a pooled tunnel, a tunnel in such a stream.
- * One object carries a connection through them; it goes when the engine has taken over, or
- * when a step fails. It waits for one thing at a time, abort() cancels all of them.
+ * Steps: original destination, source workload (waited for), decision (what it misses is asked
+ * for), name (resolved), then one of: TCP dialled and relayed, a stream in a pooled tunnel, a
+ * tunnel in such a stream. One object carries a connection through them; it goes when the engine
+ * has taken over, or when a step fails. It waits for one thing at a time, abort() cancels all of
+ * them.
  */
 #include "outbound.h"
 
@@ -14,6 +15,7 @@
 #include "base/resolve.h"
 #include "base/util.h"
 #include "creds.h"
+#include "demand.h"
 #include "dial.h"
 #include "double.h"
 #include "kernel/netns.h"
@@ -46,6 +48,9 @@ struct outbound {
 	struct amb_decision decision;
 	struct amb_live *live; /* from classification on */
 	struct amb_pod_waiter source_wait;
+	struct amb_demand_waiter demand;
+	char *asked; /* the last name asked for */
+	unsigned int asks;
 	struct amb_resolve_waiter resolve;
 	struct amb_dial dial;
 	struct amb_pool_waiter pool;
@@ -64,6 +69,7 @@ struct headers {
 static void release(struct outbound *o)
 {
 	amb_pod_unwait(&o->source_wait);
+	amb_demand_cancel(&o->demand);
 	amb_resolve_cancel(o->pod->worker->env->resolver, &o->resolve);
 	amb_dial_cancel(&o->dial);
 	amb_pool_cancel(&o->pool);
@@ -73,6 +79,7 @@ static void release(struct outbound *o)
 	amb_workload_put(o->source);
 	amb_decision_release(&o->decision);
 	free(o->headers);
+	free(o->asked);
 	free(o);
 }
 
@@ -337,9 +344,55 @@ static void hand_down(const struct outbound *o)
 				 &dst);
 }
 
+static void decide(struct outbound *o);
+
+static void not_told(struct outbound *o, int err)
+{
+	char text[320];
+
+	snprintf(text, sizeof(text), "%s: %.200s: %s", amb_reason_text(AMB_REASON_NOT_TOLD),
+		 o->asked, strerror(-err));
+	fail(o, AMB_REASON_NOT_TOLD, AMB_FLAG_NONE, text);
+}
+
+static void told(struct amb_demand_waiter *w, int err)
+{
+	struct outbound *o = AMB_CONTAINER_OF(w, struct outbound, demand);
+
+	if (err)
+		not_told(o, err);
+	else
+		decide(o);
+}
+
+/* False when the decision misses nothing, or what it misses does not exist: it was asked for. */
+static bool ask(struct outbound *o)
+{
+	struct amb_worker *w = o->pod->worker;
+	int err;
+
+	if (!w->env->config.demand || !o->decision.missing ||
+	    (o->asked && !strcmp(o->asked, o->decision.missing)))
+		return false;
+	free(o->asked);
+	o->asked = take_ptr(o->decision.missing);
+	amb_decision_release(&o->decision);
+	memset(&o->decision, 0, sizeof(o->decision));
+	o->demand.fn = told;
+	err = o->asks++ < AMB_DEMAND_STEPS ?
+		      amb_demand_wait(w->env->config.demand, o->asked, w->loop, AMB_DEMAND_WAIT_NS,
+				      &o->demand) :
+		      -ELOOP;
+	if (err)
+		not_told(o, err);
+	return true;
+}
+
 static void decide(struct outbound *o)
 {
 	amb_decide_outbound(o->pod->worker->env->st, o->source, &o->dst, &o->decision);
+	if (ask(o))
+		return;
 	hand_down(o);
 	if (o->decision.way == AMB_WAY_DENY)
 		fail(o, o->decision.reason, AMB_FLAG_NONE, NULL);

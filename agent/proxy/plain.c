@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/reason.h"
 #include "base/util.h"
+#include "demand.h"
 #include "dial.h"
 #include "kernel/netns.h"
 #include "kernel/rows.h"
@@ -34,12 +35,14 @@ struct plain {
 	bool proven; /* a direct connection of @peer that came before its verdict */
 	struct amb_live *live;
 	struct amb_pod_waiter local_wait;
+	struct amb_demand_waiter demand;
 	struct amb_dial dial;
 };
 
 static void release(struct plain *p)
 {
 	amb_pod_unwait(&p->local_wait);
+	amb_demand_cancel(&p->demand);
 	amb_dial_cancel(&p->dial);
 	cds_list_del(&p->setup.node);
 	amb_cleanup_fd(&p->fd);
@@ -221,6 +224,22 @@ static void classify(struct plain *p)
 		dial_app(p);
 }
 
+static void told(struct amb_demand_waiter *w, int err)
+{
+	(void)err;
+	classify(AMB_CONTAINER_OF(w, struct plain, demand));
+}
+
+/* Telemetry would like to know the source: no more than a moment is spent on it. */
+static void ask(struct plain *p)
+{
+	struct amb_worker *w = p->pod->worker;
+
+	p->demand.fn = told;
+	if (!amb_demand_source(w->env, w->loop, &p->src.addr, &p->demand))
+		classify(p);
+}
+
 static void local_there(struct amb_pod_waiter *w, bool known)
 {
 	struct plain *p = AMB_CONTAINER_OF(w, struct plain, local_wait);
@@ -230,7 +249,7 @@ static void local_there(struct amb_pod_waiter *w, bool known)
 		return;
 	}
 	p->local = amb_workload_get(p->pod->workload);
-	classify(p);
+	ask(p);
 }
 
 /* A program's choice of the listener leaves the address as it was; rules translate it. */
@@ -254,7 +273,7 @@ static void start(struct plain *p)
 	}
 	p->local = amb_workload_get(amb_pod_workload(p->pod));
 	if (p->local) {
-		classify(p);
+		ask(p);
 		return;
 	}
 	p->local_wait.fn = local_there;

@@ -11,6 +11,7 @@
 #include "proxy/hbone.h"
 
 struct amb_bpf;
+struct amb_demand;
 struct amb_proxy;
 struct amb_state;
 struct amb_creds;
@@ -31,6 +32,8 @@ struct amb_proxy_config {
 	bool localhost_app_tunnel; /* true */
 	bool response_baggage; /* true */
 	bool policy_log; /* AUTHZ_POLICY_INFO_LOGGING */
+	/* asks for what is not known; NULL: all that there is is known */
+	struct amb_demand *demand;
 	const struct amb_bpf *bpf; /* of the capture of pods that have a cookie; NULL: none has */
 	/* ISTIO_META_DNS_PROXY_ADDR; an unspecified address: both loopbacks of the pod */
 	struct amb_endpoint dns_at;

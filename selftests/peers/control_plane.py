@@ -84,7 +84,7 @@ class Stream:
     def __init__(self, number, peer):
         self.number, self.peer = number, peer
         self.out = queue.Queue()
-        self.wild, self.names = set(), {}
+        self.wild, self.names, self.node = set(), {}, ""
         self.nonces, self.count = {}, 0
         self.alive = True
 
@@ -150,15 +150,32 @@ class Store:
     def wanted(self, s, url, name, value):
         if url in s.wild:
             return True
-        names = s.names.get(url, ())
-        return name in names or any(a in names for a in (self.aliases(value)
-                                                         if names and url == ADDRESS else ()))
+        return url == ADDRESS and (self.near(s, value) or
+                                   self.stands_for(s.names.get(url, ()), name, value))
+
+    def near(self, s, value):
+        """Workloads of the client's own node come without being asked for, as istiod does it."""
+        return s.node != "" and self.Address.FromString(value).workload.node == s.node
+
+    def stands_for(self, names, name, value):
+        """Is it of one of these names: its own, an address's, a service that it is behind?"""
+        if not names:
+            return False
+        if name in names or any(a in names for a in self.aliases(value)):
+            return True
+        for service in self.Address.FromString(value).workload.services:
+            _, of = self.types[ADDRESS].get(service, ("", b""))
+            if of and (service in names or any(a in names for a in self.aliases(of))):
+                return True
+        return False
 
     def found(self, s, url, name):
         version, value = self.types[url][name]
         r = self.resource(url, name, version, value)
         if url not in s.wild and url == ADDRESS:
             r.aliases.extend(a for a in self.aliases(value) if a in s.names.get(url, ()))
+            # What was found by another name is subscribed to by its own.
+            s.names.setdefault(url, set()).add(name)
         return r
 
     def push(self, changed=(), removed=()):
@@ -177,6 +194,7 @@ class Store:
     def first(self, s, m):
         """The answer to a subscription: all that it has not, and what is gone."""
         url, held = m.type_url, dict(m.initial_resource_versions)
+        s.node = m.node.metadata.fields["NODE_NAME"].string_value
         rs, gone = [], []
         names = list(m.resource_names_subscribe)
         wild = (not names and not m.resource_names_unsubscribe) or \
@@ -205,8 +223,9 @@ class Store:
         s.names.setdefault(url, set()).update(names)
         s.names[url].difference_update(m.resource_names_unsubscribe)
         rs = [self.found(s, url, n) for n, (_, value) in self.types.get(url, {}).items()
-              if n in names or any(a in names for a in self.aliases(value))]
-        tell(event="more", stream=s.number, type=url, names=names, sent=len(rs))
+              if self.stands_for(names, n, value)]
+        tell(event="more", stream=s.number, type=url, names=names, sent=len(rs),
+             dropped=list(m.resource_names_unsubscribe))
         return self.response(url, rs, self.missing(url, names))
 
     def request(self, s, m):

@@ -23,9 +23,11 @@
 #include "kernel/nft.h"
 #include "mesh/state.h"
 #include "proxy/creds.h"
+#include "proxy/demand.h"
 #include "proxy/pod.h"
 #include "proxy/proxy.h"
 #include "proxy/tls.h"
+#include "spin.h"
 #include "workload.pb-c.h"
 
 #include <errno.h>
@@ -858,6 +860,136 @@ PTEST(the_agents_own_ports_are_refused)
 	CHECK(stats(A).reasons[AMB_REASON_LOOP] >= 1);
 }
 
+/* On demand: the control plane is this thread, which answers when it is told to */
+
+static struct amb_demand *demand;
+static char asked[256];
+
+static void ask(void *ctx, const char *name)
+{
+	size_t at = strlen(asked);
+
+	(void)ctx;
+	snprintf(asked + at, sizeof(asked) - at, "%s ", name);
+}
+
+static void demand_start(void)
+{
+	asked[0] = 0;
+	demand = amb_demand_create(loop, ask, NULL);
+	CHECK(demand);
+	config.demand = demand;
+	proxies_start();
+}
+
+static void demand_stop(void)
+{
+	proxies_stop();
+	amb_demand_destroy(demand);
+}
+
+static bool was_asked(void)
+{
+	return *asked;
+}
+
+static bool comes(int listener, int ms)
+{
+	struct pollfd p = { .fd = listener, .events = POLLIN };
+
+	return poll(&p, 1, ms) == 1;
+}
+
+#define OUTSIDE "10.99.0.3:9090"
+
+PTEST(what_is_not_known_is_asked_for_and_waited_for)
+{
+	int l = serve_at(C, OUTSIDE), c, s;
+
+	demand_start();
+	c = dial_from(A, OUTSIDE);
+	CHECK(spin(loop, was_asked));
+	CHECK_STR(asked, "/10.99.0.3 ");
+	CHECK(!comes(l, 200));
+	amb_demand_answer(demand, "/10.99.0.3", 0);
+	s = accept_on(l, NULL);
+	say(c, "late");
+	hear(s, "late");
+	CASE("what is known is not asked for");
+	close(c);
+	close(s);
+	asked[0] = 0;
+	CHECK_EQ(stats(A).ways[AMB_WAY_PASSTHROUGH], 1);
+	close(l);
+	l = serve_at(B, SERVER);
+	talk(l, SERVER, &c, &s, NULL);
+	spin_for(loop, NULL, 10000000);
+	CHECK_STR(asked, "");
+	close(c);
+	close(s);
+	close(l);
+	demand_stop();
+}
+
+PTEST(what_cannot_be_known_is_refused)
+{
+	int l = serve_at(C, OUTSIDE), c;
+
+	demand_start();
+	c = dial_from(A, OUTSIDE);
+	CHECK(spin(loop, was_asked));
+	amb_demand_answer(demand, "/10.99.0.3", -ENOSPC);
+	hear_end(c);
+	close(c);
+	CHECK(EVENTUALLY(look(AMB_OUTBOUND).failed == 1));
+	CHECK_EQ(look(AMB_OUTBOUND).reason, AMB_REASON_NOT_TOLD);
+	CHECK(!comes(l, 100));
+	close(l);
+	demand_stop();
+}
+
+PTEST(a_pod_goes_while_it_waits_for_an_answer)
+{
+	int l = serve_at(C, OUTSIDE), c;
+
+	demand_start();
+	c = dial_from(A, OUTSIDE);
+	CHECK(spin(loop, was_asked));
+	CHECK_EQ(pod_del(A, &client_spec), 0);
+	hear_end(c);
+	close(c);
+	CHECK_EQ(look(AMB_OUTBOUND).reason, AMB_REASON_POD_GONE);
+	amb_demand_answer(demand, "/10.99.0.3", 0);
+	CHECK(!comes(l, 100));
+	CASE("and so does the proxy");
+	CHECK_EQ(pod_add(A, &client_spec), 0);
+	asked[0] = 0;
+	c = dial_from(A, OUTSIDE);
+	CHECK(spin(loop, was_asked));
+	close(l);
+	demand_stop();
+	hear_end(c);
+	close(c);
+}
+
+PTEST(an_unknown_source_waits_no_longer_than_a_moment)
+{
+	int l = serve_at(B, SERVER), c, s;
+
+	demand_start();
+	c = dial_from(C, SERVER);
+	CHECK(spin(loop, was_asked));
+	CHECK_STR(asked, "/10.99.0.3 ");
+	/* Nobody answers. */
+	s = accept_on(l, NULL);
+	say(c, "plain");
+	hear(s, "plain");
+	close(c);
+	close(s);
+	close(l);
+	demand_stop();
+}
+
 PTEST(a_pod_that_goes_is_let_go_at_once)
 {
 	int l = serve_at(B, SERVER), c, s;
@@ -1478,8 +1610,10 @@ static int make_netns(void)
 
 static int make_mesh(void)
 {
-	static const struct amb_state_config sc[2] = { { .network = "", .node = "node-a" },
-						       { .network = "", .node = "node-b" } };
+	static const struct amb_state_config sc[2] = {
+		{ .network = "", .node = "node-a", .on_demand = true },
+		{ .network = "", .node = "node-b", .on_demand = true },
+	};
 	struct amb_nft_config nc = { .ipv6 = true };
 	char err[AMB_CA_ERROR_LEN];
 	int i;
