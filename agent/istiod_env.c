@@ -129,6 +129,7 @@ static const char *const known[] = {
 	"CLUSTER_DOMAIN",
 	"CLUSTER_ID",
 	"CONNECTION_TERMINATION_DEADLINE",
+	"CRL_PATH",
 	"ENABLE_ORIG_SRC",
 	"ENABLE_RESPONSE_BAGGAGE",
 	"HTTP2_CONNECTION_WINDOW_SIZE",
@@ -165,7 +166,6 @@ static const char *const known[] = {
 /* ztunnel's, of features that are not here. */
 static const char *const elsewhere[] = {
 	"COMPLIANCE_POLICY",
-	"CRL_PATH",
 	"ENABLE_PROXY",
 	"FAKE_CA",
 	"KEEPALIVE_ENABLED",

@@ -27,6 +27,7 @@
 #include "control/manifest.h"
 #include "control/sds.h"
 #include "control/sds_server.h"
+#include "crl_file.h"
 #include "flows.h"
 #include "kernel/netns.h"
 #include "mesh/state.h"
@@ -45,6 +46,7 @@ static struct amb_timer prefetch, settled;
 static struct amb_issuer *issuer;
 static struct amb_sds *sds;
 static struct amb_sds_server *sds_server;
+static struct amb_crl_file *crl;
 
 static int __attribute__((format(printf, 1, 2))) die(const char *fmt, ...)
 {
@@ -409,6 +411,24 @@ static int start_knowledge(struct amb_agent *a)
 	return amb_state_listen(a->state, state_changed, NULL) ? die("state: no listener") : 0;
 }
 
+static void crl_changed(void *ctx)
+{
+	struct amb_agent *a = ctx;
+
+	if (a->proxy)
+		amb_proxy_recheck(a->proxy);
+}
+
+static int start_crl(struct amb_agent *a)
+{
+	char err[256];
+
+	if (!a->opt.crl)
+		return 0;
+	crl = amb_crl_file_create(a->loop, a->opt.crl, crl_changed, a, err, sizeof(err));
+	return crl ? 0 : die("revocation lists: %s: %s", a->opt.crl, err);
+}
+
 static int start_certs(struct amb_agent *a)
 {
 	struct amb_certs_sink sink = {
@@ -593,6 +613,7 @@ static void stop_all(struct amb_agent *a)
 	amb_sds_server_destroy(sds_server);
 	amb_issuer_destroy(issuer);
 	amb_cluster_destroy(a->cluster);
+	amb_crl_file_destroy(crl);
 	amb_creds_destroy(a->creds);
 	amb_state_destroy(a->state);
 	amb_tls_uninit();
@@ -608,7 +629,11 @@ int main(int argc, char **argv)
 	amb_options_parse(&a->opt, argc, argv);
 	err = start_base(a) ?: say_probes(a);
 	if (!err)
-		err = start_issuer(a) ?: start_knowledge(a) ?: start_certs(a) ?: start_capture(a);
+		err = start_issuer(a)		 ?:
+			      start_crl(a)	 ?:
+			      start_knowledge(a) ?:
+			      start_certs(a)	 ?:
+						   start_capture(a);
 	if (!err && !a->opt.privileged) {
 		err = amb_priv_drop();
 		if (err)

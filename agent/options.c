@@ -42,6 +42,7 @@ enum {
 	OPT_SDS,
 	OPT_SDS_CERT,
 	OPT_SDS_ROOTS,
+	OPT_CRL,
 	OPT_SDS_SERVER,
 	OPT_SDS_UID,
 	OPT_RESOLV_CONF,
@@ -72,6 +73,8 @@ static const struct argp_option options[] = {
 	{ "sds-cert", OPT_SDS_CERT, "NAME", 0,
 	  "Name of every certificate there (default: its SPIFFE ID)", 1 },
 	{ "sds-roots", OPT_SDS_ROOTS, "NAME", 0, "Name of the roots there (default ROOTCA)", 1 },
+	{ "crl", OPT_CRL, "FILE", 0,
+	  "Revocation lists, PEM or DER: peers that they name are refused (CRL_PATH)", 1 },
 	{ "sds-server", OPT_SDS_SERVER, "SOCKET", 0,
 	  "Serve the certificates of this node's workloads to an Envoy beside the agent", 1 },
 	{ "sds-uid", OPT_SDS_UID, "UID", 0,
@@ -224,6 +227,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_SDS_ROOTS:
 		o->sds_roots = arg;
+		return 0;
+	case OPT_CRL:
+		o->crl = arg;
 		return 0;
 	case OPT_SDS_SERVER:
 		o->sds_server = arg;
@@ -402,6 +408,7 @@ static void environment(struct amb_options *o)
 	env_dns_at("ISTIO_META_DNS_PROXY_ADDR", &o->proxy.dns_at);
 	env_string("AMBIENT_RESOLV_CONF", &o->proxy.resolv_conf);
 	env_string("SPIFFE_ENDPOINT_SOCKET", &o->sds);
+	env_string("CRL_PATH", &o->crl);
 	if (orig_src && *orig_src) {
 		env_bool("ENABLE_ORIG_SRC", &spoof);
 		o->proxy.orig_src = spoof;

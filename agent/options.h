@@ -36,6 +36,7 @@ struct amb_options {
 	bool always_tunnel; /* no direct ways */
 	const char *bpf_dir;
 	const char *cgroup; /* NULL: looked for */
+	const char *crl; /* file of revocation lists, or NULL */
 	const char *sds; /* socket that certificates come from, NULL: a CA signs them */
 	const char *sds_server; /* socket that an Envoy takes them from, or NULL */
 	uid_t sds_uids[AMB_OPTIONS_UIDS]; /* users who may, besides our own */

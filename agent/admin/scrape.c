@@ -324,6 +324,13 @@ static void put_by(struct amb_text *t, const char *name, const char *help, const
 	}
 }
 
+static void put_revoked(struct amb_text *t, const char *reporter, uint64_t n)
+{
+	if (n)
+		amb_text_printf(t, "istio_crl_policy_rejections_total{reporter=\"%s\"} %llu\n",
+				reporter, (unsigned long long)n);
+}
+
 static void put_proxy(struct amb_text *t, const struct amb_metrics_config *config)
 {
 	struct amb_proxy_stats st = { 0 };
@@ -342,6 +349,11 @@ static void put_proxy(struct amb_text *t, const struct amb_metrics_config *confi
 	put_value(t, "amb_handshakes", "counter", "TLS handshakes that succeeded", st.handshakes);
 	put_value(t, "amb_handshake_failures", "counter", "TLS handshakes that failed",
 		  st.handshake_failures);
+	put_head(t, "istio_crl_policy_rejections", "counter",
+		 "The total number of connections rejected due to CRL certificate revocation "
+		 "(unstable)");
+	put_revoked(t, "source", st.revoked[AMB_OUTBOUND]);
+	put_revoked(t, "destination", st.revoked[AMB_INBOUND]);
 	put_value(t, "amb_pool_hits", "counter", "Streams put on a connection that was there",
 		  st.pool_hits);
 	put_value(t, "amb_pool_dials", "counter", "Tunnel connections dialled", st.pool_dials);

@@ -178,6 +178,7 @@ static void fini(void *p)
 		nghttp2_hd_deflate_del(c->deflater);
 	amb_h2_uninit(&c->parser);
 	amb_identity_put(c->peer.identity);
+	free(c->peer.certs);
 	amb_cred_put(c->cred);
 	free(c->table);
 }
@@ -345,12 +346,19 @@ static int output(void *ctx, const uint8_t *p, size_t n)
 
 static void up(struct amb_hbone *c)
 {
+	const char *why;
+
 	if (amb_tls_finish(c->tls, &c->tx, &c->rx, &c->peer) ||
 	    nghttp2_hd_inflate_new(&c->inflater) || nghttp2_hd_deflate_new(&c->deflater, 4096)) {
 		amb_hbone_fail(c, AMB_REASON_MEMORY, AMB_CONN_NO_GOAWAY, "no memory");
 		return;
 	}
 	amb_tls_destroy(take_ptr(c->tls));
+	why = amb_tls_revoked(&c->peer);
+	if (why) {
+		amb_hbone_fail(c, AMB_REASON_CERT_REVOKED, AMB_CONN_NO_GOAWAY, why);
+		return;
+	}
 	c->state = AMB_CONN_UP;
 	amb_h2_init(&c->parser, c->server, c->bytes->config.frame_size, AMB_HBONE_LIST_SERVER);
 	amb_send_preface(c);

@@ -608,6 +608,8 @@ static void tunnel_failed(struct tunnel *t, enum amb_reason reason, const char *
 	tunnel_flow(t, &f);
 	f.flag = amb_live_flag(reason);
 	amb_worker_count(&worker_of(t)->stats.handshake_failures, 1);
+	if (reason == AMB_REASON_CERT_REVOKED)
+		amb_worker_count(&worker_of(t)->stats.revoked[AMB_INBOUND], 1);
 	amb_live_failed(t->pod, &f, reason, text);
 }
 

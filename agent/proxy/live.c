@@ -318,9 +318,19 @@ enum amb_flag amb_live_flag(enum amb_reason reason)
 	case AMB_REASON_NO_CERT:
 	case AMB_REASON_PEER_IDENTITY:
 		return AMB_FLAG_IDENTITY_ERROR;
+	case AMB_REASON_CERT_REVOKED:
+		return AMB_FLAG_CERT_REVOKED;
 	default:
 		return AMB_FLAG_NONE;
 	}
+}
+
+/* The same at the end of one that was set up. */
+static enum amb_flag flag_at_end(enum amb_reason reason)
+{
+	if (reason == AMB_REASON_POLICY_CHANGE || reason == AMB_REASON_CERT_REVOKED)
+		return amb_live_flag(reason);
+	return AMB_FLAG_NONE;
 }
 
 /* Callbacks of the engine */
@@ -351,8 +361,7 @@ static void stream_closed(struct amb_stream *s, void *owner, enum amb_reason rea
 		amb_live_close(l, AMB_FLAG_CONNECT, AMB_REASON_CONNECT_STATUS, status);
 		return;
 	}
-	amb_live_close(l, reason == AMB_REASON_POLICY_CHANGE ? AMB_FLAG_DENY : AMB_FLAG_NONE,
-		       reason, text);
+	amb_live_close(l, flag_at_end(reason), reason, text);
 }
 
 const struct amb_stream_ops amb_live_stream_ops = { stream_response, stream_closed };
@@ -362,8 +371,7 @@ static void relay_closed(struct amb_relay *r, void *owner, enum amb_reason reaso
 	struct amb_live *l = owner;
 
 	(void)r;
-	amb_live_close(l, reason == AMB_REASON_POLICY_CHANGE ? AMB_FLAG_DENY : AMB_FLAG_NONE,
-		       reason, text);
+	amb_live_close(l, flag_at_end(reason), reason, text);
 }
 
 const struct amb_relay_ops amb_live_relay_ops = { relay_closed };

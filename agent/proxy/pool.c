@@ -495,6 +495,8 @@ static void tunnel_closed(struct amb_hbone *c, void *owner, enum amb_reason reas
 		if (reason == AMB_REASON_NONE)
 			reason = AMB_REASON_CONNECT;
 		amb_worker_count(&worker_of(peer->pool)->stats.handshake_failures, 1);
+		if (reason == AMB_REASON_CERT_REVOKED)
+			amb_worker_count(&worker_of(peer->pool)->stats.revoked[AMB_OUTBOUND], 1);
 		dial_failed(t, reason,
 			    reason == AMB_REASON_TIMEOUT ? AMB_FLAG_TLS_FAILURE :
 							   amb_live_flag(reason),

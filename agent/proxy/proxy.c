@@ -18,6 +18,7 @@
 #include "mesh/state.h"
 #include "pod.h"
 #include "pool.h"
+#include "recheck.h"
 #include "record.h"
 #include "worker.h"
 
@@ -391,6 +392,24 @@ void amb_proxy_rejudge(struct amb_proxy *p)
 		call_post(call);
 	else
 		amb_err(PROXY, "no memory to judge live connections again");
+}
+
+/* Revocation */
+
+static void run_recheck(struct part *part)
+{
+	amb_recheck_conns(part->worker->bytes);
+	reply(part, 0);
+}
+
+void amb_proxy_recheck(struct amb_proxy *p)
+{
+	struct call *call = call_create(p, run_recheck, finish_done, NULL, NULL);
+
+	if (call)
+		call_post(call);
+	else
+		amb_err(PROXY, "no memory to look at live connections' certificates again");
 }
 
 /* Drain */

@@ -76,6 +76,9 @@ unsigned int amb_proxy_pods(const struct amb_proxy *p);
 /* Policies or policy lists changed: every live inbound connection is judged again. */
 void amb_proxy_rejudge(struct amb_proxy *p);
 
+/* Revocation lists changed (crl.h): live tunnels whose peer is named now end. */
+void amb_proxy_recheck(struct amb_proxy *p);
+
 /*
  * Graceful stop: listeners close, GOAWAY, connections end by themselves until @deadline_ns from
  * now, then by force; @done on the main loop.
@@ -116,6 +119,7 @@ struct amb_proxy_stats {
 	uint64_t ways[AMB_WAY_MAX];
 	uint64_t reasons[AMB_REASON_MAX]; /* refused or ended by reason */
 	uint64_t handshakes, handshake_failures, pool_hits, pool_dials;
+	uint64_t revoked[2]; /* handshakes that a revoked certificate ended, by direction */
 };
 void amb_proxy_stats(const struct amb_proxy *p, struct amb_proxy_stats *out);
 

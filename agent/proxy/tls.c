@@ -48,6 +48,7 @@ struct amb_tls {
 	struct amb_identity *peer;
 	int64_t not_after;
 	uint8_t fingerprint[32];
+	struct amb_tls_certs *certs;
 	int error; /* negative once failed */
 	enum amb_reason reason;
 	char text[256];
@@ -171,6 +172,44 @@ static struct amb_identity *known_client(struct amb_tls *t, const struct amb_lea
 	return NULL;
 }
 
+static const char *revoked(struct amb_tls_certs *certs)
+{
+	size_t found = certs->n;
+
+	certs->generation = amb_crl_generation();
+	if (certs->generation)
+		found = amb_crl_find(certs->id, certs->n);
+	if (found == certs->n)
+		return NULL;
+	return found ? "an intermediate certificate of the peer was revoked" :
+		       "certificate of the peer was revoked";
+}
+
+const char *amb_tls_revoked(const struct amb_tls_peer *peer)
+{
+	if (!peer->certs || peer->certs->generation == amb_crl_generation())
+		return NULL;
+	return revoked(peer->certs);
+}
+
+static int check_revoked(struct amb_tls *t, const struct amb_der *chain, size_t n)
+{
+	const char *why;
+
+	if (!amb_crl_generation())
+		return 0;
+	free(t->certs);
+	t->certs = malloc(sizeof(*t->certs) + n * sizeof(t->certs->id[0]));
+	if (!t->certs)
+		return fail(t, -ENOMEM, AMB_REASON_MEMORY, "out of memory");
+	t->certs->n = n;
+	if (amb_crl_ids(chain, n, t->certs->id))
+		return fail(t, -EBADMSG, AMB_REASON_TLS,
+			    "certificate of the peer cannot be looked up in revocation lists");
+	why = revoked(t->certs);
+	return why ? fail(t, -EKEYREVOKED, AMB_REASON_CERT_REVOKED, "%s", why) : 0;
+}
+
 static int judge_peer(struct amb_tls *t, const WOLFSSL_X509_STORE_CTX *x)
 {
 	struct amb_der chain[AMB_TRUST_DEPTH];
@@ -189,6 +228,12 @@ static int judge_peer(struct amb_tls *t, const WOLFSSL_X509_STORE_CTX *x)
 	if (err)
 		return fail(t, err, reason, "%s", text);
 	amb_identity_put(t->peer);
+	t->peer = NULL;
+	err = check_revoked(t, chain, x->totalCerts);
+	if (err) {
+		amb_leaf_clear(&leaf);
+		return err;
+	}
 	t->peer = amb_identity_get(t->server ? known_client(t, &leaf) : known_server(t, &leaf));
 	t->not_after = leaf.not_after;
 	memcpy(t->fingerprint, leaf.fingerprint, sizeof(t->fingerprint));
@@ -303,6 +348,7 @@ void amb_tls_destroy(struct amb_tls *t)
 	amb_identset_clear(&t->expect);
 	amb_identity_put(t->peer);
 	amb_cred_put(t->cred);
+	free(t->certs);
 	wc_ForceZero(t->secret, sizeof(t->secret));
 	free(t);
 }
@@ -500,6 +546,7 @@ int amb_tls_finish(struct amb_tls *t, struct amb_record **tx, struct amb_record 
 		.not_after = t->not_after,
 		.suite = suite,
 		.group = group_number(t->ssl),
+		.certs = take_ptr(t->certs),
 	};
 	memcpy(peer->fingerprint, t->fingerprint, sizeof(peer->fingerprint));
 	return 0;

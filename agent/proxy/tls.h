@@ -13,6 +13,7 @@
 
 #include "ambient/reason.h"
 #include "mesh/identity.h"
+#include "proxy/crl.h"
 
 struct amb_cred;
 struct amb_record;
@@ -47,12 +48,23 @@ int amb_tls_handshake(struct amb_tls *t, const uint8_t *in, size_t n, size_t *us
 /* Why it failed: TLS, PEER_IDENTITY, CERT_EXPIRED, ...; @text is owned by @t. */
 enum amb_reason amb_tls_error(const struct amb_tls *t, const char **text);
 
+/* The peer's chain, for when revocation lists change. */
+struct amb_tls_certs {
+	uint32_t generation; /* of the lists that it was judged by */
+	uint32_t n;
+	struct amb_crl_id id[];
+};
+
 struct amb_tls_peer {
 	struct amb_identity *identity; /* a reference */
 	int64_t not_after; /* of the leaf, wall clock seconds */
 	uint8_t fingerprint[32]; /* SHA-256 of the leaf */
 	uint16_t suite, group; /* numbers of the IANA registries; group 0: another */
+	struct amb_tls_certs *certs; /* owned, by malloc; NULL: there were no lists */
 };
+
+/* Why the peer's certificates are not good any more by the lists of now, or NULL. */
+const char *amb_tls_revoked(const struct amb_tls_peer *peer);
 
 /*
  * After success: gives the two directions of the record layer (owned by the caller) and the

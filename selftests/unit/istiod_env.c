@@ -128,7 +128,7 @@ TEST(strange_variables)
 		"ISTIO_INGRESSGATEWAY_PORT_80_TCP_ADDR=10.0.0.1",
 		"PROXY_PORT=tcp://10.0.0.1:80",
 		"CRL_PATH=/x",
-		"LOCAL_XDS_PATH=/x",
+		"FAKE_CA=true",
 		"CA_HEADER_X=y",
 		"CA_THING=y",
 		NULL,
@@ -139,7 +139,7 @@ TEST(strange_variables)
 
 	CHECK(amb_istiod_env_strange(environment, unknown, unused, sizeof(unknown)));
 	CHECK_STR(unknown, "AMBIENT_CACHE XDS_ADRESS ISTIO_PILOT CA_THING");
-	CHECK_STR(unused, "CRL_PATH LOCAL_XDS_PATH");
+	CHECK_STR(unused, "FAKE_CA");
 	CHECK(!amb_istiod_env_strange(plain, unknown, unused, sizeof(unknown)));
 }
 

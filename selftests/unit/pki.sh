@@ -116,3 +116,32 @@ leaf bfake fake p256 fake.crt "$usage" "$both" "$b"
 leaf bself root p256 "" "$usage" "$both" "$b"
 openssl req -x509 -new -key bself.key -subj "/CN=b" -days 100 -out bself.pem -addext "$b"
 leaf bothroot other p256 "" "$usage" "$both" "$b"
+
+# Revocation lists. crl NAME ISSUER "EXTENSION..." CERT...
+crl() {
+	local name=$1 issuer=$2 extensions=$3 c
+	shift 3
+	: >index.txt
+	for c in "$@"; do
+		printf 'R\t491231235959Z\t240101000000Z\t%s\tunknown\t/CN=%s\n' \
+			"$(openssl x509 -in "$c.crt" -noout -serial | cut -d= -f2)" "$c" >>index.txt
+	done
+	printf '%s\n' "[ca]" default_ca=d "[d]" database=index.txt default_md=sha256 \
+		default_crl_days=30 ${extensions:+crl_extensions=x} "[x]" ${extensions:+$extensions} \
+		"[indirect]" indirectCRL=TRUE "[scope]" onlyuser=TRUE >ca.cnf
+	openssl ca -gencrl -config ca.cnf -keyfile "$issuer.key" -cert "$issuer.crt" \
+		-out "$name.crl" 2>>crl.log
+}
+keyid="authorityKeyIdentifier=keyid:always"
+leaf bnokey root p256 "" "$usage" "$both" "$b" authorityKeyIdentifier=none
+crl none root ""
+crl one root "" b
+crl some root "$keyid" a bnokey mid
+crl mids mid "" bmid mid2
+crl namesake fake "$keyid" b bnokey
+crl scoped root "issuingDistributionPoint=critical,@scope" b
+crl indirect root "issuingDistributionPoint=critical,@indirect" b
+crl delta root "2.5.29.27=critical,DER:020101" b
+cat one.crl mids.crl a.crt >two.crl
+cp a.crt cert.crl
+openssl crl -in one.crl -outform DER -out der.crl

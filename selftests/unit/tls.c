@@ -106,6 +106,73 @@ TEST(chains_of_clients)
 	}
 }
 
+static void load_lists(const char *name)
+{
+	struct pki_file f = pki_read(name, "crl");
+	char err[128] = "";
+	size_t n;
+
+	CHECK_EQ(amb_crl_load(f.text, f.len, &n, err, sizeof(err)), 0);
+	free(f.text);
+}
+
+/* A handshake of client @a with server @b, and what the client says (NULL: fine). */
+static void revoked_server(const char *b, const char *error)
+{
+	struct amb_cred *ca = cred_of("a", "a", "root"), *cb = cred_of(b, "b", "root");
+	struct amb_tls *c = our_client(ca, "b"), *s = amb_tls_server(cb);
+
+	CASE(b);
+	CHECK_EQ(both(c, s, 4096), !error);
+	if (error) {
+		CHECK(says(c, error));
+		CHECK_EQ(amb_tls_error(c, NULL), AMB_REASON_CERT_REVOKED);
+	}
+	amb_tls_destroy(c);
+	amb_tls_destroy(s);
+	amb_cred_put(ca);
+	amb_cred_put(cb);
+}
+
+TEST(revoked_peers)
+{
+	struct amb_cred *a = cred_of("a", "a", "root"), *b = cred_of("bmid", "b", "root");
+	struct amb_tls *c, *s;
+	struct joined j;
+
+	load_lists("none");
+	c = our_client(a, "b");
+	s = amb_tls_server(b);
+	CHECK(both(c, s, 4096));
+	join(c, s, &j);
+	CASE("lists that name neither, now and then");
+	CHECK(!amb_tls_revoked(&j.c) && !amb_tls_revoked(&j.s));
+	load_lists("one");
+	CHECK(!amb_tls_revoked(&j.c) && !amb_tls_revoked(&j.s));
+	revoked_server("b", "certificate of the peer was revoked");
+	revoked_server("bmid", NULL);
+	CASE("while it lives");
+	load_lists("some");
+	CHECK_STR(amb_tls_revoked(&j.c), "an intermediate certificate of the peer was revoked");
+	CHECK_STR(amb_tls_revoked(&j.s), "certificate of the peer was revoked");
+	CASE("said once for each change");
+	CHECK(!amb_tls_revoked(&j.c));
+	amb_tls_destroy(c);
+	amb_tls_destroy(s);
+	c = our_client(b, "b");
+	s = amb_tls_server(b);
+	CHECK(!both(c, s, 4096));
+	CHECK(says(c, "an intermediate certificate of the peer was revoked"));
+	CASE("without lists");
+	amb_crl_unload();
+	revoked_server("bmid", NULL);
+	part(&j);
+	amb_tls_destroy(c);
+	amb_tls_destroy(s);
+	amb_cred_put(a);
+	amb_cred_put(b);
+}
+
 static const struct {
 	const char *what, *bytes;
 	size_t n;

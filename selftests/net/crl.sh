@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Revocation lists made with openssl: a peer that they name is refused, and so are its tunnels that
+# are there already; the file comes, changes, breaks and goes while agents run.
+#
+#   client (a) --held and new connections--> server, other (b)
+# shellcheck source=selftests/lib.sh
+. "$(dirname "$0")/../lib.sh"
+
+need openssl
+CRL=$TMP/crl/list.pem
+mkdir -p "$TMP/crl" "$TMP/openssl"
+
+# crl KEY-AND-CERTIFICATE SERIAL...: prints a list of that issuer.
+crl() {
+	local issuer=$1 s
+	shift
+	: >"$TMP/openssl/index.txt"
+	for s in "$@"; do
+		printf 'R\t491231235959Z\t240101000000Z\t%s\tunknown\t/CN=%s\n' "$s" "$s"
+	done >>"$TMP/openssl/index.txt"
+	cat >"$TMP/openssl/ca.cnf" <<-INI
+		[ca]
+		default_ca = d
+		[d]
+		database = $TMP/openssl/index.txt
+		default_md = sha256
+		default_crl_days = 30
+		crl_extensions = x
+		[x]
+		authorityKeyIdentifier = keyid:always
+	INI
+	openssl ca -gencrl -config "$TMP/openssl/ca.cnf" -keyfile "$issuer" -cert "$issuer" \
+		2>>"$TMP/openssl/log" || bail "no list: $(tail -n 3 "$TMP/openssl/log")"
+}
+# As a volume of Kubernetes changes: the new file is renamed over the old.
+install_crl() { cat >"$TMP/crl/.new" && mv "$TMP/crl/.new" "$CRL"; }
+
+# hex_serial NODE ACCOUNT N: of the Nth certificate of the chain, as openssl writes it.
+hex_serial() {
+	config_dump "$1" | jq -r --arg id "$SPIFFE/$2" ".certificates[] | select(.identity == \$id) |
+		.certChain[$3].pem" | base64 -d | openssl x509 -noout -serial | cut -d= -f2
+}
+
+two_pods_alone
+pod b other
+pod_manifest other
+http_server other 80 other
+http_server client 81 client
+agents_start --crl "$CRL"
+check "there is no file yet: said" log_has a "$CRL: not there yet"
+traffic_server server 9000 8
+is "and nobody is revoked" "$(fetch client "http://${P4[server]}/")" hello
+is "nor here" "$(fetch client "http://${P4[other]}/")" other
+pod_spawn client "$TRAFFIC" rr -t 1 -s 3600 "${P4[server]}"
+held=$LAST_PID
+carrying() { [ "$(pod_exec server ss -Htn state established "sport = :9000" | wc -l)" -eq "$1" ]; }
+check "a connection is carried" busywait carrying 1
+
+# The server's leaf.
+leaf=$(hex_serial b server 0)
+crl "$CA/nodes/b.key" "$leaf" | install_crl
+check "the list is read" wait_log a "$CRL: 1 certificates are revoked"
+gone() { ! kill -0 "$held" 2>/dev/null; }
+check "the connection to the revoked one ends" busywait gone
+check "for that reason" wait_log a 'certificate of the peer was revoked'
+check "with the flag" busywait metric_at_least 1 a istio_tcp_connections_closed_total \
+	reporter=source response_flags=CERT_REVOKED destination_workload=server
+check "new ones are refused" refused client "http://${P4[server]}/"
+check "and counted" busywait metric_at_least 1 a istio_crl_policy_rejections_total reporter=source
+check "by reason too" metric_at_least 1 a amb_ended_total reason=cert_revoked
+is "others of the same node are not" "$(fetch client "http://${P4[other]}/")" other
+check "as a client it is refused alike, by the other node" refused server "http://${P4[client]}:81/"
+check "which counts it" busywait metric_at_least 1 a istio_crl_policy_rejections_total \
+	reporter=destination
+
+# A file that cannot be read.
+from=$(log_lines a)
+echo "not a list" | install_crl
+check "a bad file is said" wait_log a "$CRL: .*neither PEM nor DER" "$from"
+check "and what was revoked stays so" refused client "http://${P4[server]}/"
+from=$(log_lines a)
+rm "$CRL"
+check "so is one that is gone" wait_log a "$CRL: No such file" "$from"
+check "with the same result" refused client "http://${P4[server]}/"
+
+# Forgiven, then the intermediate.
+crl "$CA/nodes/b.key" | install_crl
+check "who is not on the list any more is reached" busywait fetches client "http://${P4[server]}/"
+pod_spawn client "$TRAFFIC" rr -t 1 -s 3600 "${P4[server]}"
+held=$LAST_PID
+check "another connection" busywait carrying 1
+mid=$(openssl x509 -in "$CA/nodes/b.key" -noout -serial | cut -d= -f2)
+{ crl "$CA/nodes/b.key"; crl "$CA/root.key" "$mid"; } | install_crl
+check "whose intermediate is revoked is cut" busywait gone
+check "and everybody under it is refused" refused client "http://${P4[other]}/"
+check "the reason says so" wait_log a 'an intermediate certificate of the peer was revoked'
+: | install_crl
+check "an empty file revokes nobody" busywait fetches client "http://${P4[other]}/"
+
+# At the start there is no last good one to keep.
+agent_stop a
+echo nonsense | install_crl
+is "an agent does not start with a bad file" "$(node_exec a "$AMBIENTD" --standalone "$MANIFESTS" \
+	--node a --ca "$CA" --socket "$TMP/x.sock" --crl "$CRL" --capture none 2>&1 >/dev/null |
+	grep -c 'revocation lists: .*neither PEM nor DER')" 1
+finish

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Revocation lists as openssl makes them: whom they name, and what is refused as a file. */
+#include "pki.h"
+
+#include "proxy/crl.h"
+
+static struct amb_crl_id id_of(const char *name)
+{
+	struct pki_file f = pki_read(name, "crt");
+	struct amb_pem pem = { 0 };
+	struct amb_crl_id id;
+
+	CHECK_EQ(amb_pem_read(f.text, &pem), 0);
+	CHECK_EQ(amb_crl_ids(pem.cert, 1, &id), 0);
+	amb_pem_clear(&pem);
+	free(f.text);
+	return id;
+}
+
+static int load(const char *name, size_t *n, char *err)
+{
+	struct pki_file f = pki_read(name, "crl");
+	int e = amb_crl_load(f.text, f.len, n, err, 128);
+
+	free(f.text);
+	return e;
+}
+
+static bool is_revoked(const char *name)
+{
+	struct amb_crl_id id = id_of(name);
+
+	return amb_crl_find(&id, 1) == 0;
+}
+
+/* Which of these certificates each file names. */
+static const char *const certs[] = { "a", "b", "bnokey", "bmid", "mid", "mid2", "bfake" };
+
+static const struct {
+	const char *file;
+	size_t n;
+	const char *revoked;
+} files[] = {
+	{ "none", 0, "" },
+	{ "one", 1, "b " },
+	{ "der", 1, "b " },
+	{ "some", 3, "a bnokey mid " },
+	{ "mids", 2, "bmid mid2 " },
+	{ "two", 3, "b bmid mid2 " },
+	{ "cert", 0, "" },
+	{ "scoped", 1, "b " },
+	/* Of another key by the same name: only what does not say which key signed it. */
+	{ "namesake", 2, "bnokey " },
+};
+
+TEST(whom_they_name)
+{
+	char seen[128], err[128] = "";
+	size_t i, j, n;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(files); i++) {
+		uint32_t before = amb_crl_generation();
+
+		CASE(files[i].file);
+		CHECK_EQ(load(files[i].file, &n, err), 0);
+		CHECK_EQ(n, files[i].n);
+		CHECK(amb_crl_generation() && amb_crl_generation() != before);
+		seen[0] = 0;
+		for (j = 0; j < AMB_ARRAY_SIZE(certs); j++) {
+			if (is_revoked(certs[j]))
+				strcat(strcat(seen, certs[j]), " ");
+		}
+		CHECK_STR(seen, files[i].revoked);
+	}
+	amb_crl_unload();
+	CHECK_EQ(amb_crl_generation(), 0);
+	CHECK(!is_revoked("b"));
+}
+
+TEST(chains)
+{
+	struct amb_crl_id ids[3] = { id_of("bmid"), id_of("mid"), id_of("root") };
+	char err[128] = "";
+	size_t n;
+
+	CHECK_EQ(load("some", &n, err), 0);
+	CHECK_EQ(amb_crl_find(ids, 3), 1);
+	CHECK_EQ(amb_crl_find(ids, 1), 1);
+	CHECK_EQ(load("mids", &n, err), 0);
+	CHECK_EQ(amb_crl_find(ids, 3), 0);
+	amb_crl_unload();
+	CHECK_EQ(amb_crl_find(ids, 3), 3);
+}
+
+static const struct {
+	const char *what, *text, *error;
+} bad[] = {
+	{ "text", "hello", "list 0: it is neither PEM nor DER" },
+	{ "a block without end", "-----BEGIN X509 CRL-----\nMAAA",
+	  "list 0: its PEM block does not end" },
+	{ "no base64", "-----BEGIN X509 CRL-----\n!!!!\n-----END X509 CRL-----\n",
+	  "list 0: its PEM block is not base64" },
+	{ "no list", "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n",
+	  "list 1: it is no certificate revocation list" },
+};
+
+/* What was revoked before stays so. */
+static void refused(const char *data, size_t len, const char *error)
+{
+	uint32_t before = amb_crl_generation();
+	char err[128] = "";
+	size_t n = 77;
+
+	CHECK_EQ(amb_crl_load(data, len, &n, err, sizeof(err)), -EBADMSG);
+	if (error)
+		CHECK_STR(err, error);
+	CHECK_EQ(n, 77);
+	CHECK_EQ(amb_crl_generation(), before);
+	CHECK(is_revoked("b"));
+}
+
+TEST(bad_files)
+{
+	static const char *const kinds[][2] = {
+		{ "indirect", "list 1: it is an indirect list" },
+		{ "delta", "list 1: a critical extension that is not known, as of delta lists" },
+	};
+	struct pki_file f;
+	char err[128] = "", *copy;
+	size_t i, n;
+
+	CHECK_EQ(load("one", &n, err), 0);
+	for (i = 0; i < AMB_ARRAY_SIZE(bad); i++) {
+		CASE(bad[i].what);
+		refused(bad[i].text, strlen(bad[i].text), bad[i].error);
+	}
+	for (i = 0; i < AMB_ARRAY_SIZE(kinds); i++) {
+		CASE(kinds[i][0]);
+		f = pki_read(kinds[i][0], "crl");
+		refused(f.text, f.len, kinds[i][1]);
+		free(f.text);
+	}
+	CASE("cut at each byte, in memory that ends there");
+	f = pki_read("der", "crl");
+	for (i = 1; i < f.len; i++) {
+		copy = malloc(i);
+		CHECK(copy);
+		memcpy(copy, f.text, i);
+		refused(copy, i, NULL);
+		free(copy);
+	}
+	free(f.text);
+	CASE("too large");
+	copy = calloc(1, AMB_CRL_BYTES_MAX + 1);
+	CHECK(copy);
+	CHECK_EQ(amb_crl_load(copy, AMB_CRL_BYTES_MAX + 1, &n, err, sizeof(err)), -EFBIG);
+	free(copy);
+	CASE("nothing at all");
+	CHECK_EQ(amb_crl_load("", 0, &n, err, sizeof(err)), 0);
+	CHECK(!n && !is_revoked("b"));
+	amb_crl_unload();
+}
+
+TEST(certificates_that_are_none)
+{
+	struct pki_file f = pki_read("bnokey", "crt");
+	struct amb_pem pem = { 0 };
+	struct amb_crl_id id;
+	size_t i;
+
+	CHECK_EQ(amb_pem_read(f.text, &pem), 0);
+	for (i = 0; i < pem.cert[0].len; i++) {
+		uint8_t *copy = malloc(i ?: 1);
+
+		CHECK(copy);
+		memcpy(copy, pem.cert[0].data, i);
+		CHECK_EQ(amb_crl_ids(&(struct amb_der){ copy, i }, 1, &id), -EBADMSG);
+		free(copy);
+	}
+	amb_pem_clear(&pem);
+	free(f.text);
+}
+
+int main(void)
+{
+	return harness_run();
+}
