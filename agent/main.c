@@ -270,6 +270,7 @@ static int start_base(struct amb_agent *a)
 		return die("log filter '%s' cannot be read", a->opt.log_filter);
 	a->started_at = time(NULL);
 	amb_netns_set_mark(a->opt.packet_mark);
+	amb_netns_set_keepalive(&a->opt.keepalive);
 	urcu_memb_register_thread();
 	err = amb_priv_prepare();
 	if (err)

@@ -108,6 +108,13 @@ static void put_istiod(json_t *j, const struct amb_istiod_env *e)
 	json_decref(more);
 }
 
+static json_t *socket_config(const struct amb_keepalive *k)
+{
+	return json_pack("{s:b, s:i, s:i, s:i, s:b}", "keepaliveEnabled", k->enabled,
+			 "keepaliveTime", (int)k->time_s, "keepaliveInterval", (int)k->interval_s,
+			 "keepaliveRetries", (int)k->probes, "userTimeoutEnabled", k->user_timeout);
+}
+
 static json_t *config(void *ctx)
 {
 	const struct amb_agent *a = ctx;
@@ -124,6 +131,7 @@ static json_t *config(void *ctx)
 	json_object_set_new(j, "adminPort", json_integer(o->admin_port));
 	json_object_set_new(j, "statsPort", json_integer(o->metrics_port));
 	json_object_set_new(j, "readinessPort", json_integer(o->ready_port));
+	json_object_set_new(j, "socketConfig", socket_config(&o->keepalive));
 	json_object_set_new(j, "windowSize", json_integer(p->hbone.stream_window));
 	json_object_set_new(j, "connectionWindowSize", json_integer(p->hbone.conn_window));
 	json_object_set_new(j, "frameSize", json_integer(p->hbone.frame_size));

@@ -344,6 +344,31 @@ static void env_bool(const char *name, bool *to)
 	}
 }
 
+static void env_seconds(const char *name, uint16_t *to)
+{
+	uint64_t ns = *to * 1000000000ull;
+
+	env_duration(name, &ns);
+	if (ns < 1000000000ull || ns / 1000000000ull > AMB_KEEPALIVE_S_MAX) {
+		fprintf(stderr, "ambientd: %s: '%s' is not from 1s to %ds\n", name, getenv(name),
+			AMB_KEEPALIVE_S_MAX);
+		exit(EX_USAGE);
+	}
+	*to = ns / 1000000000ull;
+}
+
+static void env_keepalive(struct amb_keepalive *k)
+{
+	uint32_t probes = k->probes;
+
+	env_bool("KEEPALIVE_ENABLED", &k->enabled);
+	env_bool("USER_TIMEOUT_ENABLED", &k->user_timeout);
+	env_seconds("KEEPALIVE_TIME", &k->time_s);
+	env_seconds("KEEPALIVE_INTERVAL", &k->interval_s);
+	env_number("KEEPALIVE_RETRIES", &probes, 1, AMB_KEEPALIVE_PROBES_MAX);
+	k->probes = probes;
+}
+
 /* "localhost:15053", or an address with a port. */
 static void env_dns_at(const char *name, struct amb_endpoint *to)
 {
@@ -399,6 +424,7 @@ static void environment(struct amb_options *o)
 	env_number("HTTP2_CONNECTION_WINDOW_SIZE", &o->proxy.hbone.conn_window, 65535, INT32_MAX);
 	env_number("HTTP2_FRAME_SIZE", &o->proxy.hbone.frame_size, 16384, (1u << 24) - 1);
 	env_number("PACKET_MARK", &o->packet_mark, 1, UINT32_MAX);
+	env_keepalive(&o->keepalive);
 	env_bool("INPOD_PORT_REUSE", &o->proxy.port_reuse);
 	env_bool("IPV6_ENABLED", &o->proxy.ipv6);
 	env_bool("LOCALHOST_APP_TUNNEL", &o->proxy.localhost_app_tunnel);
@@ -444,6 +470,7 @@ void amb_options_parse(struct amb_options *o, int argc, char **argv)
 		.log_filter = "info",
 		.bpf_dir = AMB_BPF_DIR,
 		.packet_mark = AMB_MARK,
+		.keepalive = AMB_KEEPALIVE_DEFAULTS,
 		.dns = true,
 		.cert_ttl = 24 * 3600 * 1000000000ull,
 		.drain = 5 * 1000000000ull,

@@ -10,6 +10,7 @@
 
 #include "capture.h"
 #include "istiod_env.h"
+#include "kernel/netns.h"
 #include "proxy/proxy.h"
 
 #define AMB_OPTIONS_UIDS 16
@@ -44,6 +45,7 @@ struct amb_options {
 	const char *sds_cert, *sds_roots; /* names of secrets there, NULL: the usual */
 	bool dns; /* capture DNS of pods that do not say */
 	bool privileged; /* keep all capabilities (debugging) */
+	struct amb_keepalive keepalive; /* of TCP connections that do not ping otherwise */
 	uint32_t packet_mark; /* SO_MARK of sockets in pods */
 	uint64_t cert_ttl;
 	uint64_t drain;

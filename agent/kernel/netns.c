@@ -25,11 +25,9 @@
 #define SO_ORIGINAL_DST 80
 #define IP6T_SO_ORIGINAL_DST 80
 
-#define KEEPALIVE_S 180
-#define KEEPALIVE_PROBES 9
-
 static pthread_once_t own_once = PTHREAD_ONCE_INIT;
 static uint32_t packet_mark = AMB_MARK;
+static struct amb_keepalive keepalive = AMB_KEEPALIVE_DEFAULTS;
 static struct amb_netns *own; /* the namespace the agent was started in; lives for ever */
 
 static __thread struct {
@@ -134,15 +132,22 @@ static int set_int(int fd, int level, int option, int value)
 
 static int set_keepalive(int fd)
 {
-	int err;
+	const struct amb_keepalive *k = &keepalive;
+	int err = 0;
 
-	err = set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-	if (!err)
-		err = set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_S);
-	if (!err)
-		err = set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_S);
-	if (!err)
-		err = set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
+	if (k->enabled) {
+		err = set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+		if (!err)
+			err = set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, k->time_s);
+		if (!err)
+			err = set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, k->interval_s);
+		if (!err)
+			err = set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, k->probes);
+	}
+	/* The time after which probes would have given up. */
+	if (!err && k->user_timeout)
+		err = set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+			      1000 * (k->time_s + k->probes * k->interval_s));
 	return err;
 }
 
@@ -169,6 +174,11 @@ static int set_listener(int fd, int family, unsigned int flags)
 void amb_netns_set_mark(uint32_t mark)
 {
 	packet_mark = mark;
+}
+
+void amb_netns_set_keepalive(const struct amb_keepalive *k)
+{
+	keepalive = *k;
 }
 
 static int make_socket(int family, unsigned int flags)

@@ -45,9 +45,25 @@ bool amb_netns_is_own(const struct amb_netns *ns);
 /* Another mark than AMB_MARK, for a CNI whose rules know another (PACKET_MARK). */
 void amb_netns_set_mark(uint32_t mark);
 
+/* What AMB_SOCK_KEEPALIVE stands for. Seconds from 1 to 32767, probes from 1 to 127. */
+struct amb_keepalive {
+	bool enabled;
+	bool user_timeout; /* data that is not acknowledged ends a connection as probes would */
+	uint16_t time_s, interval_s;
+	uint8_t probes;
+};
+#define AMB_KEEPALIVE_DEFAULTS                                                                     \
+	{                                                                                          \
+		.enabled = true, .time_s = 180, .interval_s = 180, .probes = 9                     \
+	}
+#define AMB_KEEPALIVE_S_MAX 32767
+#define AMB_KEEPALIVE_PROBES_MAX 127
+/* Before any thread makes sockets. */
+void amb_netns_set_keepalive(const struct amb_keepalive *k);
+
 #define AMB_SOCK_TRANSPARENT (1u << 0) /* IP_TRANSPARENT, binds any address; failure is an error */
 #define AMB_SOCK_LISTENER (1u << 1) /* SO_REUSEADDR, SO_REUSEPORT; v6 sockets are dual stack */
-#define AMB_SOCK_KEEPALIVE (1u << 2) /* 180 s / 180 s / 9 */
+#define AMB_SOCK_KEEPALIVE (1u << 2) /* probed, and given up, as amb_netns_set_keepalive() said */
 #define AMB_SOCK_BACK (1u << 3) /* marked AMB_ROUTE_MARK instead: attach.h's way back */
 #define AMB_SOCK_EXCLUSIVE (1u << 4) /* a listener without SO_REUSEPORT */
 #define AMB_SOCK_UDP (1u << 5) /* instead of TCP, without what only TCP has */

@@ -203,6 +203,65 @@ TEST(socket_options)
 	amb_netns_put(ns);
 }
 
+TEST(keepalive)
+{
+	static const struct amb_keepalive defaults = AMB_KEEPALIVE_DEFAULTS;
+	static const struct {
+		const char *text;
+		struct amb_keepalive k;
+		int timeout_ms;
+	} rows[] = {
+		{ "off", { .time_s = 180, .interval_s = 180, .probes = 9 }, 0 },
+		{ "other times",
+		  { .enabled = true, .time_s = 10, .interval_s = 2, .probes = 5 },
+		  0 },
+		{ "a timeout of its own",
+		  { .enabled = true,
+		    .user_timeout = true,
+		    .time_s = 10,
+		    .interval_s = 2,
+		    .probes = 5 },
+		  20000 },
+		{ "a timeout alone",
+		  { .user_timeout = true, .time_s = 180, .interval_s = 180, .probes = 9 },
+		  1800000 },
+		{ "the largest",
+		  { .enabled = true,
+		    .user_timeout = true,
+		    .time_s = AMB_KEEPALIVE_S_MAX,
+		    .interval_s = AMB_KEEPALIVE_S_MAX,
+		    .probes = 63 },
+		  2097088000 },
+	};
+	struct amb_netns *ns = fresh_ns();
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct amb_keepalive *k = &rows[i].k;
+		int fd;
+
+		CASE(rows[i].text);
+		amb_netns_set_keepalive(k);
+		fd = amb_netns_socket(ns, AF_INET, AMB_SOCK_KEEPALIVE);
+		CHECK(fd >= 0);
+		CHECK_EQ(get_int(fd, SOL_SOCKET, SO_KEEPALIVE), k->enabled);
+		CHECK_EQ(get_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), rows[i].timeout_ms);
+		if (k->enabled) {
+			CHECK_EQ(get_int(fd, IPPROTO_TCP, TCP_KEEPIDLE), k->time_s);
+			CHECK_EQ(get_int(fd, IPPROTO_TCP, TCP_KEEPINTVL), k->interval_s);
+			CHECK_EQ(get_int(fd, IPPROTO_TCP, TCP_KEEPCNT), k->probes);
+		}
+		close(fd);
+		CASE("others are not probed");
+		fd = amb_netns_socket(ns, AF_INET, 0);
+		CHECK_EQ(get_int(fd, SOL_SOCKET, SO_KEEPALIVE), 0);
+		CHECK_EQ(get_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 0);
+		close(fd);
+	}
+	amb_netns_set_keepalive(&defaults);
+	CHECK_EQ(amb_netns_enter(NULL), 0);
+	amb_netns_put(ns);
+}
+
 TEST(another_mark)
 {
 	struct amb_netns *ns = fresh_ns();
