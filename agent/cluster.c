@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/resolve.h"
 #include "control/citadel.h"
+#include "control/local_xds.h"
 #include "control/node.h"
 #include "control/xds.h"
 #include "mesh/state.h"
@@ -234,6 +235,21 @@ static void state_changed(void *ctx, const struct amb_state_change *change)
 		amb_loop_timer_set(c->a->loop, &c->sync, amb_util_now_ns() + SYNC_PODS_NS);
 }
 
+/* Beside what the control plane says, or instead of it. */
+static int load_local(struct amb_cluster *c)
+{
+	const struct amb_istiod_env *e = &c->a->opt.istiod;
+	char why[512];
+	int err;
+
+	if (!e->local_path && !e->local_text)
+		return 0;
+	err = amb_local_xds_load(c->a->state, e->local_path, e->local_text, why, sizeof(why));
+	if (err)
+		amb_err(XDS, "static state: %s", why);
+	return err;
+}
+
 int amb_cluster_start(struct amb_cluster *c)
 {
 	const struct amb_xds_config config = {
@@ -244,7 +260,7 @@ int amb_cluster_start(struct amb_cluster *c)
 		.synced = ready,
 		.ctx = c,
 	};
-	int err = amb_state_listen(c->a->state, state_changed, c);
+	int err = amb_state_listen(c->a->state, state_changed, c) ?: load_local(c);
 
 	if (err)
 		return err;

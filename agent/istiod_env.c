@@ -100,9 +100,14 @@ void amb_istiod_env_read(struct amb_istiod_env *e)
 		.on_demand = boolean("XDS_ON_DEMAND"),
 		.dedicated = !strcmp(mode, "dedicated"),
 		.workload = string("PROXY_WORKLOAD_INFO", NULL),
+		.local_path = string("LOCAL_XDS_PATH", NULL),
+		.local_text = string("LOCAL_XDS", NULL),
 	};
 	e->xds = address("XDS_ADDRESS", &e->given);
 	e->ca = address("CA_ADDRESS", &e->given);
+	e->given |= e->local_path || e->local_text;
+	if (e->local_path && e->local_text)
+		refuse("only one of LOCAL_XDS_PATH and LOCAL_XDS may be set");
 	if (!e->dedicated && strcmp(mode, "shared"))
 		refuse("PROXY_MODE: '%s' is neither shared nor dedicated", mode);
 	if (e->dedicated && (!e->workload || sscanf(e->workload, "%*[^/]/%*[^/]/%*[^/]%n", &end) ||
@@ -146,6 +151,8 @@ static const char *const known[] = {
 	"KEEPALIVE_RETRIES",
 	"KEEPALIVE_TIME",
 	"LOCALHOST_APP_TUNNEL",
+	"LOCAL_XDS",
+	"LOCAL_XDS_PATH",
 	"LOG_FORMAT",
 	"NETWORK",
 	"NODE_NAME",
@@ -173,8 +180,6 @@ static const char *const elsewhere[] = {
 	"COMPLIANCE_POLICY",
 	"ENABLE_PROXY",
 	"FAKE_CA",
-	"LOCAL_XDS",
-	"LOCAL_XDS_PATH",
 	"PROXY_CONFIG",
 	"TLS12_ENABLED",
 	"UNSTABLE_ENABLE_SOCKS5",

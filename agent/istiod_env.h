@@ -24,6 +24,7 @@ struct amb_istiod_env {
 	const char *token;
 	const char *instance_ip, *pod_name, *pod_namespace;
 	bool on_demand;
+	const char *local_path, *local_text; /* of a static state; at most one, else NULL */
 	bool dedicated; /* PROXY_MODE=dedicated: for one workload, in whose netns we run */
 	const char *workload; /* of it: "ns/name/sa" */
 	struct amb_grpc_header xds_headers[AMB_GRPC_HEADERS_MAX];

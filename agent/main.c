@@ -357,7 +357,7 @@ static int start_issuer(struct amb_agent *a)
 	err = a->opt.istiod.used ? start_cluster(a) : 0;
 	if (!err && a->opt.sds)
 		err = start_sds(a);
-	else if (!err && !a->cluster)
+	else if (!err && (!a->cluster || (!a->opt.istiod.ca && a->opt.ca_given)))
 		err = start_ca(a);
 	return err;
 }
@@ -366,7 +366,7 @@ static struct amb_certs_issuer get_issuer(const struct amb_agent *a)
 {
 	if (sds)
 		return amb_sds_interface(sds);
-	return a->cluster ? amb_cluster_issuer(a->cluster) : amb_issuer_interface(issuer);
+	return issuer ? amb_issuer_interface(issuer) : amb_cluster_issuer(a->cluster);
 }
 
 static int start_manifests(struct amb_agent *a)

@@ -169,6 +169,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_CA:
 		o->ca_dir = arg;
+		o->ca_given = true;
 		return 0;
 	case OPT_SOCKET:
 		o->socket = arg;

@@ -20,6 +20,7 @@ struct amb_options {
 	const char *manifests; /* --standalone */
 	const char *node;
 	const char *ca_dir;
+	bool ca_given; /* by --ca */
 	const char *socket;
 	const char *cni_dir; /* where the CNI plugin notes what it did */
 	const char *zds; /* socket of the CNI that says which pods to serve, or NULL */

@@ -300,6 +300,14 @@ static int finish_map(struct amb_yaml_reader *r, struct amb_yaml *map, size_t ba
 	return 0;
 }
 
+/* "!Word"; those of YAML itself ("tag:yaml.org,2002:str") say nothing here. */
+static const char *tag_of(struct amb_yaml_reader *r, const yaml_char_t *tag)
+{
+	const char *s = (const char *)tag;
+
+	return s && s[0] == '!' && s[1] ? amb_arena_strndup(&r->arena, s + 1, strlen(s + 1)) : NULL;
+}
+
 static int build(struct amb_yaml_reader *r, yaml_event_t *ev, unsigned int depth,
 		 const struct amb_yaml **out);
 
@@ -413,6 +421,7 @@ static int build(struct amb_yaml_reader *r, yaml_event_t *ev, unsigned int depth
 			goto out;
 		}
 		node->n = (uint32_t)ev->data.scalar.length;
+		node->tag = tag_of(r, ev->data.scalar.tag);
 		if (memchr(ev->data.scalar.value, 0, node->n)) {
 			err = spoil(r, line, "value holds a NUL character");
 			goto out;
@@ -426,6 +435,7 @@ static int build(struct amb_yaml_reader *r, yaml_event_t *ev, unsigned int depth
 			anchor = strdup((char *)ev->data.scalar.anchor);
 	} else if (ev->type == YAML_SEQUENCE_START_EVENT) {
 		node->type = AMB_YAML_SEQ;
+		node->tag = tag_of(r, ev->data.sequence_start.tag);
 		if (ev->data.sequence_start.anchor)
 			anchor = strdup((char *)ev->data.sequence_start.anchor);
 		err = build_children(r, node, YAML_SEQUENCE_END_EVENT, depth);

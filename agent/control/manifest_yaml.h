@@ -29,6 +29,7 @@ struct amb_yaml_pair {
 struct amb_yaml {
 	enum amb_yaml_type type;
 	bool plain; /* scalar without quotes or block style: may be a number, a bool, null */
+	const char *tag; /* "Word" of a value or list written as "!Word ...", else NULL */
 	uint32_t line; /* 1.. */
 	uint32_t n; /* bytes, items or pairs */
 	uint32_t size; /* nodes of the subtree with aliases written out */
