@@ -14,6 +14,7 @@
 #include "cni_pods.h"
 #include "ctl/ask.h"
 #include "kernel/netns.h"
+#include "pconf.h"
 #include "proxy/dns.h"
 
 const char *argp_program_version = "ambientd " AMB_VERSION;
@@ -257,7 +258,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->drain = duration("--drain", arg);
 		return 0;
 	case OPT_WORKERS:
-		o->proxy.workers = number("--workers", arg, 1, 64);
+		o->proxy.workers = number("--workers", arg, 1, AMB_OPTIONS_WORKERS);
 		return 0;
 	case OPT_ADMIN_PORT:
 		o->admin_port = number("--admin-port", arg, 1, 65535);
@@ -420,7 +421,7 @@ static void environment(struct amb_options *o)
 	env_duration("CONNECTION_TERMINATION_DEADLINE", &o->drain);
 	env_duration("POOL_UNUSED_RELEASE_TIMEOUT", &o->proxy.pool_idle_ns);
 	env_number("POOL_MAX_STREAMS_PER_CONNECTION", &o->proxy.pool_streams, 1, 1u << 20);
-	env_number("AMBIENT_WORKERS", &o->proxy.workers, 1, 64);
+	env_number("AMBIENT_WORKERS", &o->proxy.workers, 1, AMB_OPTIONS_WORKERS);
 	env_number("HTTP2_STREAM_WINDOW_SIZE", &o->proxy.hbone.stream_window, 65535, INT32_MAX);
 	env_number("HTTP2_CONNECTION_WINDOW_SIZE", &o->proxy.hbone.conn_window, 65535, INT32_MAX);
 	env_number("HTTP2_FRAME_SIZE", &o->proxy.hbone.frame_size, 16384, (1u << 24) - 1);
@@ -449,8 +450,23 @@ static unsigned int default_workers(void)
 	return n < 2 ? 1 : 2;
 }
 
+static void use_pconf(struct amb_options *o, const struct amb_pconf *p)
+{
+	if (p->admin_port)
+		o->admin_port = p->admin_port;
+	if (p->stats_port)
+		o->metrics_port = p->stats_port;
+	if (p->concurrency > 0)
+		o->proxy.workers = AMB_MIN(p->concurrency, AMB_OPTIONS_WORKERS);
+	else if (!p->concurrency)
+		o->proxy.workers = AMB_MAX(
+			AMB_MIN((int)sysconf(_SC_NPROCESSORS_ONLN), AMB_OPTIONS_WORKERS), 1);
+}
+
 void amb_options_parse(struct amb_options *o, int argc, char **argv)
 {
+	struct amb_pconf pconf;
+
 	static const struct argp argp = {
 		.options = options,
 		.parser = parse,
@@ -460,6 +476,7 @@ void amb_options_parse(struct amb_options *o, int argc, char **argv)
 		       "See ambientd(8), and ambient(7) for how a connection becomes a tunnel.",
 	};
 
+	amb_pconf_read(&pconf);
 	*o = (struct amb_options){
 		.ca_dir = "/etc/ambient/ca",
 		.socket = AMB_ASK_SOCKET,
@@ -481,6 +498,7 @@ void amb_options_parse(struct amb_options *o, int argc, char **argv)
 		.proxy = amb_proxy_defaults,
 	};
 	o->proxy.workers = default_workers();
+	use_pconf(o, &pconf);
 	environment(o);
 	amb_istiod_env_read(&o->istiod);
 	argp_err_exit_status = EX_USAGE;

@@ -14,6 +14,7 @@
 #include "proxy/proxy.h"
 
 #define AMB_OPTIONS_UIDS 16
+#define AMB_OPTIONS_WORKERS 64
 
 /* Strings point into argv, the environment or constants. Durations are nanoseconds. */
 struct amb_options {

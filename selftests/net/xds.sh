@@ -22,7 +22,8 @@ PLANE_CA=$ISTIOD/ca
 plane_start
 put "$(workload client)" "$(workload server "$(member web 80 8080)")" \
 	"$(vip_service web 10.96.0.1 80 8080)"
-cluster_agents_start "XDS_HEADER_X-Test=yes" 'ISTIO_METAJSON_LABELS={"app": "ztunnel"}'
+cluster_agents_start "XDS_HEADER_X-Test=yes" 'ISTIO_METAJSON_LABELS={"app": "ztunnel"}' \
+	'PROXY_CONFIG={discoveryAddress: nowhere:1, proxyMetadata: {ISTIO_META_MESH_ID: m1}}'
 check "node a knows the workload of node b" knows_workload a server
 check "and the service" knows_service a web
 
@@ -32,7 +33,7 @@ is "the node's id" "$(jq -r .id <<<"$node")" \
 	"ztunnel~10.9.9.9~ztunnel-a.istio-system~istio-system.svc.cluster.local"
 is "metadata" "$(jq -cS .metadata <<<"$node")" "$(jq -cS . <<-JSON
 	{"NAME": "ztunnel-a", "NAMESPACE": "istio-system", "INSTANCE_IPS": "10.9.9.9",
-	 "NODE_NAME": "a", "CLUSTER_ID": "cluster1", "ISTIO_VERSION": "1.31.0",
+	 "NODE_NAME": "a", "CLUSTER_ID": "cluster1", "ISTIO_VERSION": "1.31.0", "MESH_ID": "m1",
 	 "LABELS": {"app": "ztunnel"}}
 JSON
 )"
