@@ -3,6 +3,7 @@
 #include "http_priv.h"
 
 #include "dump.h"
+#include "gzip.h"
 #include "metrics.h"
 
 #include "base/log.h"
@@ -188,9 +189,20 @@ static enum MHD_Result serve_admin(struct http_request *r, const char *method, c
 
 /* Metrics */
 
+struct scrape {
+	struct amb_scrape *text;
+	struct amb_gzip *gzip; /* NULL: as it is */
+};
+
+static ssize_t read_text(void *ctx, char *buf, size_t max)
+{
+	return amb_scrape_read(ctx, buf, max);
+}
+
 static ssize_t scrape_reader(void *cls, uint64_t pos, char *buf, size_t max)
 {
-	ssize_t n = amb_scrape_read(cls, buf, max);
+	struct scrape *s = cls;
+	ssize_t n = s->gzip ? amb_gzip_read(s->gzip, buf, max) : amb_scrape_read(s->text, buf, max);
 
 	(void)pos;
 	return n > 0 ? n : n ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
@@ -198,7 +210,30 @@ static ssize_t scrape_reader(void *cls, uint64_t pos, char *buf, size_t max)
 
 static void scrape_free(void *cls)
 {
-	amb_scrape_destroy(cls);
+	struct scrape *s = cls;
+
+	if (!s)
+		return;
+	amb_gzip_destroy(s->gzip);
+	amb_scrape_destroy(s->text);
+	free(s);
+}
+
+/* Without memory to compress it, the text goes out as it is. */
+static struct scrape *scrape_create(struct amb_metrics *m, bool gzip)
+{
+	struct scrape *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->text = amb_metrics_scrape(m);
+	if (!s->text) {
+		free(s);
+		return NULL;
+	}
+	if (gzip)
+		s->gzip = amb_gzip_create(read_text, s->text);
+	return s;
 }
 
 static void told(void *ctx, int err)
@@ -235,20 +270,27 @@ static enum MHD_Result page_metrics(struct http_request *r)
 {
 	struct amb_metrics *m = r->server->h->ops->metrics;
 	struct MHD_Response *response;
-	struct amb_scrape *s;
-	const char *accept;
+	const char *accept, *encodings;
+	struct scrape *s;
 
 	if (wait_for_bytes(r)) {
 		amb_http_suspend(r);
 		return MHD_YES;
 	}
-	s = m ? amb_metrics_scrape(m) : NULL;
+	encodings = MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND,
+						MHD_HTTP_HEADER_ACCEPT_ENCODING);
+	s = m ? scrape_create(m, amb_gzip_accepted(encodings)) : NULL;
 	if (!s)
 		return say(r, MHD_HTTP_SERVICE_UNAVAILABLE, "not available\n");
 	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, scrape_reader, s,
 						     scrape_free);
-	if (!response)
-		amb_scrape_destroy(s);
+	if (!response) {
+		scrape_free(s);
+		return MHD_NO;
+	}
+	MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT_ENCODING);
+	if (s->gzip)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
 	accept = MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
 	return answer(r, MHD_HTTP_OK, amb_metrics_content_type(accept), response, NULL);
 }

@@ -19,6 +19,19 @@ like "content type for OpenMetrics" \
 like "content type otherwise" "$(type 'text/plain')" '^text/plain'
 is "/stats/prometheus is the same" \
 	"$(node_exec a curl -s http://127.0.0.1:15020/stats/prometheus | tail -n 1)" "# EOF"
+# As Prometheus asks: what curl makes of it, and what went over the wire.
+gzipped() { node_exec a curl -s "$@" -o "$TMP/body" -w '%{size_download} %header{content-encoding}' \
+	http://127.0.0.1:15020/metrics; }
+plain=$(gzipped)
+packed=$(gzipped --compressed)
+is "who does not ask gets text" "${plain#* }" ""
+is "who asks gets gzip" "${packed#* }" gzip
+is "whole" "$(tail -n 1 "$TMP/body")" "# EOF"
+at_least "a quarter as large" "${plain% *}" $((${packed% *} * 4))
+is "by another hand, too" "$(node_exec a curl -s -H 'Accept-Encoding: br;q=1, gzip;q=0.5' \
+	http://127.0.0.1:15020/metrics | gunzip | tail -n 1)" "# EOF"
+is "not to who refuses it" "$(node_exec a curl -s -H 'Accept-Encoding: gzip;q=0, *;q=0' \
+	http://127.0.0.1:15020/metrics | tail -n 1)" "# EOF"
 like "istio_build" "$text" '^istio_build\{component="ztunnel",tag="[^"]+"\} 1'
 for l in 'reporter="source"' 'source_workload="client"' 'source_canonical_service="client"' \
 	'source_workload_namespace="demo"' "source_principal=\"$SPIFFE/client\"" \
