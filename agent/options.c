@@ -288,6 +288,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			o->zds = AMB_ZDS_SOCKET;
 		if (o->zds && (!*o->zds || (o->istiod.used && o->istiod.dedicated)))
 			o->zds = NULL;
+		/* In a pod's own namespace somebody wrote rules that let the agent out. */
+		if (o->istiod.used && o->istiod.dedicated && o->capture == AMB_CAPTURE_AUTO)
+			o->capture = AMB_CAPTURE_NONE;
+		if (o->istiod.used && o->istiod.dedicated && o->capture != AMB_CAPTURE_NONE)
+			argp_error(state, "PROXY_MODE=dedicated goes with --capture none");
 		/* The CNI has captured its pods. */
 		if (o->zds && o->capture != AMB_CAPTURE_AUTO && o->capture != AMB_CAPTURE_NONE)
 			argp_error(state, "--zds goes with --capture none");

@@ -323,15 +323,16 @@ static void pod_started(void *ctx, int err)
 }
 
 /*
- * True when @pod's network namespace may not be served: it is the agent's own, whose rules would
- * capture the machine, or another pod's, and which of the two speaks could not be told.
+ * True when @pod's network namespace may not be served: it is the agent's own, where our rules
+ * would capture the machine, or another pod's, and which of the two speaks could not be told.
  */
 static bool is_taken(struct pod *pod)
 {
 	const struct pod *other;
 	char text[sizeof(pod->error)];
 
-	if (amb_netns_is_own(pod->netns)) {
+	if (amb_netns_is_own(pod->netns) &&
+	    amb_capture_mode(pod->pods->capture) != AMB_CAPTURE_NONE) {
 		fail(pod, "its network namespace is the agent's own", -EINVAL);
 		return true;
 	}
