@@ -33,7 +33,8 @@ struct pod {
 	struct pod *next;
 	struct amb_netns *netns;
 	uint64_t cookie; /* 0: captured by nftables, or not by us */
-	bool ruled, fwmark;
+	bool ruled;
+	uint32_t off; /* switches of the way back to be switched off in the end */
 	char *uid, *text; /* text: "ns/name" */
 };
 
@@ -247,17 +248,18 @@ static int attach(struct amb_capture *c, struct pod *pod, const struct amb_publi
 }
 
 /*
- * Is tcp_fwmark_accept to be switched off in the end? When it is off now, or was before an agent
- * switched it on: the pod's row remembers.
+ * Which switches are to be switched off in the end? Those that are off now, or were before an
+ * agent switched them on: the pod's row remembers.
  */
-static int find_fwmark(struct pod *pod, const struct amb_pod_row *row)
+static int find_off(struct pod *pod, const struct amb_pod_row *row)
 {
-	int on = amb_attach_fwmark(pod->netns);
+	int off = amb_attach_off(pod->netns);
 
-	pod->fwmark = row && row->flags & AMB_POD_FWMARK;
-	if (!on)
-		pod->fwmark = true;
-	return on < 0 ? on : 0;
+	pod->off = row ? row->flags & AMB_POD_SWITCHES : 0;
+	if (off < 0)
+		return off;
+	pod->off |= (uint32_t)off;
+	return 0;
 }
 
 static void release(const struct amb_capture *c, const struct pod *pod)
@@ -265,7 +267,7 @@ static void release(const struct amb_capture *c, const struct pod *pod)
 	int err;
 
 	if (pod->cookie)
-		amb_attach_remove(c->bpf, pod->netns, pod->cookie, pod->fwmark);
+		amb_attach_remove(c->bpf, pod->netns, pod->cookie, pod->off);
 	go_home();
 	if (!pod->ruled)
 		return;
@@ -298,7 +300,7 @@ static int by_programs(struct amb_capture *c, struct pod *pod, const struct amb_
 
 	if (!code) {
 		captured = amb_rows_get(c->bpf, AMB_BPF_POD, &row.cookie, &before);
-		code = find_fwmark(pod, captured ? &before : NULL) ?:
+		code = find_off(pod, captured ? &before : NULL) ?:
 			       interface_addrs(pod->netns, &row.v4, &row.v6);
 	}
 	/* Also when this fails: it is let go of by that. */
@@ -308,7 +310,7 @@ static int by_programs(struct amb_capture *c, struct pod *pod, const struct amb_
 		snprintf(err, errlen, "network namespace");
 		return code;
 	}
-	row.flags |= pod->fwmark ? AMB_POD_FWMARK : 0;
+	row.flags |= pod->off;
 	if (want->splice)
 		want_splice(c, pod);
 	code = amb_publish_pod_add(c->publish, &row);
@@ -401,7 +403,7 @@ static void free_adopted(struct amb_capture *c, struct amb_netns *ns)
 	if (!c->bpf || !c->bpf->adopted || amb_attach_cookie(ns, &pod.cookie) ||
 	    !amb_rows_get(c->bpf, AMB_BPF_POD, &pod.cookie, &row))
 		return;
-	pod.fwmark = row.flags & AMB_POD_FWMARK;
+	pod.off = row.flags & AMB_POD_SWITCHES;
 	set_free(c, &pod);
 }
 

@@ -686,6 +686,9 @@ pins_left() {
 	done
 }
 
+# What the agent switches on in a pod.
+SWITCHES="net.ipv4.tcp_fwmark_accept net.ipv4.fwmark_reflect net.ipv6.fwmark_reflect"
+
 # Guards at the host's ends of pods' interfaces.
 filters_left() {
 	local n
@@ -714,8 +717,8 @@ leak_check() {
 		[ -z "$(ip -n "$(pod_ns "$p")" rule show priority 32764)" ] || left="$left $p(rule)"
 		[ -z "$(ip -n "$(pod_ns "$p")" route show table 100 2>/dev/null)" ] ||
 			left="$left $p(route)"
-		[ "$(pod_exec "$p" sysctl -n net.ipv4.tcp_fwmark_accept)" = 0 ] ||
-			left="$left $p(tcp_fwmark_accept)"
+		[ "$(pod_exec "$p" sysctl -n $SWITCHES | sort -u)" = 0 ] ||
+			left="$left $p($SWITCHES)"
 	done
 	left="$left$(pins_left)$(filters_left)"
 	for p in $(stray_processes); do

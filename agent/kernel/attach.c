@@ -6,6 +6,7 @@
  * address, so the application's answers would leave the pod. With tcp_fwmark_accept an accepted
  * socket has the mark of the packet that opened it, AMB_ROUTE_MARK, and policy routing sends what
  * has that mark to loopback, where the agent's transparent socket is. No NAT, no tracking.
+ * With fwmark_reflect the kernel's own answer has it too: the reset when nobody listens.
  *
  * The guard is a filter of clsact, on every kernel: a link of tcx costs a grace period (7 to 15 ms
  * of the main thread, measured on 6.18), a filter a quarter of a millisecond, and each stays when
@@ -38,7 +39,6 @@
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
 #endif
-#define FWMARK_ACCEPT "/proc/sys/net/ipv4/tcp_fwmark_accept"
 #define FILTER_HANDLE 0x616d6264 /* AMB_MAGIC: nobody else's */
 #define FILTER_PRIORITY 1 /* before what may let packets pass for good */
 
@@ -163,38 +163,65 @@ static void unguard(const struct amb_bpf *b, uint64_t cookie)
 
 /* The way back */
 
-static int write_fwmark(const char *value)
+static const struct {
+	uint32_t flag;
+	const char *path;
+} switches[] = {
+	{ AMB_POD_FWMARK, "/proc/sys/net/ipv4/tcp_fwmark_accept" },
+	{ AMB_POD_REFLECT, "/proc/sys/net/ipv4/fwmark_reflect" },
+	{ AMB_POD_REFLECT6, "/proc/sys/net/ipv6/fwmark_reflect" },
+};
+
+static int write_switch(const char *path, const char *value)
 {
-	_cleanup_fd_ int fd = open(FWMARK_ACCEPT, O_WRONLY | O_CLOEXEC);
+	_cleanup_fd_ int fd = open(path, O_WRONLY | O_CLOEXEC);
 
 	return fd < 0 || write(fd, value, 1) != 1 ? -errno : 0;
 }
 
-int amb_attach_fwmark(struct amb_netns *ns)
+/* 1, 0, or -errno. */
+static int read_switch(const char *path)
 {
-	_cleanup_fd_ int fd = -1;
-	int err = amb_netns_enter(ns);
-	char now = 0;
+	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char now;
 
-	if (err)
-		return err;
-	fd = open(FWMARK_ACCEPT, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, &now, 1) != 1)
-		return -errno;
-	return now != '0';
+	return fd < 0 || read(fd, &now, 1) != 1 ? -errno : now != '0';
+}
+
+int amb_attach_off(struct amb_netns *ns)
+{
+	int ret = amb_netns_enter(ns), on;
+	size_t i;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(switches) && ret >= 0; i++) {
+		on = read_switch(switches[i].path);
+		/* Without IPv6 there is none. */
+		if (on < 0 && !(on == -ENOENT && switches[i].flag == AMB_POD_REFLECT6))
+			ret = on;
+		else if (!on)
+			ret |= (int)switches[i].flag;
+	}
+	return ret;
 }
 
 static int way_back(struct amb_netns *ns, const struct amb_attach *a, char *err, size_t errlen)
 {
 	int code = amb_netns_enter(ns);
+	size_t i;
 
 	if (!code)
 		code = amb_route_install(a->ipv6, err, errlen);
 	if (code < 0)
 		return code;
-	code = write_fwmark("1");
-	if (code)
-		snprintf(err, errlen, FWMARK_ACCEPT);
+	for (i = 0, code = 0; i < AMB_ARRAY_SIZE(switches) && !code; i++) {
+		if (switches[i].flag == AMB_POD_REFLECT6 && !a->ipv6)
+			continue;
+		code = write_switch(switches[i].path, "1");
+		if (code == -ENOENT && switches[i].flag == AMB_POD_REFLECT6)
+			code = 0;
+		if (code)
+			snprintf(err, errlen, "%s", switches[i].path);
+	}
 	return code;
 }
 
@@ -222,9 +249,10 @@ int amb_attach_pod(const struct amb_bpf *b, struct amb_netns *ns, struct amb_att
 	return code;
 }
 
-void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie, bool fwmark)
+void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie, uint32_t off)
 {
 	char name[64];
+	size_t i;
 
 	lookup_name(name, sizeof(name), cookie);
 	amb_pins_remove(b->dir, name);
@@ -232,8 +260,9 @@ void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t c
 	if (!ns || amb_netns_enter(ns))
 		return;
 	(void)amb_route_remove();
-	if (fwmark)
-		(void)write_fwmark("0");
+	for (i = 0; i < AMB_ARRAY_SIZE(switches); i++)
+		if (off & switches[i].flag)
+			(void)write_switch(switches[i].path, "0");
 }
 
 void amb_attach_sweep(const struct amb_bpf *b, bool (*wanted)(void *ctx, uint64_t cookie),

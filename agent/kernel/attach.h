@@ -25,8 +25,8 @@ struct amb_attach {
 	unsigned int guarded; /* answer: interfaces with the guard; 0: nothing keeps it honest */
 };
 
-/* Is tcp_fwmark_accept on in the namespace? 1, 0, or -errno. */
-int amb_attach_fwmark(struct amb_netns *ns);
+/* Which switches of the way back are off in the namespace? AMB_POD_FWMARK and so on, or -errno. */
+int amb_attach_off(struct amb_netns *ns);
 
 /*
  * Attaches, taking over what is attached already. 0, or -errno with the step in @err; the caller
@@ -36,10 +36,11 @@ int amb_attach_pod(const struct amb_bpf *b, struct amb_netns *ns, struct amb_att
 		   size_t errlen);
 
 /*
- * Undoes it. @ns may be NULL: the namespace is gone, and with it all that was inside. @fwmark:
- * switch tcp_fwmark_accept off again.
+ * Undoes it. @ns may be NULL: the namespace is gone, and with it all that was inside. @off: the
+ * flags of the switches to be switched off again, others are left out.
  */
-void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie, bool fwmark);
+void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie,
+		       uint32_t off);
 
 /* Undoes what is attached for pods that @wanted does not know; after a take-over. */
 void amb_attach_sweep(const struct amb_bpf *b, bool (*wanted)(void *ctx, uint64_t cookie),

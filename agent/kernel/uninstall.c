@@ -64,7 +64,7 @@ static void clean(struct walk *w, struct amb_netns *ns)
 
 	if (w->b && !amb_attach_cookie(ns, &cookie) &&
 	    amb_rows_get(w->b, AMB_BPF_POD, &cookie, &row)) {
-		amb_attach_remove(w->b, ns, cookie, row.flags & AMB_POD_FWMARK);
+		amb_attach_remove(w->b, ns, cookie, row.flags & AMB_POD_SWITCHES);
 		(void)amb_rows_del(w->b, AMB_BPF_POD, &cookie);
 		w->out->pods++;
 	}

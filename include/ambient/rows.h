@@ -61,6 +61,9 @@ enum amb_pod_flag {
 	AMB_POD_FWMARK = 32, /* the agent has switched tcp_fwmark_accept on there */
 	AMB_POD_DNS = 64, /* DNS queries by IPv4 go to the agent */
 	AMB_POD_DNS6 = 128, /* and by IPv6 */
+	AMB_POD_REFLECT = 256, /* the agent has switched fwmark_reflect on there */
+	AMB_POD_REFLECT6 = 512, /* and that of IPv6 */
+	AMB_POD_SWITCHES = AMB_POD_FWMARK | AMB_POD_REFLECT | AMB_POD_REFLECT6,
 };
 
 /* Which of a connection's addresses the policies of a pod look at: others are zero in keys. */

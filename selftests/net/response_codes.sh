@@ -21,6 +21,12 @@ is "400 for an unknown address" "$(code --authority 192.0.2.1:80 status)" 400
 is "400 for garbage" "$(code --authority '[::1:80' status)" 400
 is "503 for an unknown host name" "$(code --authority no.such.host:80 status)" 503
 is "503 for a port where nobody listens" "$(code --authority "$A:4444" status)" 503
+is "by IPv6 too" "$(code --to "${P6[server]}" --authority "[${P6[server]}]:4445" status)" 503
+# Not because it gave up waiting: the kernel's reset goes to the caller's address.
+for port in 4444 4445; do
+	check "the agent has heard the refusal of port $port" \
+		wait_log b ":$port .*connection to the application failed: Connection refused"
+done
 for port in 15001 15006 15008; do
 	is "503 for the agent's own port $port" "$(code --authority "$A:$port" status)" 503
 done

@@ -37,7 +37,7 @@ leftovers() {
 		pod_exec $p nft list tables
 		ip -n "$(pod_ns $p)" rule show priority 32764
 		ip -n "$(pod_ns $p)" route show table 100 2>/dev/null
-		pod_exec $p sysctl -n net.ipv4.tcp_fwmark_accept | grep -v 0
+		pod_exec $p sysctl -n $SWITCHES | grep -v 0
 	done
 	node_exec a tc qdisc show | grep clsact
 	ls "$(agent_pins a)" 2>/dev/null
