@@ -210,7 +210,8 @@ listening() { [ -n "$(ip netns exec "$(pod_ns "$1")" ss -Hltn "sport = :$2")" ];
 # wait_listen POD PORT
 wait_listen() { busywait listening "$1" "$2" || bail "nothing listens on port $2 of pod $1"; }
 
-# http_server POD [PORT] [TEXT]: answers GET / with TEXT (by default the pod's name).
+# http_server POD [PORT] [TEXT]: answers GET / with TEXT (by default the pod's name), /from with
+# the caller's address, /heard with what the header x-mesh-client says.
 http_server() {
 	local name=$1 port=${2:-80} text=${3:-$1} dir
 	dir=$TMP/http-$name-$port
@@ -229,6 +230,7 @@ http_server() {
 					echo "listen [::]:$port reuseport ipv6only=on;")
 				root $dir/html;
 				location = /from { return 200 "\$remote_addr\n"; }
+				location = /heard { return 200 "\$http_x_mesh_client\n"; }
 			}
 		}
 	CONF

@@ -33,6 +33,7 @@ TYPE = "type.googleapis.com/envoy."
 PEER = "mesh.peer"
 ORIGINAL = "envoy.filters.listener.original_dst"
 PROXY = "envoy.filters.listener.proxy_protocol"
+TLV = "envoy.network.proxy_protocol.tlv"
 # More often than istiod's 10 s, so that tests see some.
 KEEPALIVE = {"interval": "1s", "timeout": "5s"}
 STREAMS = 100
@@ -51,6 +52,9 @@ class Bootstrap:
     def __init__(self, args):
         self.args = args
         self.listeners, self.clusters = [], []
+        # Who calls, as what was heard of it says.
+        self.client = f"%FILTER_STATE({TLV}:FIELD:peer)%" if args.sandwich else \
+            f"%FILTER_STATE({PEER}:PLAIN)%"
 
     def path(self, name):
         return os.path.join(self.args.dir, name)
@@ -60,7 +64,7 @@ class Bootstrap:
     def access_log(self, hop):
         fields = {
             "hop": hop, "authority": "%REQ(:AUTHORITY)%", "path": "%REQ(:PATH)%",
-            "peer": "%DOWNSTREAM_PEER_URI_SAN%", "client": f"%FILTER_STATE({PEER}:PLAIN)%",
+            "peer": "%DOWNSTREAM_PEER_URI_SAN%", "client": self.client,
             "from": "%DOWNSTREAM_REMOTE_ADDRESS%", "to": "%UPSTREAM_HOST%",
             "server": "%UPSTREAM_PEER_URI_SAN%", "baggage": "%REQ(BAGGAGE)%",
             "local": "%DOWNSTREAM_LOCAL_ADDRESS%", "status": "%RESPONSE_CODE%",
@@ -227,9 +231,7 @@ class Bootstrap:
         action = {"cluster": name}
         if "rewrite" in rule:
             action["prefix_rewrite"] = rule["rewrite"]
-        client = f"%DYNAMIC_METADATA({PROXY}:peer)%" if self.args.sandwich else \
-            f"%FILTER_STATE({PEER}:PLAIN)%"
-        headers = {"x-mesh-client": client, **rule.get("set", {})}
+        headers = {"x-mesh-client": self.client, **rule.get("set", {})}
         self.pods_cluster(name, rule["to"])
         return {"match": match, "route": action, "request_headers_to_add": [
             {"header": {"key": k, "value": v}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
@@ -255,15 +257,17 @@ class Bootstrap:
     def services(self):
         chains = [self.service_chain(json.loads(s)) for s in self.args.service]
         if self.args.sandwich:
-            proxy = ext(PROXY, "extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
-                        rules=[{"tlv_type": 0xd0, "on_tlv_present": {
-                            "metadata_namespace": PROXY, "key": "peer"}}])
-            listener = {"address": socket_address(f"127.0.0.1:{self.args.sandwich}"),
-                        "listener_filters": [proxy]}
+            heard = ext(PROXY, "extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
+                        tlv_location="FILTER_STATE", rules=[
+                            {"tlv_type": 0xd0, "on_tlv_present": {"key": "peer"}}])
+            places = [{"address": socket_address(f"{host}:{self.args.sandwich}")}
+                      for host in ("127.0.0.1", "[::1]")]
         else:
-            original = ext(ORIGINAL, "extensions.filters.listener.original_dst.v3.OriginalDst")
-            listener = {"internal_listener": {}, "listener_filters": [original]}
-        self.listeners.append({"name": "main_internal", "filter_chains": chains, **listener})
+            heard = ext(ORIGINAL, "extensions.filters.listener.original_dst.v3.OriginalDst")
+            places = [{"internal_listener": {}}]
+        for n, place in enumerate(places):
+            self.listeners.append({"name": "main_internal" + (f"_{n}" if n else ""), **place,
+                                   "listener_filters": [heard], "filter_chains": chains})
 
     def write(self):
         args = self.args

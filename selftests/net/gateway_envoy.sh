@@ -1,0 +1,115 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A service whose pods are on another network, with a real Envoy as the gateway in between: it ends
+# the outer tunnel and hands on what is in it, by the name of the service.
+#
+#   client (a) ==outer== gateway (b, Envoy) --inner TLS--> server (b, network far)
+# shellcheck source=selftests/lib.sh
+. "$(dirname "$0")/../lib.sh"
+# shellcheck source=selftests/envoy.sh
+. "$LIB_DIR/envoy.sh"
+
+need_envoy
+need_agent
+need nginx
+nodes a b
+for p in client other; do pod a $p; done
+for p in server gateway; do pod b $p; done
+mesh_defaults
+for p in client other server; do pod_manifest $p; done
+http_server server 80 hello
+traffic_server server 9000 32
+mkdir -p "$TMP/near" "$TMP/far"
+# Each side has its own view: for node a the service's pod is beyond the gateway.
+cat >"$TMP/far/service.yaml" <<-YAML
+	apiVersion: v1
+	kind: Service
+	metadata: {name: web, namespace: demo}
+	spec:
+	  clusterIP: 10.96.0.1
+	  selector: {app: server}
+	  ports: [{name: http, port: 8000, targetPort: 80}, {name: echo, port: 9000}, {name: sink, port: 9001}]
+YAML
+cat >"$TMP/near/service.yaml" <<-YAML
+	apiVersion: networking.istio.io/v1
+	kind: ServiceEntry
+	metadata: {name: web, namespace: demo}
+	spec:
+	  hosts: [web.demo.svc.cluster.local]
+	  addresses: [10.96.0.1]
+	  ports:
+	  - {number: 8000, name: http, protocol: TCP, targetPort: 80}
+	  - {number: 9000, name: echo, protocol: TCP}
+	  - {number: 9001, name: sink, protocol: TCP}
+	  resolution: STATIC
+	  location: MESH_INTERNAL
+	  subjectAltNames: ["$SPIFFE/server"]
+	  workloadSelector: {labels: {app: remote}}
+	---
+	apiVersion: networking.istio.io/v1
+	kind: WorkloadEntry
+	metadata:
+	  name: remote
+	  namespace: demo
+	  labels: {app: remote, networking.istio.io/tunnel: http, topology.istio.io/network: far}
+	spec:
+	  network: far
+	  labels: {app: remote}
+	  serviceAccount: server
+	---
+	apiVersion: gateway.networking.k8s.io/v1
+	kind: Gateway
+	metadata:
+	  name: far
+	  namespace: demo
+	  labels: {topology.istio.io/network: far}
+	  annotations: {gateway.istio.io/service-account: gateway}
+	spec:
+	  gatewayClassName: istio-remote
+	  addresses: [{type: IPAddress, value: ${P4[gateway]}}]
+	  listeners: [{name: hbone, port: 15008, protocol: HBONE}]
+YAML
+cp "$MANIFESTS"/{00-namespace,pod-server}.yaml "$TMP/far"
+cp "$MANIFESTS"/{00-namespace,pod-client,pod-other}.yaml "$TMP/near"
+MANIFESTS=$TMP/near agent_start a
+MANIFESTS=$TMP/far agent_start b
+agent_ready a b
+for p in client other server; do wait_enrolled $p; done
+HOST=web.demo.svc.cluster.local
+gateway_start() {
+	local p relays=()
+	for p in 8000 9000 9001; do relays+=(--relay "$HOST:$p=${P4[server]}:15008"); done
+	envoy gateway "${relays[@]}" "$@"
+}
+gateway_start
+is "the page arrives through both tunnels" "$(fetch client http://10.96.0.1:8000/)" hello
+check "the gateway is asked for the service by name, by the client's identity" wait_envoy gateway \
+	connect_terminate ".authority == \"$HOST:8000\" and .peer == \"$SPIFFE/client\""
+check "the pod's agent knows the client by the inner tunnel" busywait metric_at_least 1 b \
+	istio_tcp_connections_opened_total reporter=destination source_principal=$SPIFFE/client
+check "node a's knows the pod by its answer" busywait metric_at_least 1 a \
+	istio_tcp_connections_opened_total reporter=source destination_service=$HOST \
+	destination_workload=server destination_workload_namespace=demo
+is "another client is another identity" "$(fetch other http://10.96.0.1:8000/)" hello
+check "at the gateway" wait_envoy gateway connect_terminate ".peer == \"$SPIFFE/other\""
+check "and at the pod" busywait metric_at_least 1 b \
+	istio_tcp_connections_opened_total reporter=destination source_principal=$SPIFFE/other
+pod_exec client "$TRAFFIC" rr -t 4 -s 1 10.96.0.1 >"$TMP/rr"
+is "many round trips" "$(jq .errors "$TMP/rr")" 0
+pod_exec client "$TRAFFIC" bulk -t 2 -s 1 10.96.0.1 >"$TMP/bulk"
+is "and many bytes" "$(jq .errors "$TMP/bulk")" 0
+MANIFESTS=$TMP/far policy no-other DENY "app: server" "$(from_principal cluster.local/ns/demo/sa/other)"
+check "a policy of the far pod judges the inner identity" \
+	busywait refused other http://10.96.0.1:8000/
+is "and lets the client in" "$(fetch client http://10.96.0.1:8000/)" hello
+envoy_stop gateway
+gateway_start --id $SPIFFE/somebody
+is "a gateway of another identity gets nothing" "$(fetch client http://10.96.0.1:8000/)" ""
+envoy_stop gateway
+gateway_start
+check "the right one serves again" busywait fetches client http://10.96.0.1:8000/
+sed -i "s|$SPIFFE/server|$SPIFFE/wrong|; s/serviceAccount: server/serviceAccount: wrong/" \
+	"$TMP/near/service.yaml"
+check "a pod of another identity at the far end is refused" \
+	busywait refused client http://10.96.0.1:8000/
+finish
