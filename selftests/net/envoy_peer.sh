@@ -120,7 +120,7 @@ wait "${ENVOY_PID[edge]}" 2>/dev/null
 wait $HELD
 is "when Envoy is killed the connection ends" "$(traffic_result client rr .errors)" 1
 edge_start
-check "the next one serves" busywait fetches client "http://$E/"
+is "the next one serves" "$(fetch client "http://$E/")" behind-envoy
 
 # --- client ----------------------------------------------------------------------------------
 

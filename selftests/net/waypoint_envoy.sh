@@ -153,5 +153,5 @@ check "none of it" busywait all_by "${P4[waypoint]}"
 envoy_stop waypoint
 is "without the waypoint nothing goes past it" "$(fetch client $WEB_URL/)" ""
 waypoint_start waypoint
-check "the next one is used" busywait fetches client $WEB_URL/
+is "the next one is used" "$(fetch client $WEB_URL/)" one
 finish
