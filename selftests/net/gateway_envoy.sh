@@ -1,9 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A service whose pods are on another network, with a real Envoy as the gateway in between: it ends
-# the outer tunnel and hands on what is in it, by the name of the service.
+# the outer tunnel and hands on what is in it, by the name of the service; to its pod, or to the
+# waypoint that the service has there.
 #
 #   client (a) ==outer== gateway (b, Envoy) --inner TLS--> server (b, network far)
+#                                           \--inner TLS--> waypoint (b, Envoy) ==> server
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=selftests/envoy.sh
@@ -14,7 +16,7 @@ need_agent
 need nginx
 nodes a b
 for p in client other; do pod a $p; done
-for p in server gateway; do pod b $p; done
+for p in server gateway waypoint; do pod b $p; done
 mesh_defaults
 for p in client other server; do pod_manifest $p; done
 http_server server 80 hello
@@ -108,8 +110,25 @@ is "a gateway of another identity gets nothing" "$(fetch client http://10.96.0.1
 envoy_stop gateway
 gateway_start
 is "the right one serves again" "$(fetch client http://10.96.0.1:8000/)" hello
-sed -i "s|$SPIFFE/server|$SPIFFE/wrong|; s/serviceAccount: server/serviceAccount: wrong/" \
+
+# A waypoint at the far end: the inner tunnel is with it.
+envoy waypoint --waypoint --service \
+	"{\"at\": \"$HOST:8000\", \"rules\": [{\"prefix\": \"/a/\", \"rewrite\": \"/\", \"to\": [\"${P4[server]}:80\"]}]}"
+envoy_stop gateway
+envoy gateway --relay "$HOST:8000=${P4[waypoint]}:15008"
+is "a waypoint where a pod is expected gets nothing" "$(fetch client http://10.96.0.1:8000/a/)" ""
+sed -i "s|$SPIFFE/server|$SPIFFE/waypoint|" "$TMP/near/service.yaml"
+check "one that is expected is reached, and routes the request" \
+	busywait fetches client http://10.96.0.1:8000/a/
+is "it knows the client by the inner tunnel" "$(fetch client http://10.96.0.1:8000/a/heard)" \
+	$SPIFFE/client
+check "and was asked for the service by name" wait_envoy waypoint connect_terminate \
+	".authority == \"$HOST:8000\" and .peer == \"$SPIFFE/client\""
+is "the pod sees the waypoint" "$(fetch client http://10.96.0.1:8000/a/from)" "${P4[waypoint]}"
+check "and its agent the waypoint's identity" busywait metric_at_least 1 b \
+	istio_tcp_connections_opened_total reporter=destination source_principal=$SPIFFE/waypoint
+sed -i "s|$SPIFFE/waypoint|$SPIFFE/wrong|; s/serviceAccount: server/serviceAccount: wrong/" \
 	"$TMP/near/service.yaml"
-check "a pod of another identity at the far end is refused" \
-	busywait refused client http://10.96.0.1:8000/
+check "nobody but who is expected at the far end is answered" \
+	busywait refused client http://10.96.0.1:8000/a/
 finish

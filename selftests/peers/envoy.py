@@ -13,17 +13,19 @@ parts have istiod's names and do what istiod has a waypoint or gateway do; any o
     --service JSON            {"at": "VIP:PORT", "rules": [RULE...]}, for HTTP; the first RULE that
                               matches counts: {"prefix": "/x", "header": ["name", "value"],
                               "rewrite": "/", "set": {"name": "value"}, "to": ["POD:PORT"...]};
-                              all but "to" may be left out. "tcp": true for bytes
+                              all but "to" may be left out. "tcp": true for bytes. VIP may be a
+                              name, as other networks ask for it
     --originate PORT=POD:PORT     what is said to PORT is tunnelled to POD:PORT
     --expect ID               who has to be at the other end of tunnels from here
     --only ID                 others are answered 403
-    --max-age DURATION        of a connection to here; then it ends by GOAWAY
+    --http JSON, --http2 JSON     more of the server's HttpProtocolOptions and Http2ProtocolOptions
 
 Every tunnel and request is a line of JSON in access.log, with the part as "hop". A pod hears in
 x-mesh-client whom the waypoint saw.
 """
 
 import argparse
+import ipaddress
 import json
 import os
 
@@ -35,12 +37,26 @@ ORIGINAL = "envoy.filters.listener.original_dst"
 PROXY = "envoy.filters.listener.proxy_protocol"
 TLV = "envoy.network.proxy_protocol.tlv"
 # More often than istiod's 10 s, so that tests see some.
-KEEPALIVE = {"interval": "1s", "timeout": "5s"}
+KEEPALIVE = {"interval": "1s", "timeout": "20s"}
 STREAMS = 100
 
 
 def ext(name, kind, **config):
     return {"name": name, "typed_config": {"@type": TYPE + kind, **config}}
+
+
+def http2(**options):
+    """What makes a cluster speak it."""
+    kind = "extensions.upstreams.http.v3.HttpProtocolOptions"
+    return {"typed_extension_protocol_options": {"envoy." + kind: {
+        "@type": TYPE + kind, "explicit_http_config": {"http2_protocol_options": options}}}}
+
+
+def is_address(text):
+    try:
+        return bool(ipaddress.ip_address(text.rsplit(":", 1)[0].strip("[]")))
+    except ValueError:
+        return False
 
 
 def socket_address(text):
@@ -52,6 +68,9 @@ class Bootstrap:
     def __init__(self, args):
         self.args = args
         self.listeners, self.clusters = [], []
+        services = [json.loads(s) for s in args.service]
+        self.named = [s for s in services if not is_address(s["at"])]
+        self.addressed = [s for s in services if s not in self.named]
         # Who calls, as what was heard of it says.
         self.client = f"%FILTER_STATE({TLV}:FIELD:peer)%" if args.sandwich else \
             f"%FILTER_STATE({PEER}:PLAIN)%"
@@ -170,19 +189,23 @@ class Bootstrap:
                           "routes": joined(f"forward_inner_connect_{n}")})
         if self.args.app:
             self.cluster("app", [self.args.app])
-        if self.args.waypoint:
+        if self.addressed:
             self.internal_cluster("main_internal", "main_internal")
-        if self.args.app or self.args.waypoint:
+        for service in self.named:
+            self.internal_cluster(service["at"], service["at"])
+            hosts.append({"name": service["at"], "domains": [service["at"]],
+                          "routes": joined(service["at"])})
+        if self.args.app or self.addressed:
             hosts.append({"name": "any", "domains": ["*"],
                           "routes": joined("app" if self.args.app else "main_internal")})
         filters = [self.only()] if self.args.only else []
         http = self.http(
             "connect_terminate", hosts, [*filters, self.remember()],
             upgrade_configs=[{"upgrade_type": "CONNECT"}],
-            **({"common_http_protocol_options": {"max_connection_duration": self.args.max_age},
-                "drain_timeout": "1s"} if self.args.max_age else {}),
+            drain_timeout="1s", common_http_protocol_options=json.loads(self.args.http),
             http2_protocol_options={"allow_connect": True, "max_concurrent_streams": STREAMS,
-                                    "connection_keepalive": KEEPALIVE})
+                                    "connection_keepalive": KEEPALIVE,
+                                    **json.loads(self.args.http2)})
         tls = ext("tls", "extensions.transport_sockets.tls.v3.DownstreamTlsContext",
                   require_client_certificate=True,
                   common_tls_context=self.tls({"prefix": "spiffe://cluster.local/"}))
@@ -203,15 +226,10 @@ class Bootstrap:
                 tunneling_config={"hostname": "%DOWNSTREAM_LOCAL_ADDRESS%"})]}]})
         match = {"exact": self.args.expect} if self.args.expect else \
             {"prefix": "spiffe://cluster.local/"}
-        protocol = {"explicit_http_config": {"http2_protocol_options": {
-            "max_concurrent_streams": STREAMS, "connection_keepalive": KEEPALIVE}}}
         self.clusters.append({
             "name": "connect_originate", "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED",
             "connect_timeout": "10s", "original_dst_lb_config": {"upstream_port_override": 15008},
-            "typed_extension_protocol_options": {
-                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                    "@type": TYPE + "extensions.upstreams.http.v3.HttpProtocolOptions",
-                    **protocol}},
+            **http2(max_concurrent_streams=STREAMS, connection_keepalive=KEEPALIVE),
             "transport_socket": ext("tls",
                                     "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
                                     common_tls_context=self.tls(match))})
@@ -239,8 +257,6 @@ class Bootstrap:
 
     def service_chain(self, service):
         at = service["at"]
-        host, port = at.rsplit(":", 1)
-        host = host.strip("[]")
         name = "inbound-vip|" + at
         rules = service["rules"]
         if service.get("tcp"):
@@ -249,13 +265,23 @@ class Bootstrap:
         else:
             routes = [self.route(f"{name}|{n}", r) for n, r in enumerate(rules)]
             chain = self.http(name, [{"name": "any", "domains": ["*"], "routes": routes}])
+        return [chain]
+
+    def matched_chain(self, service):
+        host, port = service["at"].rsplit(":", 1)
+        host = host.strip("[]")
         return {"filter_chain_match": {
             "destination_port": int(port), "prefix_ranges": [
                 {"address_prefix": host, "prefix_len": 128 if ":" in host else 32}]},
-            "filters": [chain]}
+            "filters": self.service_chain(service)}
 
     def services(self):
-        chains = [self.service_chain(json.loads(s)) for s in self.args.service]
+        chains = [self.matched_chain(s) for s in self.addressed]
+        for s in self.named:
+            self.listeners.append({"name": s["at"], "internal_listener": {},
+                                   "filter_chains": [{"filters": self.service_chain(s)}]})
+        if not chains:
+            return
         if self.args.sandwich:
             heard = ext(PROXY, "extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
                         tlv_location="FILTER_STATE", rules=[
@@ -269,18 +295,14 @@ class Bootstrap:
             self.listeners.append({"name": "main_internal" + (f"_{n}" if n else ""), **place,
                                    "listener_filters": [heard], "filter_chains": chains})
 
-    def write(self):
+    def whole(self):
         args = self.args
         if args.sds:
-            http2 = {"@type": TYPE + "extensions.upstreams.http.v3.HttpProtocolOptions",
-                     "explicit_http_config": {"http2_protocol_options": {}}}
             end = {"endpoint": {"address": {"pipe": {"path": args.sds}}}}
             self.clusters.append({
                 "name": "sds", "type": "STATIC", "connect_timeout": "10s",
                 "load_assignment": {"cluster_name": "sds",
-                                    "endpoints": [{"lb_endpoints": [end]}]},
-                "typed_extension_protocol_options": {
-                    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2}})
+                                    "endpoints": [{"lb_endpoints": [end]}]}, **http2()})
         if args.app or args.relay or args.waypoint:
             self.terminate()
         if args.waypoint or args.sandwich:
@@ -301,9 +323,10 @@ def main():
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--dir", required=True)
     p.add_argument("--id", required=True)
-    for one in ("--issuer", "--roots", "--sds", "--app", "--expect", "--only",
-                "--max-age"):
+    for one in ("--issuer", "--roots", "--sds", "--app", "--expect", "--only"):
         p.add_argument(one)
+    for options in ("--http", "--http2"):
+        p.add_argument(options, default="{}")
     p.add_argument("--waypoint", action="store_true")
     p.add_argument("--sandwich", type=int)
     for many in ("--relay", "--service", "--originate"):
@@ -321,7 +344,7 @@ def main():
         put("key", key)
         with open(args.roots, "rb") as f:
             put("roots", f.read())
-    put("config.json", json.dumps(Bootstrap(args).write(), indent=1).encode())
+    put("config.json", json.dumps(Bootstrap(args).whole(), indent=1).encode())
 
 
 if __name__ == "__main__":
