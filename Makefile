@@ -198,7 +198,7 @@ NET := $(wildcard selftests/net/*.sh)
 # Agents capture by BPF programs; these run again with rules of nftables, which some machines need.
 NFT := $(patsubst %,selftests/net/%.sh,agent_killed bypass curl_hbone drain enroll \
 	label_optout loop_protection passthrough plaintext_inbound pod_gone policy_live_cut same_node \
-	service_entry service_lb source_address v4_mapped v6 v6_only waypoint)
+	sandwich_envoy service_entry service_lb source_address v4_mapped v6 v6_only waypoint)
 STATIC := $(wildcard scripts/check-*) $(wildcard selftests/static/*.sh)
 SLOW := $(wildcard selftests/slow/*.sh)
 # Of a list of files those that TESTS names, or all.

@@ -61,7 +61,11 @@ for p in one two solo shop; do http_server $p 80; done
 mkdir "$TMP/http-two-80/html/v2"
 echo two-v2 >"$TMP/http-two-80/html/v2/index.html"
 traffic_server one 9000 32
-agents_start
+SECRETS=$TMP/secrets/sds
+agent_start a --sds-server "$SECRETS" --sds-uid $ENVOY_UID
+agent_start b
+agent_ready a b
+for p in client other near one two solo shop; do wait_enrolled $p; done
 
 ONE=${P4[one]}:80 TWO=${P4[two]}:80
 # A header, a path, and the rest.
@@ -72,7 +76,7 @@ for p in 9000 9001; do
 	services+=(--service "{\"at\": \"10.96.0.2:$p\", \"tcp\": true, \"rules\": [{\"to\": [\"${P4[one]}:$p\"]}]}")
 done
 waypoint_start() {
-	envoy "$1" --waypoint --service "{\"at\": \"10.96.0.1:80\", $WEB" \
+	envoy "$@" --waypoint --service "{\"at\": \"10.96.0.1:80\", $WEB" \
 		--service "{\"at\": \"[fd96::1]:80\", $WEB" "${services[@]}" \
 		--service "{\"at\": \"10.96.0.3:80\", \"rules\": [{\"to\": [\"${P4[shop]}:80\"]}]}" \
 		--service "{\"at\": \"${P4[solo]}:80\", \"rules\": [{\"to\": [\"${P4[solo]}:80\"]}]}"
@@ -131,8 +135,8 @@ by_waypoint() { [ "$(fetch client http://10.96.0.3/from)" = "${P4[waypoint]}" ];
 check "one that allows all is" busywait by_waypoint
 is "and tells it the client" "$(fetch client http://10.96.0.3/heard)" $SPIFFE/client
 
-# Two waypoints by weight. Whatever goes through them is fresh connections.
-waypoint_start canary
+# Two waypoints by weight, one of them with its certificate from the agent of its node.
+waypoint_start canary --sds "$SECRETS"
 canary() {
 	used_service web demo 10.96.0.1,fd96::1 "app: web" "{port: 80}" \
 		"istio.io/use-waypoint: waypoint, istio.io/use-waypoint-canary: canary" \
