@@ -206,6 +206,21 @@ wait_enrolled client
 check "until it has it" busywait fetches client "$URL/"
 agent_stop a
 
+# A pod that has switched on for itself what the way back needs
+# shellcheck disable=SC2086
+switches() { pod_exec server sysctl -n $SWITCHES | paste -sd' '; }
+is "nothing of the way back is on" "$(switches)" "0 0 0"
+pod_exec server sysctl -qw net.ipv4.fwmark_reflect=1
+agent_start a
+wait_enrolled server
+is "all of it, for a pod of the mesh" "$(switches)" "1 1 1"
+agent_stop a KILL
+agent_start a
+wait_enrolled server
+agent_stop a
+is "in the end only what the pod itself had on" "$(switches)" "0 1 0"
+pod_exec server sysctl -qw net.ipv4.fwmark_reflect=0
+
 # Where BPF cannot be had
 from=$(log_lines a)
 CAPTURE=auto
