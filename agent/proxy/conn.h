@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * An HBONE connection and its streams as the parts of the byte path see them: hbone.c (life),
- * frames.c (what the peer says), send.c (what we say), stream.c (application sockets).
+ * records.c and frames.c (what the peer says), send.c (what we say), stream.c (applications).
  */
 #ifndef AMB_CONN_H
 #define AMB_CONN_H
@@ -180,6 +180,14 @@ void amb_hbone_pong(struct amb_hbone *c, const uint8_t payload[8]);
 void amb_hbone_settled(struct amb_hbone *c);
 /* Ends whatever is left of the thread's connections. */
 void amb_hbone_end_all(struct amb_bytes *b);
+
+/* The peer said, or its socket shows, that nothing comes any more. */
+void amb_hbone_peer_closed(struct amb_hbone *c);
+
+/* records.c */
+
+/* Opens the record at @p. Returns its length, or 0 when it is not whole or not good. */
+size_t amb_records_input(struct amb_hbone *c, uint8_t *p, size_t n);
 
 /* frames.c */
 
