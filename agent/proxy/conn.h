@@ -9,7 +9,7 @@
 #include "bytes.h"
 #include "h2.h"
 #include "hbone.h"
-#include "record.h"
+#include "wire.h"
 
 struct nghttp2_hd_deflater;
 struct nghttp2_hd_inflater;
@@ -70,6 +70,7 @@ struct amb_hbone {
 	struct amb_cred *cred;
 	struct amb_tls *tls; /* until up */
 	struct amb_tls_peer peer;
+	struct amb_wire wire;
 
 	uint8_t state; /* enum amb_hbone_state */
 	bool server;
@@ -91,7 +92,6 @@ struct amb_hbone {
 	const char *fail_text;
 
 	/* receive */
-	struct amb_record *rx;
 	struct amb_buf *stash; /* beginning of a record */
 	struct amb_h2_parser parser;
 	struct nghttp2_hd_inflater *inflater;
@@ -105,7 +105,6 @@ struct amb_hbone {
 	uint32_t linger_read;
 
 	/* send: sealed bytes in a chain of buffers; at the tail perhaps an open record */
-	struct amb_record *tx;
 	struct nghttp2_hd_deflater *deflater;
 	struct amb_buf *out, *out_tail;
 	uint32_t backlog; /* bytes in out, open record included */
@@ -186,7 +185,10 @@ void amb_hbone_peer_closed(struct amb_hbone *c);
 
 /* records.c */
 
-/* Opens the record at @p. Returns its length, or 0 when it is not whole or not good. */
+/*
+ * Takes the record at @p, or a run of data. Returns how many bytes it took, or 0 when it is not
+ * whole or not good.
+ */
 size_t amb_records_input(struct amb_hbone *c, uint8_t *p, size_t n);
 
 /* frames.c */

@@ -170,8 +170,7 @@ static void fini(void *p)
 	struct amb_hbone *c = p;
 
 	amb_tls_destroy(c->tls);
-	amb_record_destroy(c->rx);
-	amb_record_destroy(c->tx);
+	amb_wire_uninit(&c->wire);
 	if (c->inflater)
 		nghttp2_hd_inflate_del(c->inflater);
 	if (c->deflater)
@@ -213,9 +212,9 @@ static void wind_down(struct amb_hbone *c, bool may_read)
 	}
 	while (may_read && !c->eof && c->linger_read < AMB_HBONE_LINGER_BYTES) {
 		uint8_t *area = amb_bytes_scratch(c->bytes);
-		ssize_t n = area ? recv(c->io.fd, area, AMB_BYTES_SCRATCH, MSG_DONTWAIT) : 0;
+		ssize_t n = area ? c->wire.rx_ops->recv(&c->wire, area, AMB_BYTES_SCRATCH) : 0;
 
-		if (n < 0 && errno == EAGAIN)
+		if (n == -EAGAIN)
 			break;
 		if (n <= 0)
 			c->eof = true;
@@ -348,7 +347,7 @@ static void up(struct amb_hbone *c)
 {
 	const char *why;
 
-	if (amb_tls_finish(c->tls, &c->tx, &c->rx, &c->peer) ||
+	if (amb_tls_finish(c->tls, &c->wire.tx, &c->wire.rx, &c->peer) ||
 	    nghttp2_hd_inflate_new(&c->inflater) || nghttp2_hd_deflate_new(&c->deflater, 4096)) {
 		amb_hbone_fail(c, AMB_REASON_MEMORY, AMB_CONN_NO_GOAWAY, "no memory");
 		return;
@@ -435,8 +434,8 @@ static void receive(struct amb_hbone *c)
 			amb_hbone_later(c);
 			break;
 		}
-		got = recv(c->io.fd, area + n, room, MSG_DONTWAIT);
-		if (got < 0 && errno == EAGAIN)
+		got = c->wire.rx_ops->recv(&c->wire, area + n, room);
+		if (got == -EAGAIN)
 			break;
 		if (got < 0) {
 			amb_hbone_fail(c, AMB_REASON_RESET, AMB_CONN_NO_GOAWAY,
@@ -573,6 +572,7 @@ static struct amb_hbone *create(struct amb_bytes *b, int fd, struct amb_cred *cr
 		return NULL;
 	c->io.fd = fd;
 	c->io.fn = on_event;
+	amb_wire_init(&c->wire, fd);
 	c->bytes = b;
 	c->ops = ops;
 	c->owner = owner;

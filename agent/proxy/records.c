@@ -39,7 +39,7 @@ static void tls_message(struct amb_hbone *c, const uint8_t *p, size_t n)
 		}
 		if (c->tls_head[0] == 24) {
 			/* Nothing may follow under the old keys, 4.6.3 and 5.1. */
-			if (n != 1 || *p > 1 || amb_record_update(c->rx)) {
+			if (n != 1 || *p > 1 || c->wire.rx_ops->update(&c->wire)) {
 				tls_error(c, 10, "malformed key update");
 				return;
 			}
@@ -74,29 +74,33 @@ static void tls_alert(struct amb_hbone *c, const uint8_t *p, size_t n)
 	}
 }
 
+static void bad_record(struct amb_hbone *c, int err)
+{
+	if (err == -EPROTO)
+		tls_error(c, 22, "malformed record");
+	else
+		tls_error(c, 20, "record does not open");
+}
+
 size_t amb_records_input(struct amb_hbone *c, uint8_t *p, size_t n)
 {
-	enum amb_record_type type;
-	int len = amb_record_length(p, n), got;
+	struct amb_wire_piece piece;
+	int len = c->wire.rx_ops->open(&c->wire, p, n, &piece);
 
-	if (len < 0)
-		tls_error(c, 22, "malformed record");
-	if (len <= 0 || (size_t)len > n)
-		return 0;
-	got = amb_record_open(c->rx, p, len, &type);
-	if (got < 0) {
-		tls_error(c, 20, "record does not open");
+	if (len < 0) {
+		bad_record(c, len);
 		return 0;
 	}
-	p += AMB_RECORD_HEAD;
-	if (type == AMB_RECORD_DATA && got)
-		amb_frames_input(c, p, got);
-	else if (type == AMB_RECORD_DATA)
+	if (!len)
+		return 0;
+	if (piece.type == AMB_RECORD_DATA && piece.n)
+		amb_frames_input(c, piece.p, piece.n);
+	else if (piece.type == AMB_RECORD_DATA)
 		amb_hbone_charge(c, AMB_ABUSE_EMPTY);
-	else if (type == AMB_RECORD_HANDSHAKE && got)
-		tls_message(c, p, got);
-	else if (type == AMB_RECORD_ALERT)
-		tls_alert(c, p, got);
+	else if (piece.type == AMB_RECORD_HANDSHAKE && piece.n)
+		tls_message(c, piece.p, piece.n);
+	else if (piece.type == AMB_RECORD_ALERT)
+		tls_alert(c, piece.p, piece.n);
 	else
 		tls_error(c, 10, "unexpected record");
 	return len;

@@ -44,6 +44,12 @@ static int append(struct amb_hbone *c, enum amb_bytes_kind kind, enum amb_bytes_
 	return 0;
 }
 
+/* What a record needs beside its plaintext. */
+static uint32_t overhead(const struct amb_hbone *c)
+{
+	return c->wire.tx_ops->head + c->wire.tx_ops->tail;
+}
+
 /* Bytes that the open record still takes. */
 static uint32_t room(const struct amb_hbone *c)
 {
@@ -51,12 +57,12 @@ static uint32_t room(const struct amb_hbone *c)
 
 	if (!c->open)
 		return 0;
-	return AMB_MIN(AMB_RECORD_PLAIN_MAX - n, space(c) - AMB_RECORD_HEAD - AMB_RECORD_TAIL - n);
+	return AMB_MIN(AMB_RECORD_PLAIN_MAX - n, space(c) - overhead(c) - n);
 }
 
 static uint8_t *cursor(const struct amb_hbone *c)
 {
-	return c->out_tail->d + c->out_tail->w + AMB_RECORD_HEAD + c->open - 1;
+	return c->out_tail->d + c->out_tail->w + c->wire.tx_ops->head + c->open - 1;
 }
 
 static void put(struct amb_hbone *c, uint32_t n)
@@ -75,7 +81,7 @@ static void seal_as(struct amb_hbone *c, enum amb_record_type type)
 	c->open = 0;
 	if (!n)
 		return;
-	len = amb_record_seal(c->tx, c->out_tail->d + c->out_tail->w, n, type);
+	len = c->wire.tx_ops->seal(&c->wire, c->out_tail->d + c->out_tail->w, n, type);
 	if (len < 0) {
 		c->backlog -= n;
 		amb_hbone_fail(c, AMB_REASON_INTERNAL, AMB_CONN_NO_GOAWAY, "cannot seal a record");
@@ -83,7 +89,7 @@ static void seal_as(struct amb_hbone *c, enum amb_record_type type)
 	}
 	c->out_tail->w += len;
 	c->backlog += len - n;
-	if (amb_unlikely(amb_record_count(c->tx) >= c->bytes->config.record_limit) &&
+	if (amb_unlikely(amb_wire_sent(&c->wire) >= c->bytes->config.record_limit) &&
 	    type != AMB_RECORD_HANDSHAKE) {
 		c->retired = c->tell_room = true;
 		amb_send_key_update(c);
@@ -101,7 +107,7 @@ static int open_record(struct amb_hbone *c, uint32_t n, enum amb_bytes_need need
 	int err = 0;
 
 	seal(c);
-	if (space(c) < AMB_RECORD_HEAD + n + AMB_RECORD_TAIL)
+	if (space(c) < n + overhead(c))
 		err = append(c, AMB_BYTES_SMALL, need);
 	if (!err)
 		c->open = 1;
@@ -216,7 +222,7 @@ void amb_send_key_update(struct amb_hbone *c)
 	memcpy(to, message, sizeof(message));
 	put(c, sizeof(message));
 	seal_as(c, AMB_RECORD_HANDSHAKE);
-	if (!c->broken && amb_record_update(c->tx))
+	if (!c->broken && c->wire.tx_ops->update(&c->wire))
 		amb_hbone_fail(c, AMB_REASON_INTERNAL, AMB_CONN_NO_GOAWAY, "cannot update keys");
 }
 
@@ -321,8 +327,8 @@ static long read_one(struct amb_stream *s, uint32_t max, uint32_t *want)
 /* One read into as many records as it may fill; between them room for tails and heads. */
 static long read_many(struct amb_stream *s, uint32_t max, uint32_t *want)
 {
-	const uint32_t stride = AMB_RECORD_HEAD + AMB_RECORD_PLAIN_MAX + AMB_RECORD_TAIL;
 	struct amb_hbone *c = s->c;
+	const uint32_t stride = AMB_RECORD_PLAIN_MAX + overhead(c);
 	struct iovec iov[AMB_BYTES_READ / AMB_BYTES_FRAME];
 	struct msghdr m = { .msg_iov = iov };
 	uint32_t left, i;
@@ -333,7 +339,7 @@ static long read_many(struct amb_stream *s, uint32_t max, uint32_t *want)
 	if (space(c) < stride * 2 && append(c, AMB_BYTES_BIG, AMB_BYTES_NICE))
 		return -ENOBUFS;
 	*want = AMB_MIN(max, space(c) / stride * AMB_BYTES_FRAME);
-	at = c->out_tail->d + c->out_tail->w + AMB_RECORD_HEAD + AMB_H2_HEAD;
+	at = c->out_tail->d + c->out_tail->w + c->wire.tx_ops->head + AMB_H2_HEAD;
 	for (left = *want, i = 0; left; i++, at += stride) {
 		iov[i].iov_base = at;
 		iov[i].iov_len = AMB_MIN(left, (uint32_t)AMB_BYTES_FRAME);
@@ -363,7 +369,7 @@ long amb_send_read(struct amb_stream *s, uint32_t max, uint32_t *want)
 	long n;
 
 	if (max > AMB_BYTES_FRAME &&
-	    amb_record_count(c->tx) + 2 * AMB_BYTES_READ / AMB_BYTES_FRAME <
+	    amb_wire_sent(&c->wire) + 2 * AMB_BYTES_READ / AMB_BYTES_FRAME <
 		    c->bytes->config.record_limit) {
 		n = read_many(s, max, want);
 		if (n != -ENOBUFS)
@@ -397,21 +403,18 @@ int amb_send_flush(struct amb_hbone *c)
 	seal(c);
 	while (c->backlog) {
 		struct iovec iov[IOVS];
-		struct msghdr m = { .msg_iov = iov };
-		size_t want = 0;
+		size_t want = 0, iovs = 0;
 		struct amb_buf *buf;
 		ssize_t n;
 
-		for (buf = c->out; buf && m.msg_iovlen < IOVS; buf = buf->next) {
-			iov[m.msg_iovlen].iov_base = buf->d + buf->r;
-			iov[m.msg_iovlen++].iov_len = buf->w - buf->r;
+		for (buf = c->out; buf && iovs < IOVS; buf = buf->next) {
+			iov[iovs].iov_base = buf->d + buf->r;
+			iov[iovs++].iov_len = buf->w - buf->r;
 			want += buf->w - buf->r;
 		}
-		n = m.msg_iovlen == 1 ?
-			    send(c->io.fd, iov[0].iov_base, want, MSG_NOSIGNAL | MSG_DONTWAIT) :
-			    sendmsg(c->io.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0 && errno != EAGAIN)
-			return -errno;
+		n = c->wire.tx_ops->send(&c->wire, iov, iovs);
+		if (n < 0 && n != -EAGAIN)
+			return n;
 		if (n > 0)
 			sent(c, n);
 		if (n < (ssize_t)want) {
