@@ -13,14 +13,13 @@
 #include <wolfssl/wolfcrypt/memory.h>
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define IV_LEN AMB_AEAD_IV
 #define TAG_LEN AMB_AEAD_TAG
 #define SECRET_MAX 48
-/* RFC 8446 5.5: past 2^24.5 full records under one key AES-GCM loses its margin. */
-#define RECORD_HARD_LIMIT (23726566ull)
 
 struct amb_record {
 	struct amb_aead *aead;
@@ -29,6 +28,7 @@ struct amb_record {
 	uint8_t iv[IV_LEN];
 	uint8_t secret[SECRET_MAX];
 	uint8_t secret_len;
+	bool away; /* handed over */
 };
 
 static int digest(enum amb_record_suite suite)
@@ -47,14 +47,23 @@ static int expand(const struct amb_record *r, const char *label, uint8_t *out, s
 	return err ? -EIO : 0;
 }
 
+static size_t key_len(const struct amb_record *r)
+{
+	return r->suite == AMB_SUITE_AES128_GCM_SHA256 ? 16 : 32;
+}
+
 /* Key and iv of the present secret; numbers start again. */
 static int set_keys(struct amb_record *r)
 {
-	size_t keylen = r->suite == AMB_SUITE_AES128_GCM_SHA256 ? 16 : 32;
+	size_t keylen = key_len(r);
 	struct amb_aead *aead;
 	uint8_t key[32];
 	int err;
 
+	if (r->away) {
+		r->seq = 0;
+		return expand(r, "iv", r->iv, IV_LEN);
+	}
 	err = expand(r, "key", key, keylen) ?: expand(r, "iv", r->iv, IV_LEN);
 	aead = err ? NULL : amb_aead_create(key, keylen);
 	wc_ForceZero(key, sizeof(key));
@@ -113,9 +122,9 @@ int amb_record_seal(struct amb_record *r, uint8_t *rec, size_t n, enum amb_recor
 	uint8_t *p = rec + AMB_RECORD_HEAD, iv[IV_LEN];
 	size_t body = n + AMB_RECORD_TAIL;
 
-	if (!n || n > AMB_RECORD_PLAIN_MAX)
+	if (!n || n > AMB_RECORD_PLAIN_MAX || r->away)
 		return -EINVAL;
-	if (r->seq >= RECORD_HARD_LIMIT)
+	if (r->seq >= AMB_RECORD_HARD_LIMIT)
 		return -EOVERFLOW;
 	rec[0] = AMB_RECORD_DATA;
 	rec[1] = 3;
@@ -152,9 +161,9 @@ int amb_record_open(struct amb_record *r, uint8_t *rec, size_t n, enum amb_recor
 	uint8_t *p = rec + AMB_RECORD_HEAD, iv[IV_LEN];
 	size_t len;
 
-	if (amb_record_length(rec, n) != (int)n || n < AMB_RECORD_HEAD)
+	if (amb_record_length(rec, n) != (int)n || n < AMB_RECORD_HEAD || r->away)
 		return -EBADMSG;
-	if (r->seq >= RECORD_HARD_LIMIT)
+	if (r->seq >= AMB_RECORD_HARD_LIMIT)
 		return -EOVERFLOW;
 	/* RFC 8446 5.4: content, type and padding together. */
 	len = n - AMB_RECORD_HEAD - TAG_LEN;
@@ -196,6 +205,27 @@ int amb_record_update(struct amb_record *r)
 	}
 	wc_ForceZero(next, sizeof(next));
 	return err;
+}
+
+int amb_record_keys(const struct amb_record *r, struct amb_record_keys *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->suite = r->suite;
+	out->seq = r->seq;
+	memcpy(out->iv, r->iv, IV_LEN);
+	return expand(r, "key", out->key, key_len(r));
+}
+
+void amb_record_hand_over(struct amb_record *r)
+{
+	amb_aead_destroy(r->aead);
+	r->aead = NULL;
+	r->away = true;
+}
+
+enum amb_record_suite amb_record_suite(const struct amb_record *r)
+{
+	return r->suite;
 }
 
 uint64_t amb_record_count(const struct amb_record *r)

@@ -59,8 +59,27 @@ int amb_record_open(struct amb_record *r, uint8_t *rec, size_t n, enum amb_recor
 /* Next traffic secret, sequence number 0 (RFC 8446 7.2). 0 or -errno. */
 int amb_record_update(struct amb_record *r);
 
+/* What another implementation needs to go on from here. To be wiped by who asked. */
+struct amb_record_keys {
+	enum amb_record_suite suite;
+	uint8_t key[32]; /* 16 bytes of it for AES-128 */
+	uint8_t iv[12];
+	uint64_t seq; /* of the next record */
+};
+/* 0 or -errno. */
+int amb_record_keys(const struct amb_record *r, struct amb_record_keys *out);
+/*
+ * Another goes on with those keys: the cipher's state is freed, nothing can be sealed or opened
+ * here any more. The secret stays, for updates.
+ */
+void amb_record_hand_over(struct amb_record *r);
+
+enum amb_record_suite amb_record_suite(const struct amb_record *r);
+
 /* Records so far under the present key: connections retire at AMB_RECORD_LIMIT (AEAD limit). */
 #define AMB_RECORD_LIMIT (1ull << 23)
+/* Past 2^24.5 full records under one key AES-GCM loses its margin (RFC 8446 5.5): not one more. */
+#define AMB_RECORD_HARD_LIMIT (23726566ull)
 uint64_t amb_record_count(const struct amb_record *r);
 
 #endif

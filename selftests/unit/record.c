@@ -2,6 +2,7 @@
 /* The TLS 1.3 record layer: RFC 8448's own records, round trips, and every malformed record. */
 #include "harness.h"
 
+#include "proxy/aead.h"
 #include "proxy/record.h"
 
 #include <wolfssl/options.h>
@@ -311,6 +312,56 @@ TEST(refused_arguments)
 	CHECK_EQ(errno, EINVAL);
 	amb_record_destroy(NULL);
 	free_pair(&p);
+}
+
+/* Whoever has the keys goes on with the next record, also after an update. */
+TEST(handed_over)
+{
+	static uint8_t rec[AMB_RECORD_MAX];
+	size_t s, round;
+
+	for (s = 0; s < 2; s++) {
+		struct pair p = make_pair(suites[s]);
+		enum amb_record_type type;
+		int n;
+
+		CASE(amb_record_cipher(suites[s]));
+		CHECK_STR(amb_record_cipher(suites[s]), s ? "AES-256-GCM" : "AES-128-GCM");
+		CHECK_EQ(amb_record_suite(p.tx), suites[s]);
+		for (n = 0; n < 3; n++)
+			CHECK(amb_record_seal(p.tx, rec, 10, AMB_RECORD_DATA) > 0);
+		for (round = 0; round < 2; round++) {
+			struct amb_record_keys k;
+			struct amb_aead *aead;
+			uint8_t iv[12];
+			int i;
+
+			CHECK(!amb_record_keys(p.rx, &k));
+			CHECK_EQ(k.suite, suites[s]);
+			CHECK_EQ(k.seq, 0);
+			CHECK(!amb_record_keys(p.tx, &k));
+			CHECK_EQ(k.seq, round ? 0 : 3);
+			/* The other side seals number 3 by itself, then number 0 of the next key. */
+			memset(rec + AMB_RECORD_HEAD, 0x5a, 100);
+			for (i = 0; i <= (int)k.seq; i++) {
+				memset(rec + AMB_RECORD_HEAD, 0x5a, 100);
+				n = amb_record_seal(p.rx, rec, 100, AMB_RECORD_DATA);
+			}
+			memcpy(iv, k.iv, 12);
+			iv[11] ^= k.seq;
+			aead = amb_aead_create(k.key, s ? 32 : 16);
+			CHECK(!amb_aead_open(aead, rec + AMB_RECORD_HEAD, 101, iv, rec,
+					     AMB_RECORD_HEAD));
+			CHECK(rec[AMB_RECORD_HEAD] == 0x5a && rec[AMB_RECORD_HEAD + 99] == 0x5a);
+			CHECK_EQ(rec[AMB_RECORD_HEAD + 100], AMB_RECORD_DATA);
+			amb_aead_destroy(aead);
+			amb_record_hand_over(p.tx);
+			CHECK_EQ(amb_record_seal(p.tx, rec, 10, AMB_RECORD_DATA), -EINVAL);
+			CHECK_EQ(amb_record_open(p.tx, rec, n, &type), -EBADMSG);
+			CHECK(!amb_record_update(p.tx) && !amb_record_update(p.rx));
+		}
+		free_pair(&p);
+	}
 }
 
 int main(void)
