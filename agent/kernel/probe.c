@@ -3,7 +3,6 @@
 #include "probe.h"
 
 #include <errno.h>
-#include <linux/tls.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -14,16 +13,9 @@
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "netns.h"
+#include "probe_ktls.h"
 
-#ifndef TCP_ULP
-#define TCP_ULP 31
-#endif
-#ifndef SOL_TLS
-#define SOL_TLS 282
-#endif
-
-/* Notes the step that failed; to be called before anything can change errno. */
-static int failed(struct amb_probe *row, const char *step)
+int amb_probe_failed(struct amb_probe *row, const char *step)
 {
 	int err = errno ? -errno : -EIO;
 
@@ -37,13 +29,13 @@ static int probe_netns(struct amb_probe *row)
 	int err;
 
 	if (!ns)
-		return failed(row, "open network namespace");
+		return amb_probe_failed(row, "open network namespace");
 	err = amb_netns_enter(ns);
 	amb_netns_put(ns);
 	if (!err)
 		err = amb_netns_enter(NULL);
 	errno = -err;
-	return err ? failed(row, "enter network namespace") : 0;
+	return err ? amb_probe_failed(row, "enter network namespace") : 0;
 }
 
 static int probe_mark(struct amb_probe *row)
@@ -52,9 +44,9 @@ static int probe_mark(struct amb_probe *row)
 	int mark = AMB_MARK;
 
 	if (fd < 0)
-		return failed(row, "socket");
+		return amb_probe_failed(row, "socket");
 	if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)))
-		return failed(row, "SO_MARK");
+		return amb_probe_failed(row, "SO_MARK");
 	return 0;
 }
 
@@ -67,11 +59,11 @@ static int probe_transparent(struct amb_probe *row)
 	int one = 1;
 
 	if (fd < 0)
-		return failed(row, "socket");
+		return amb_probe_failed(row, "socket");
 	if (setsockopt(fd, SOL_IP, IP_TRANSPARENT, &one, sizeof(one)))
-		return failed(row, "IP_TRANSPARENT");
+		return amb_probe_failed(row, "IP_TRANSPARENT");
 	if (bind(fd, (struct sockaddr *)&foreign, sizeof(foreign)))
-		return failed(row, "bind to a foreign address");
+		return amb_probe_failed(row, "bind to a foreign address");
 	return 0;
 }
 
@@ -81,9 +73,9 @@ static int probe_ipv6(struct amb_probe *row)
 	_cleanup_fd_ int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
-		return failed(row, "socket");
+		return amb_probe_failed(row, "socket");
 	if (bind(fd, (struct sockaddr *)&any, sizeof(any)))
-		return failed(row, "bind");
+		return amb_probe_failed(row, "bind");
 	return 0;
 }
 
@@ -92,54 +84,9 @@ static int probe_cubic(struct amb_probe *row)
 	_cleanup_fd_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
-		return failed(row, "socket");
+		return amb_probe_failed(row, "socket");
 	if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, AMB_CONGESTION, strlen(AMB_CONGESTION)))
-		return failed(row, "TCP_CONGESTION " AMB_CONGESTION);
-	return 0;
-}
-
-/* A connected pair on loopback: kernel TLS wants an established socket. */
-static int tcp_pair(int pair[2])
-{
-	struct sockaddr_in addr = { .sin_family = AF_INET,
-				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(addr);
-	_cleanup_fd_ int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	_cleanup_fd_ int c = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int a;
-
-	if (l < 0 || c < 0 || bind(l, (struct sockaddr *)&addr, len) || listen(l, 1) ||
-	    getsockname(l, (struct sockaddr *)&addr, &len) ||
-	    connect(c, (struct sockaddr *)&addr, len))
-		return -1;
-	a = accept4(l, NULL, NULL, SOCK_CLOEXEC);
-	if (a < 0)
-		return -1;
-	pair[0] = a;
-	pair[1] = take_fd(&c);
-	return 0;
-}
-
-/* Attaching the ULP succeeds on kernels that then refuse keys: only keys tell. */
-static int probe_ktls(struct amb_probe *row)
-{
-	struct tls12_crypto_info_aes_gcm_128 key = {
-		.info = { .version = TLS_1_3_VERSION, .cipher_type = TLS_CIPHER_AES_GCM_128 },
-	};
-	_cleanup_fd_ int a = -1;
-	_cleanup_fd_ int b = -1;
-	int pair[2];
-
-	if (tcp_pair(pair))
-		return failed(row, "connection over loopback");
-	a = pair[0];
-	b = pair[1];
-	if (setsockopt(a, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")))
-		return failed(row, "TCP_ULP tls");
-	if (setsockopt(a, SOL_TLS, TLS_TX, &key, sizeof(key)))
-		return failed(row, "TLS_TX keys");
-	if (setsockopt(a, SOL_TLS, TLS_RX, &key, sizeof(key)))
-		return failed(row, "TLS_RX keys");
+		return amb_probe_failed(row, "TCP_CONGESTION " AMB_CONGESTION);
 	return 0;
 }
 
@@ -155,7 +102,8 @@ static const struct {
 	{ "ipv6", "pods with IPv6 addresses", false, true, probe_ipv6 },
 	{ AMB_CONGESTION, "fast node-local legs on hosts that default to bbr", false, true,
 	  probe_cubic },
-	{ "ktls", "record layer in the kernel", false, false, probe_ktls },
+	{ AMB_PROBE_KTLS, "records of tunnels made by the kernel", false, false, amb_probe_ktls },
+	{ AMB_PROBE_REKEY, "kernel TLS takes new keys for old", false, false, amb_probe_rekey },
 };
 
 _Static_assert(AMB_ARRAY_SIZE(probes) <= AMB_PROBE_MAX, "rows fit");
@@ -174,4 +122,15 @@ size_t amb_probe_run(struct amb_probe *rows)
 		rows[i].err = probes[i].fn(&rows[i]);
 	}
 	return i;
+}
+
+struct amb_probe *amb_probe_find(struct amb_probe *rows, size_t n, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		if (!strcmp(rows[i].name, name))
+			return &rows[i];
+	}
+	return NULL;
 }
