@@ -304,6 +304,23 @@ static int say_probes(const struct amb_agent *a)
 	return bad ? die("this kernel or these rights are not enough; is it run as root?") : 0;
 }
 
+/* Kernel TLS by itself saves no system call and no wake-up: nobody has it who did not ask. */
+static int choose_tier(struct amb_agent *a)
+{
+	struct amb_probe *ktls = amb_probe_find(a->probes, a->nprobes, AMB_PROBE_KTLS);
+	struct amb_probe *rekey = amb_probe_find(a->probes, a->nprobes, AMB_PROBE_REKEY);
+
+	if (a->opt.tier != AMB_TIER_KTLS)
+		return 0;
+	if (ktls->err)
+		return die("tier ktls: %s: %s%s", ktls->detail, strerror(-ktls->err),
+			   ktls->err == -ENOENT ? " (the kernel has no module tls)" : "");
+	ktls->used = rekey->used = true;
+	a->opt.proxy.hbone.tier = AMB_TIER_KTLS;
+	a->opt.proxy.hbone.rekeys = !rekey->err;
+	return 0;
+}
+
 static int start_cluster(struct amb_agent *a)
 {
 	char err[300];
@@ -353,7 +370,8 @@ static int start_issuer(struct amb_agent *a)
 	if (amb_tls_init())
 		return die("wolfSSL does not start");
 	/* Chosen now: what choosing touches is given back with the rest of the start. */
-	amb_info(TLS, "records are protected by %s", amb_aead_library());
+	amb_info(TLS, "records are protected by %s",
+		 a->opt.proxy.hbone.tier == AMB_TIER_KTLS ? "the kernel" : amb_aead_library());
 	err = a->opt.istiod.used ? start_cluster(a) : 0;
 	if (!err && a->opt.sds)
 		err = start_sds(a);
@@ -628,7 +646,7 @@ int main(int argc, char **argv)
 	int err;
 
 	amb_options_parse(&a->opt, argc, argv);
-	err = start_base(a) ?: say_probes(a);
+	err = start_base(a) ?: choose_tier(a) ?: say_probes(a);
 	if (!err)
 		err = start_issuer(a)		 ?:
 			      start_crl(a)	 ?:

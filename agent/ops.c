@@ -148,6 +148,7 @@ static json_t *config(void *ctx)
 	json_object_set_new(j, "capture",
 			    json_string(amb_capture_mode_name(amb_capture_mode(a->capture))));
 	json_object_set_new(j, "alwaysTunnel", json_boolean(o->always_tunnel));
+	json_object_set_new(j, "tier", json_string(amb_tier_name(p->hbone.tier)));
 	json_object_set_new(j, "bpfDirectory", json_string(o->bpf_dir));
 	if (o->sds)
 		json_object_set_new(j, "sds", json_string(o->sds));
@@ -182,6 +183,7 @@ static json_t *probe_capture(const struct amb_agent *a)
 static json_t *probe(void *ctx)
 {
 	const struct amb_agent *a = ctx;
+	bool user = a->opt.proxy.hbone.tier == AMB_TIER_USER;
 	json_t *j = json_object();
 	char detail[160];
 	size_t i;
@@ -194,15 +196,16 @@ static json_t *probe(void *ctx)
 				 strerror(-p->err));
 		else
 			snprintf(detail, sizeof(detail), "%s%s", p->purpose,
-				 p->used ? "" : " (there, but not used by this release)");
+				 p->used ? "" : " (there, but not used: see --tier)");
 		json_object_set_new(j, p->name,
 				    json_pack("{s:b, s:b, s:b, s:s}", "ok", !p->err, "needed",
 					      p->needed, "used", p->used, "detail", detail));
 	}
-	snprintf(detail, sizeof(detail), "encrypt tunnels, by %s", amb_aead_library());
-	json_object_set_new(j, "aes-gcm",
+	snprintf(detail, sizeof(detail), "records of tunnels made by the agent, with %s%s",
+		 amb_aead_library(), user ? "" : " (as each tunnel begins)");
+	json_object_set_new(j, "user",
 			    json_pack("{s:b, s:b, s:b, s:s}", "ok", true, "needed", true, "used",
-				      true, "detail", detail));
+				      user, "detail", detail));
 	json_object_set_new(j, "ebpf", probe_capture(a));
 	return j;
 }

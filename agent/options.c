@@ -37,6 +37,7 @@ enum {
 	OPT_CAPTURE,
 	OPT_NO_INTERCEPT,
 	OPT_ALWAYS_TUNNEL,
+	OPT_TIER,
 	OPT_BPF_DIR,
 	OPT_CGROUP,
 	OPT_NO_DNS,
@@ -100,6 +101,10 @@ static const struct argp_option options[] = {
 	{ "no-intercept", OPT_NO_INTERCEPT, NULL, 0, "The same as --capture none", 3 },
 	{ "always-tunnel", OPT_ALWAYS_TUNNEL, NULL, 0,
 	  "Encrypt within the node too: no direct connections between its pods", 3 },
+	{ "tier", OPT_TIER, "TIER", 0,
+	  "Who encrypts tunnels: user (the agent), ktls (kernel TLS), or auto (default): user "
+	  "(AMBIENT_TIER)",
+	  3 },
 	{ "no-dns", OPT_NO_DNS, NULL, 0,
 	  "Leave the DNS queries of pods alone (ISTIO_META_DNS_CAPTURE=false)", 3 },
 	{ "resolv-conf", OPT_RESOLV_CONF, "FILE", 0,
@@ -155,6 +160,20 @@ static uint32_t number(const char *name, const char *text, uint32_t min, uint32_
 		exit(EX_USAGE);
 	}
 	return v;
+}
+
+static int tier(const char *name, const char *text)
+{
+	int i;
+
+	for (i = 0; i < AMB_TIER_MAX; i++) {
+		if (!strcmp(text, amb_tier_name(i)))
+			return i;
+	}
+	if (!strcmp(text, "auto"))
+		return AMB_OPTIONS_TIER_AUTO;
+	fprintf(stderr, "ambientd: %s: '%s' is none of auto, user, ktls\n", name, text);
+	exit(EX_USAGE);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -214,6 +233,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_ALWAYS_TUNNEL:
 		o->always_tunnel = true;
+		return 0;
+	case OPT_TIER:
+		o->tier = tier("--tier", arg);
 		return 0;
 	case OPT_BPF_DIR:
 		o->bpf_dir = arg;
@@ -376,6 +398,14 @@ static void env_keepalive(struct amb_keepalive *k)
 	k->probes = probes;
 }
 
+static void env_tier(const char *name, int *to)
+{
+	const char *v = getenv(name);
+
+	if (v && *v)
+		*to = tier(name, v);
+}
+
 /* "localhost:15053", or an address with a port. */
 static void env_dns_at(const char *name, struct amb_endpoint *to)
 {
@@ -439,6 +469,7 @@ static void environment(struct amb_options *o)
 	env_bool("AUTHZ_POLICY_INFO_LOGGING", &o->proxy.policy_log);
 	env_bool("ISTIO_META_DNS_CAPTURE", &o->dns);
 	env_dns_at("ISTIO_META_DNS_PROXY_ADDR", &o->proxy.dns_at);
+	env_tier("AMBIENT_TIER", &o->tier);
 	env_string("AMBIENT_RESOLV_CONF", &o->proxy.resolv_conf);
 	env_string("SPIFFE_ENDPOINT_SOCKET", &o->sds);
 	env_string("CRL_PATH", &o->crl);
@@ -494,6 +525,7 @@ void amb_options_parse(struct amb_options *o, int argc, char **argv)
 		.bpf_dir = AMB_BPF_DIR,
 		.packet_mark = AMB_MARK,
 		.keepalive = AMB_KEEPALIVE_DEFAULTS,
+		.tier = AMB_OPTIONS_TIER_AUTO,
 		.dns = true,
 		.cert_ttl = 24 * 3600 * 1000000000ull,
 		.drain = 5 * 1000000000ull,

@@ -15,6 +15,7 @@
 
 #define AMB_OPTIONS_UIDS 16
 #define AMB_OPTIONS_WORKERS 64
+#define AMB_OPTIONS_TIER_AUTO (-1)
 
 /* Strings point into argv, the environment or constants. Durations are nanoseconds. */
 struct amb_options {
@@ -37,6 +38,7 @@ struct amb_options {
 	bool keep; /* leave capture in place on exit */
 	enum amb_capture_mode capture;
 	bool always_tunnel; /* no direct ways */
+	int tier; /* enum amb_tier, AMB_OPTIONS_TIER_AUTO */
 	const char *bpf_dir;
 	const char *cgroup; /* NULL: looked for */
 	const char *crl; /* file of revocation lists, or NULL */

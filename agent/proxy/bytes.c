@@ -63,11 +63,12 @@ struct amb_buf *amb_bytes_get(struct amb_bytes *b, enum amb_bytes_kind kind,
 		if (buf == MAP_FAILED)
 			return NULL;
 		buf->kind = kind;
-		buf->cap = sizes[kind] - sizeof(*buf);
 		AMB_BYTES_COUNT(b, mapped, sizes[kind]);
 	}
 	buf->next = NULL;
 	buf->r = buf->w = 0;
+	buf->type = 0;
+	buf->cap = sizes[kind] - sizeof(*buf);
 	b->used += sizes[kind];
 	AMB_BYTES_COUNT(b, used, sizes[kind]);
 	return buf;

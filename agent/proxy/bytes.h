@@ -39,6 +39,7 @@ struct amb_buf {
 	struct amb_buf *next;
 	uint32_t cap, r, w;
 	uint8_t kind;
+	uint8_t type; /* of a record that is sent apart (wire.h), else 0 */
 	uint8_t d[] __attribute__((aligned(64)));
 };
 

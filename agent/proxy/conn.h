@@ -71,6 +71,7 @@ struct amb_hbone {
 	struct amb_tls *tls; /* until up */
 	struct amb_tls_peer peer;
 	struct amb_wire wire;
+	uint64_t counted_ns, counted[2]; /* records sent and received, for whoever looks on */
 
 	uint8_t state; /* enum amb_hbone_state */
 	bool server;
@@ -180,6 +181,11 @@ void amb_hbone_settled(struct amb_hbone *c);
 /* Ends whatever is left of the thread's connections. */
 void amb_hbone_end_all(struct amb_bytes *b);
 
+/*
+ * What amb_wire_tx_border() or amb_wire_rx_border() returned: counted, and said when new. True: the
+ * direction changed hands.
+ */
+bool amb_hbone_taken(struct amb_hbone *c, int ret);
 /* The peer said, or its socket shows, that nothing comes any more. */
 void amb_hbone_peer_closed(struct amb_hbone *c);
 
@@ -190,6 +196,8 @@ void amb_hbone_peer_closed(struct amb_hbone *c);
  * whole or not good.
  */
 size_t amb_records_input(struct amb_hbone *c, uint8_t *p, size_t n);
+/* Receiving, or opening, failed with @err: the connection does. */
+void amb_records_failed(struct amb_hbone *c, int err);
 
 /* frames.c */
 

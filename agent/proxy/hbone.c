@@ -14,6 +14,7 @@
 #include "hbone.h"
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/util.h"
 #include "conn.h"
 #include "creds.h"
@@ -343,6 +344,26 @@ static int output(void *ctx, const uint8_t *p, size_t n)
 	return c->broken ? -ENOBUFS : 0;
 }
 
+/* One that fails to go over is no worse than before. */
+bool amb_hbone_taken(struct amb_hbone *c, int ret)
+{
+	struct amb_bytes *b = c->bytes;
+
+	if (ret > 0 && amb_wire_tier(&c->wire) == AMB_TIER_KTLS)
+		AMB_BYTES_COUNT(b, tiers[AMB_TIER_KTLS], 1);
+	if (ret >= 0)
+		return ret;
+	AMB_BYTES_COUNT(b, tiers[AMB_TIER_USER], 1);
+	/* The inner one of two tunnels has no TCP below; a peer that is gone takes no keys. */
+	if (ret == -EOPNOTSUPP || ret == -ENOTCONN)
+		return false;
+	if (!b->stats.tier_refused)
+		amb_warn(TLS, "kernel TLS took no keys (%s), continuing in the agent; counted",
+			 strerror(-ret));
+	AMB_BYTES_COUNT(b, tier_refused, 1);
+	return false;
+}
+
 static void up(struct amb_hbone *c)
 {
 	const char *why;
@@ -359,6 +380,11 @@ static void up(struct amb_hbone *c)
 		return;
 	}
 	c->state = AMB_CONN_UP;
+	c->wire.tier = c->bytes->config.tier;
+	c->wire.rekeys = c->bytes->config.rekeys;
+	c->wire.limit = c->bytes->config.record_limit;
+	if (c->wire.tier == AMB_TIER_USER)
+		AMB_BYTES_COUNT(c->bytes, tiers[AMB_TIER_USER], 1);
 	amb_h2_init(&c->parser, c->server, c->bytes->config.frame_size, AMB_HBONE_LIST_SERVER);
 	amb_send_preface(c);
 	if (c->ops->up)
@@ -409,7 +435,17 @@ static void keep_rest(struct amb_hbone *c, const uint8_t *p, size_t n)
 	c->stash->w = n;
 }
 
-static void receive(struct amb_hbone *c)
+/* The kernel tells nobody of records without content. */
+static void charge_empties(struct amb_hbone *c)
+{
+	uint64_t n = c->wire.rx_ops->empties(&c->wire);
+
+	while (n-- && !c->broken)
+		amb_hbone_charge(c, AMB_ABUSE_EMPTY);
+}
+
+/* @told: the socket said that there is something. */
+static void receive(struct amb_hbone *c, bool told)
 {
 	uint8_t *area = amb_bytes_scratch(c->bytes);
 	size_t n = 0;
@@ -426,7 +462,7 @@ static void receive(struct amb_hbone *c)
 		amb_bytes_put(c->bytes, take_ptr(c->stash));
 	}
 	for (round = 0;; round++) {
-		size_t room = AMB_BYTES_SCRATCH - n, used;
+		size_t room, used;
 		ssize_t got;
 
 		if (round == AMB_HBONE_RECEIVES) {
@@ -434,12 +470,15 @@ static void receive(struct amb_hbone *c)
 			amb_hbone_later(c);
 			break;
 		}
+		room = amb_wire_room(&c->wire, area, n, AMB_BYTES_SCRATCH - n);
 		got = c->wire.rx_ops->recv(&c->wire, area + n, room);
-		if (got == -EAGAIN)
+		if (got == -EAGAIN) {
+			if (told && !round && !n && c->wire.rx_ops->empties)
+				charge_empties(c);
 			break;
+		}
 		if (got < 0) {
-			amb_hbone_fail(c, AMB_REASON_RESET, AMB_CONN_NO_GOAWAY,
-				       "connection was reset by the peer");
+			amb_records_failed(c, got);
 			return;
 		}
 		if (!got) {
@@ -454,7 +493,11 @@ static void receive(struct amb_hbone *c)
 		n -= used;
 		if (n)
 			memmove(area, area + used, n);
-		if ((size_t)got < room && !c->rdhup)
+		/* What is in the socket by then tells nobody again. */
+		else if (amb_hbone_taken(c, amb_wire_rx_border(&c->wire)))
+			continue;
+		/* Behind a run of data something else may wait, which has to be asked for. */
+		if ((size_t)got < room && !c->rdhup && !c->wire.rx_ops->runs)
 			break;
 	}
 	keep_rest(c, area, n);
@@ -496,7 +539,7 @@ static void on_event(struct amb_io *io, uint32_t events)
 	if (c->broken || c->more || c->state == AMB_CONN_CONNECTING)
 		return;
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-		receive(c);
+		receive(c, events & EPOLLIN);
 }
 
 static void flush(struct amb_hbone *c)
@@ -526,7 +569,7 @@ static void on_work(struct amb_work *w)
 		return;
 	}
 	if (c->more && !c->broken)
-		receive(c);
+		receive(c, false);
 	if (c->state == AMB_CONN_UP && !c->broken) {
 		if (c->backlog >= AMB_HBONE_BACKLOG)
 			flush(c);
@@ -660,6 +703,17 @@ bool amb_hbone_is_up(const struct amb_hbone *c)
 const struct amb_tls_peer *amb_hbone_peer(const struct amb_hbone *c)
 {
 	return &c->peer;
+}
+
+struct amb_hbone_records amb_hbone_records(struct amb_hbone *c)
+{
+	uint64_t now = amb_loop_now(c->bytes->loop);
+
+	if (c->counted_ns != now) {
+		amb_wire_counts(&c->wire, &c->counted[0], &c->counted[1]);
+		c->counted_ns = now;
+	}
+	return (struct amb_hbone_records){ amb_wire_tier(&c->wire), c->counted[0], c->counted[1] };
 }
 
 struct amb_cred *amb_hbone_cred(const struct amb_hbone *c)

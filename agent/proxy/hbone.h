@@ -21,6 +21,7 @@
 #include "mesh/decide.h"
 #include "mesh/identity.h"
 #include "proxy/tls.h"
+#include "proxy/wire.h"
 
 struct amb_hbone; /* a connection */
 struct amb_stream; /* a CONNECT stream */
@@ -38,6 +39,8 @@ struct amb_hbone_config {
 	uint64_t handshake_timeout_ns; /* 10 s, inbound and outbound: until the peer's SETTINGS */
 	uint64_t buffer_memory; /* 128 MiB: bound on buffers of one thread */
 	uint64_t record_limit; /* AMB_RECORD_LIMIT: a connection retires there */
+	enum amb_tier tier; /* who seals and opens records, where it can */
+	bool rekeys; /* kernel TLS takes new keys for old (Linux 6.14) */
 };
 #define AMB_HBONE_DEFAULTS                                                                         \
 	{                                                                                          \
@@ -78,6 +81,9 @@ struct amb_bytes_stats {
 	uint64_t conn_errors, stream_errors; /* HTTP/2 errors of peers */
 	uint64_t tls_errors; /* handshakes that failed, records that did not open */
 	uint64_t handshake_timeouts, ping_timeouts;
+	uint64_t tiers[AMB_TIER_MAX]; /* connections by tier */
+	uint64_t tier_refused; /* connections that stayed in tier user against our will */
+	uint64_t rekeys_refused; /* ended because the kernel could not follow the peer's key */
 	uint64_t abuse[AMB_ABUSE_MAX];
 };
 /* Any thread. */
@@ -124,6 +130,13 @@ struct amb_hbone *amb_hbone_server(struct amb_bytes *b, int fd, struct amb_cred 
 bool amb_hbone_is_up(const struct amb_hbone *c);
 /* After up. */
 const struct amb_tls_peer *amb_hbone_peer(const struct amb_hbone *c);
+/* The record layer: records under the present keys, of both directions. */
+struct amb_hbone_records {
+	enum amb_tier tier;
+	uint64_t sent, received;
+};
+/* After up. Asks the kernel at most once a turn, where it is the one to know. */
+struct amb_hbone_records amb_hbone_records(struct amb_hbone *c);
 struct amb_cred *amb_hbone_cred(const struct amb_hbone *c);
 unsigned int amb_hbone_streams(const struct amb_hbone *c);
 /*

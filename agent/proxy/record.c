@@ -228,6 +228,11 @@ enum amb_record_suite amb_record_suite(const struct amb_record *r)
 	return r->suite;
 }
 
+const char *amb_record_cipher(enum amb_record_suite suite)
+{
+	return suite == AMB_SUITE_AES128_GCM_SHA256 ? "AES-128-GCM" : "AES-256-GCM";
+}
+
 uint64_t amb_record_count(const struct amb_record *r)
 {
 	return r->seq;

@@ -75,8 +75,13 @@ int amb_record_keys(const struct amb_record *r, struct amb_record_keys *out);
 void amb_record_hand_over(struct amb_record *r);
 
 enum amb_record_suite amb_record_suite(const struct amb_record *r);
+/* "AES-128-GCM", ... */
+const char *amb_record_cipher(enum amb_record_suite suite);
 
-/* Records so far under the present key: connections retire at AMB_RECORD_LIMIT (AEAD limit). */
+/*
+ * Records so far under the present key: connections retire at AMB_RECORD_LIMIT, renew their key at
+ * twice that.
+ */
 #define AMB_RECORD_LIMIT (1ull << 23)
 /* Past 2^24.5 full records under one key AES-GCM loses its margin (RFC 8446 5.5): not one more. */
 #define AMB_RECORD_HARD_LIMIT (23726566ull)

@@ -5,6 +5,7 @@
  */
 #include "conn.h"
 
+#include "base/reason.h"
 #include "base/util.h"
 
 #include <errno.h>
@@ -14,6 +15,18 @@ static void tls_error(struct amb_hbone *c, uint8_t alert, const char *text)
 	AMB_BYTES_COUNT(c->bytes, tls_errors, 1);
 	amb_send_alert(c, alert);
 	amb_hbone_fail(c, AMB_REASON_TLS, AMB_CONN_NO_GOAWAY, text);
+}
+
+/* The peer has a new key from its next record on. */
+static void follow(struct amb_hbone *c, bool requested)
+{
+	if (c->wire.rx_ops->update(&c->wire)) {
+		AMB_BYTES_COUNT(c->bytes, rekeys_refused, 1);
+		amb_hbone_fail(c, AMB_REASON_REKEY, AMB_H2_NO_ERROR,
+			       amb_reason_text(AMB_REASON_REKEY));
+	} else if (requested) {
+		amb_send_key_update(c);
+	}
 }
 
 /* Messages after the handshake (RFC 8446 4.6): tickets are ignored, key updates followed. */
@@ -39,13 +52,12 @@ static void tls_message(struct amb_hbone *c, const uint8_t *p, size_t n)
 		}
 		if (c->tls_head[0] == 24) {
 			/* Nothing may follow under the old keys, 4.6.3 and 5.1. */
-			if (n != 1 || *p > 1 || c->wire.rx_ops->update(&c->wire)) {
+			if (n != 1 || *p > 1) {
 				tls_error(c, 10, "malformed key update");
 				return;
 			}
 			c->ntls = 0;
-			if (*p)
-				amb_send_key_update(c);
+			follow(c, *p);
 			return;
 		}
 		{
@@ -74,12 +86,17 @@ static void tls_alert(struct amb_hbone *c, const uint8_t *p, size_t n)
 	}
 }
 
-static void bad_record(struct amb_hbone *c, int err)
+void amb_records_failed(struct amb_hbone *c, int err)
 {
 	if (err == -EPROTO)
 		tls_error(c, 22, "malformed record");
-	else
+	else if (err == -EBADMSG)
 		tls_error(c, 20, "record does not open");
+	else if (err == -EOVERFLOW)
+		amb_hbone_fail(c, AMB_REASON_TLS, AMB_H2_NO_ERROR, "the peer's key is used up");
+	else
+		amb_hbone_fail(c, AMB_REASON_RESET, AMB_CONN_NO_GOAWAY,
+			       "connection was reset by the peer");
 }
 
 size_t amb_records_input(struct amb_hbone *c, uint8_t *p, size_t n)
@@ -88,11 +105,15 @@ size_t amb_records_input(struct amb_hbone *c, uint8_t *p, size_t n)
 	int len = c->wire.rx_ops->open(&c->wire, p, n, &piece);
 
 	if (len < 0) {
-		bad_record(c, len);
+		amb_records_failed(c, len);
 		return 0;
 	}
 	if (!len)
 		return 0;
+	if (amb_unlikely(c->wire.rx_ops->count(&c->wire) >= c->wire.limit) && !c->retired) {
+		c->retired = c->tell_room = true;
+		amb_hbone_later(c);
+	}
 	if (piece.type == AMB_RECORD_DATA && piece.n)
 		amb_frames_input(c, piece.p, piece.n);
 	else if (piece.type == AMB_RECORD_DATA)

@@ -71,6 +71,22 @@ static void put(struct amb_hbone *c, uint32_t n)
 	c->backlog += n;
 }
 
+/*
+ * A connection retires long before its key is renewed: not every peer can follow (kernel TLS before
+ * Linux 6.14), and by then most streams have gone elsewhere.
+ */
+static uint64_t renew_at(const struct amb_hbone *c)
+{
+	return 2 * c->wire.limit;
+}
+
+static void worn(struct amb_hbone *c)
+{
+	c->retired = c->tell_room = true;
+	if (c->wire.tx_ops->count(&c->wire) >= renew_at(c))
+		amb_send_key_update(c);
+}
+
 static void seal_as(struct amb_hbone *c, enum amb_record_type type)
 {
 	uint32_t n = c->open - 1;
@@ -89,11 +105,9 @@ static void seal_as(struct amb_hbone *c, enum amb_record_type type)
 	}
 	c->out_tail->w += len;
 	c->backlog += len - n;
-	if (amb_unlikely(amb_wire_sent(&c->wire) >= c->bytes->config.record_limit) &&
-	    type != AMB_RECORD_HANDSHAKE) {
-		c->retired = c->tell_room = true;
-		amb_send_key_update(c);
-	}
+	if (amb_unlikely(c->wire.tx_ops->count(&c->wire) >= c->wire.limit) &&
+	    type == AMB_RECORD_DATA)
+		worn(c);
 }
 
 static void seal(struct amb_hbone *c)
@@ -196,34 +210,55 @@ void amb_send_fin(struct amb_stream *s)
 		       amb_h2_write_head(frame, 0, AMB_H2_DATA, AMB_H2_END_STREAM, s->id));
 }
 
-void amb_send_alert(struct amb_hbone *c, uint8_t description)
+/* A record of @n bytes that is no data. */
+static void send_control(struct amb_hbone *c, const uint8_t *p, uint32_t n,
+			 enum amb_record_type type)
 {
+	bool apart = c->wire.tx_ops->apart;
 	uint8_t *to;
 
 	seal(c);
-	to = amb_send_want(c, 2);
+	if (apart && append(c, AMB_BYTES_TINY, AMB_BYTES_MUST)) {
+		out_of_memory(c);
+		return;
+	}
+	to = amb_send_want(c, n);
 	if (!to)
 		return;
-	to[0] = description ? 2 : 1; /* fatal but for close_notify, RFC 8446 6 */
-	to[1] = description;
-	put(c, 2);
-	seal_as(c, AMB_RECORD_ALERT);
+	memcpy(to, p, n);
+	put(c, n);
+	seal_as(c, type);
+	if (!apart || c->broken)
+		return;
+	/* What follows begins a buffer of its own. */
+	c->out_tail->type = type;
+	c->out_tail->cap = c->out_tail->w;
+}
+
+void amb_send_alert(struct amb_hbone *c, uint8_t description)
+{
+	/* fatal but for close_notify, RFC 8446 6 */
+	const uint8_t alert[2] = { description ? 2 : 1, description };
+
+	send_control(c, alert, sizeof(alert), AMB_RECORD_ALERT);
+}
+
+static void update_keys(struct amb_hbone *c)
+{
+	if (c->wire.tx_ops->update(&c->wire))
+		amb_hbone_fail(c, AMB_REASON_INTERNAL, AMB_CONN_NO_GOAWAY, "cannot update keys");
 }
 
 void amb_send_key_update(struct amb_hbone *c)
 {
 	static const uint8_t message[5] = { 24, 0, 0, 1, 0 }; /* update_not_requested */
-	uint8_t *to;
 
-	seal(c);
-	to = amb_send_want(c, sizeof(message));
-	if (!to)
+	if (!amb_wire_may_update(&c->wire))
 		return;
-	memcpy(to, message, sizeof(message));
-	put(c, sizeof(message));
-	seal_as(c, AMB_RECORD_HANDSHAKE);
-	if (!c->broken && c->wire.tx_ops->update(&c->wire))
-		amb_hbone_fail(c, AMB_REASON_INTERNAL, AMB_CONN_NO_GOAWAY, "cannot update keys");
+	c->wire.updating = true;
+	send_control(c, message, sizeof(message), AMB_RECORD_HANDSHAKE);
+	if (!c->broken && !c->wire.tx_ops->apart)
+		update_keys(c);
 }
 
 int amb_send_headers(struct amb_hbone *c, uint32_t stream, const void *nv, uint32_t n,
@@ -369,8 +404,7 @@ long amb_send_read(struct amb_stream *s, uint32_t max, uint32_t *want)
 	long n;
 
 	if (max > AMB_BYTES_FRAME &&
-	    amb_wire_sent(&c->wire) + 2 * AMB_BYTES_READ / AMB_BYTES_FRAME <
-		    c->bytes->config.record_limit) {
+	    c->wire.tx_ops->count(&c->wire) + 2 * AMB_BYTES_READ / AMB_BYTES_FRAME < renew_at(c)) {
 		n = read_many(s, max, want);
 		if (n != -ENOBUFS)
 			return n;
@@ -398,25 +432,39 @@ static void sent(struct amb_hbone *c, size_t n)
 	}
 }
 
+/* What goes out in one call: buffers up to the next one that is sent apart, or that one. */
+static size_t gather(const struct amb_buf *buf, struct iovec iov[IOVS], size_t *want)
+{
+	uint8_t type = buf->type;
+	size_t n = 0;
+
+	*want = 0;
+	do {
+		iov[n].iov_base = (uint8_t *)buf->d + buf->r;
+		iov[n++].iov_len = buf->w - buf->r;
+		*want += buf->w - buf->r;
+		buf = buf->next;
+	} while (buf && n < IOVS && !type && !buf->type);
+	return n;
+}
+
 int amb_send_flush(struct amb_hbone *c)
 {
 	seal(c);
 	while (c->backlog) {
 		struct iovec iov[IOVS];
-		size_t want = 0, iovs = 0;
-		struct amb_buf *buf;
+		uint8_t type = c->out->type;
+		size_t want, iovs;
 		ssize_t n;
 
-		for (buf = c->out; buf && iovs < IOVS; buf = buf->next) {
-			iov[iovs].iov_base = buf->d + buf->r;
-			iov[iovs++].iov_len = buf->w - buf->r;
-			want += buf->w - buf->r;
-		}
-		n = c->wire.tx_ops->send(&c->wire, iov, iovs);
+		iovs = gather(c->out, iov, &want);
+		n = c->wire.tx_ops->send(&c->wire, iov, iovs, type);
 		if (n < 0 && n != -EAGAIN)
 			return n;
-		if (n > 0)
+		if (n >= 0)
 			sent(c, n);
+		if (type == AMB_RECORD_HANDSHAKE && n == (ssize_t)want)
+			update_keys(c);
 		if (n < (ssize_t)want) {
 			c->out_blocked = true;
 			return -EAGAIN;
@@ -424,6 +472,8 @@ int amb_send_flush(struct amb_hbone *c)
 	}
 	/* Only empty buffers can be left: an open record without plaintext. */
 	amb_send_drop(c);
+	if (c->state == AMB_CONN_UP)
+		amb_hbone_taken(c, amb_wire_tx_border(&c->wire));
 	return 0;
 }
 

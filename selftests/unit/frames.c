@@ -81,7 +81,7 @@ static void start(const struct amb_hbone_config *config)
 	memset(flow, 0, sizeof(flow));
 	memset(&p, 0, sizeof(p));
 	tcp_pair(fd);
-	p.b[1] = amb_bytes_create(loop, config);
+	p.b[1] = pair_bytes(config);
 	p.c[1] = amb_hbone_server(p.b[1], fd[0], cred_server, &conn_ops, &p);
 	r = raw_start(fd[1], false);
 	RAW_UNTIL(r, r->up && p.up[1]);
@@ -376,7 +376,8 @@ TEST(empty_records_and_key_updates)
 		turns(1);
 	}
 	CHECK(p.closed[1]);
-	CHECK_EQ(abuse(AMB_ABUSE_KEYS), 1);
+	/* Where the kernel cannot follow the first one is the last (unit/ktls has more of that). */
+	CHECK_EQ(abuse(AMB_ABUSE_KEYS), pair_rekeys());
 	stop();
 
 	/* A record whose plaintext is its type only: seal one byte of zero content as padding. */

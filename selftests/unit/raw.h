@@ -32,9 +32,19 @@ struct raw {
 	size_t nout;
 };
 
+/* When set, what would be sent is collected here. */
+static uint8_t *raw_hold;
+static size_t raw_held;
+
 static void raw_write(struct raw *r, const uint8_t *p, size_t n)
 {
 	int tries = 0;
+
+	if (raw_hold) {
+		memcpy(raw_hold + raw_held, p, n);
+		raw_held += n;
+		return;
+	}
 
 	while (n && tries < 100000) {
 		ssize_t k = send(r->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
