@@ -48,7 +48,8 @@ static void add_pod(void *arg, const struct amb_admin_pod *p)
 
 static json_t *counters(const struct amb_admin_ops *ops)
 {
-	json_t *o = json_object(), *ways = json_object(), *reasons = json_object();
+	json_t *o = json_object(), *ways = json_object(), *reasons = json_object(),
+	       *tiers = json_object();
 	struct amb_proxy_stats st = { 0 };
 	unsigned int i;
 
@@ -70,6 +71,11 @@ static json_t *counters(const struct amb_admin_ops *ops)
 	json_object_set_new(o, "handshakeFailures", json_integer(st.handshake_failures));
 	json_object_set_new(o, "poolHits", json_integer(st.pool_hits));
 	json_object_set_new(o, "poolDials", json_integer(st.pool_dials));
+	for (i = 0; i < AMB_TIER_MAX; i++) {
+		if (st.tiers[i])
+			json_object_set_new(tiers, amb_tier_name(i), json_integer(st.tiers[i]));
+	}
+	json_object_set_new(o, "tiers", tiers);
 	json_object_set_new(o, "ways", ways);
 	json_object_set_new(o, "reasons", reasons);
 	return o;

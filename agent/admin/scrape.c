@@ -302,6 +302,9 @@ static void put_xds(struct amb_text *t, const struct amb_metrics_config *config)
 static const char *const reason_ids[] = { AMB_REASONS(AMB_X) };
 static const char *const way_ids[] = { AMB_WAYS(AMB_X) };
 #undef AMB_X
+#define AMB_X(id, text) text,
+static const char *const tier_ids[] = { AMB_TIERS(AMB_X) };
+#undef AMB_X
 
 /* One sample for each entry of @ids that counted something. */
 static void put_by(struct amb_text *t, const char *name, const char *help, const char *label,
@@ -354,6 +357,14 @@ static void put_proxy(struct amb_text *t, const struct amb_metrics_config *confi
 		 "(unstable)");
 	put_revoked(t, "source", st.revoked[AMB_OUTBOUND]);
 	put_revoked(t, "destination", st.revoked[AMB_INBOUND]);
+	put_by(t, "amb_tunnels", "Tunnel connections by who encrypts their records", "tier",
+	       tier_ids, st.tiers, AMB_TIER_MAX);
+	put_value(t, "amb_tier_refused", "counter",
+		  "Tunnel connections that stayed in tier user because the kernel took no keys",
+		  st.tier_refused);
+	put_value(t, "amb_rekeys_refused", "counter",
+		  "Tunnel connections that ended because the kernel took no new key",
+		  st.rekeys_refused);
 	put_value(t, "amb_pool_hits", "counter", "Streams put on a connection that was there",
 		  st.pool_hits);
 	put_value(t, "amb_pool_dials", "counter", "Tunnel connections dialled", st.pool_dials);

@@ -247,6 +247,8 @@ static void connection_row(struct ctl_table *t, const json_t *o)
 	add_side(t, o, "srcName", "src");
 	add_side(t, o, "dstName", "originalDst");
 	ctl_table_add(t, ctl_text(o, "way"));
+	ctl_table_add(t, ctl_text(o, "tier"));
+	ctl_table_add(t, ctl_text(o, "cipher"));
 	ctl_table_add(t, ctl_text(o, in ? "srcIdentity" : "dstIdentity"));
 	add_bytes(t, json_object_get(o, "bytesToDst"));
 	add_bytes(t, json_object_get(o, "bytesToSrc"));
@@ -256,8 +258,9 @@ static void connection_row(struct ctl_table *t, const json_t *o)
 
 int ctl_connections(const struct ctl *ctl)
 {
-	static const char *const titles[] = { "POD",	"DIR",	    "FROM", "TO",     "WAY", "PEER",
-					      "TO DST", "FROM DST", "AGE",  "POLICY", NULL };
+	static const char *const titles[] = { "POD",  "DIR",	"FROM", "TO",	  "WAY",
+					      "TIER", "CIPHER", "PEER", "TO DST", "FROM DST",
+					      "AGE",  "POLICY", NULL };
 	static const struct list l = { "connections", titles, connection_row, conn_in_ns };
 
 	return show(ctl, &l);

@@ -89,6 +89,7 @@ static void print_head(json_t *reply)
 	printf("%-14s %lld opened; sockets open now, idle tunnels among them: %lld\n",
 	       "connections", number(c, "opened"), number(c, "open"));
 	print_counts("way", json_object_get(c, "ways"));
+	print_counts("tunnels", json_object_get(c, "tiers"));
 	print_counts("ended", json_object_get(c, "reasons"));
 	printf("%-14s %lld done, %lld failed\n", "handshakes", number(c, "handshakes"),
 	       number(c, "handshakeFailures"));

@@ -470,6 +470,15 @@ static struct amb_live_row *rows_add(struct amb_live_rows *rows)
 	return &rows->row[rows->n++];
 }
 
+static void read_records(const struct amb_live *l, struct amb_live_row *r)
+{
+	struct amb_hbone *c = l->kind == AMB_LIVE_STREAM ? amb_stream_conn(l->stream) : NULL;
+
+	r->suite = c ? amb_hbone_peer(c)->suite : 0;
+	if (c)
+		r->records = amb_hbone_records(c);
+}
+
 static int snapshot_list(struct cds_list_head *list, struct amb_live_rows *rows)
 {
 	struct amb_live *l;
@@ -488,6 +497,7 @@ static int snapshot_list(struct cds_list_head *list, struct amb_live_rows *rows)
 		amb_identity_get(l->src_id);
 		amb_identity_get(l->dst_id);
 		read_bytes(l, &r->bytes_to_dst, &r->bytes_to_src);
+		read_records(l, r);
 	}
 	return 0;
 }
@@ -560,7 +570,14 @@ static void tell(const struct amb_live_row *r, uint64_t now,
 		.bytes_to_dst = r->bytes_to_dst,
 		.bytes_to_src = r->bytes_to_src,
 		.age_ns = now - l->start_ns,
+		.tier = r->suite ? amb_tier_name(r->records.tier) : "",
+		.cipher = r->suite ? amb_record_cipher(r->suite) : "",
 	};
+
+	if (r->suite) {
+		c.records_sent = r->records.sent;
+		c.records_received = r->records.received;
+	}
 
 	if (l->src_workload)
 		c.src_name = name_of(l->src_workload->ns, l->src_workload->name, src);

@@ -98,6 +98,8 @@ struct amb_live_row {
 	struct amb_pod_info *info;
 	char *policy;
 	uint64_t bytes_to_dst, bytes_to_src;
+	uint16_t suite; /* of the tunnel, 0: none */
+	struct amb_hbone_records records;
 };
 struct amb_live_rows {
 	uint32_t n, cap;

@@ -549,7 +549,14 @@ void amb_proxy_stats(const struct amb_proxy *p, struct amb_proxy_stats *out)
 	unsigned int i;
 
 	memset(out, 0, sizeof(*out));
-	for (i = 0; i < p->env.config.workers; i++)
+	for (i = 0; i < p->env.config.workers; i++) {
+		struct amb_bytes_stats bytes;
+
 		add((uint64_t *)out, (const uint64_t *)&p->workers[i]->stats,
 		    sizeof(*out) / sizeof(uint64_t));
+		amb_bytes_get_stats(p->workers[i]->bytes, &bytes);
+		add(out->tiers, bytes.tiers, AMB_TIER_MAX);
+		out->tier_refused += bytes.tier_refused;
+		out->rekeys_refused += bytes.rekeys_refused;
+	}
 }

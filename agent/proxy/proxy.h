@@ -96,6 +96,9 @@ struct amb_proxy_conn {
 	const char *src_name, *dst_name; /* "ns/workload", "ns/service host" or "" */
 	const char *policy; /* that allowed it, or "" */
 	uint64_t bytes_to_dst, bytes_to_src, age_ns;
+	/* of the tunnel that carries it, perhaps among others; "" when none does */
+	const char *tier, *cipher;
+	uint64_t records_sent, records_received; /* under the present keys */
 };
 /*
  * Collects the live connections of all workers (asked by message, so the byte path takes no
@@ -120,6 +123,9 @@ struct amb_proxy_stats {
 	uint64_t reasons[AMB_REASON_MAX]; /* refused or ended by reason */
 	uint64_t handshakes, handshake_failures, pool_hits, pool_dials;
 	uint64_t revoked[2]; /* handshakes that a revoked certificate ended, by direction */
+	uint64_t tiers[AMB_TIER_MAX]; /* tunnels by who encrypts them */
+	uint64_t tier_refused; /* that stayed in tier user because the kernel took no keys */
+	uint64_t rekeys_refused; /* that ended because the kernel took no new key */
 };
 void amb_proxy_stats(const struct amb_proxy *p, struct amb_proxy_stats *out);
 
