@@ -203,18 +203,18 @@ STATIC := $(wildcard scripts/check-*) $(wildcard selftests/static/*.sh)
 SLOW := $(wildcard selftests/slow/*.sh)
 # Of a list of files those that TESTS names, or all.
 pick = $(if $(TESTS),$(filter $(TESTS) $(addprefix %/,$(TESTS)),$(1)),$(1))
-# Of the VM matrix each kernel boots once, all at the same time, and runs these. One CPU for each:
-# emulated ones that wait for each other cost twice the time.
+# Of the VM matrix each kernel boots once, all at the same time, and runs these, with kernel TLS for
+# tunnels. One CPU for each: emulated ones that wait for each other cost twice the time.
 VM_KERNELS ?= 6.1 6.12 newest
 VM_CPUS ?= 1
 VM := $(wildcard selftests/vm/*.sh) \
-	$(addprefix selftests/net/,curl_hbone.sh same_node.sh v6.sh policy_deny.sh) \
-	$(addprefix $(O)/selftests/unit/,bpf_decide bpf_guard)
+	$(addprefix selftests/net/,curl_hbone.sh same_node.sh v6.sh policy_deny.sh tier.sh) \
+	$(addprefix $(O)/selftests/unit/,bpf_decide bpf_guard probe ktls hbone frames)
 pick_vm = $(if $(TESTS),$(sort $(filter $(addprefix %/, \
-	$(patsubst vm/%,%,$(filter vm/%,$(TESTS)))),$(VM) $(NET))),$(VM))
+	$(patsubst vm/%,%,$(filter vm/%,$(TESTS)))),$(VM) $(NET) $(UNIT))),$(VM))
 vm_group = --group "vm $(1)" $(if $(filter-out $(firstword $(VM_KERNELS)),$(1)),--beside) \
-	--via "scripts/vm run $(1) --quiet --cpus $(VM_CPUS) --timeout 1500 --out {logs} --" \
-	--timeout 600 --env DEADLINE=180 --env AMB_BUILD=$(abspath $(O)) $(pick_vm)
+	--via "scripts/vm run $(1) --quiet --cpus $(VM_CPUS) --timeout 3000 --out {logs} --" \
+	--timeout 600 --env DEADLINE=180 --env AMBIENT_TIER=ktls --env AMB_BUILD=$(abspath $(O)) $(pick_vm)
 SUB = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 RUN := selftests/run -o $(O)/test-logs
 

@@ -546,6 +546,13 @@ hbone_client() {
 	pod_exec "$name" "$PYTHON" "$PEERS/hbone_client.py" "${PEER_CA[@]}" "$@"
 }
 
+# hbone_key_update POD: to the echo server of pod "server", through changes of keys; prints JSON.
+hbone_key_update() {
+	peer_ca
+	pod_exec "$1" "$PYTHON" "$PEERS/key_update.py" "${PEER_CA[@]}" --to "${P4[server]}" \
+		--authority "${P4[server]}:9000" --id "$SPIFFE/$1" --timeout "$DEADLINE"
+}
+
 # hbone_server POD OPTIONS...: in the background; what it tells is in its log.
 hbone_server() {
 	local name=$1
