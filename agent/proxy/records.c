@@ -78,6 +78,8 @@ static void tls_alert(struct amb_hbone *c, const uint8_t *p, size_t n)
 		tls_error(c, 50, "malformed alert");
 	} else if (!p[1]) {
 		c->close_notify = true;
+		/* Streams whose last bytes came along are over, not torn. */
+		amb_stream_flush_all(c->bytes);
 		amb_hbone_peer_closed(c);
 	} else if (p[1] == 90) { /* user_canceled: close_notify follows */
 		amb_hbone_charge(c, AMB_ABUSE_KEYS);
