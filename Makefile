@@ -39,7 +39,7 @@ VERSION := 0.1.0
 
 # A sanitizer does all of this better, and fortify hides accesses from it.
 HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2
-CPPFLAGS_ALL := -D_GNU_SOURCE -DAMB_VERSION='"$(VERSION)"' -Iinclude -Iagent -I$(O)/gen \
+CPPFLAGS_ALL := -D_GNU_SOURCE -DAMB_VERSION='"$(VERSION)"' -Iinclude -Iinclude/uapi -Iagent -I$(O)/gen \
 	-I$(WOLFSSL)/include $(PKG_CFLAGS) $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu11 $(OPT) -Wall -Wextra -Werror -fno-strict-aliasing -fno-omit-frame-pointer \
 	-pthread -fPIE $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,$(HARDEN)) $(CFLAGS)
@@ -252,7 +252,8 @@ check-build:
 vm-modules: $(VM_KERNELS:%=vm-module-%)
 vm-module-%:
 	$(call say,KBUILD,$(O)/vm/$*)
-	$(Q)rm -rf $(O)/vm/$* && mkdir -p $(O)/vm/$* && cp selftests/vm/module/* $(O)/vm/$*/
+	$(Q)rm -rf $(O)/vm/$* && mkdir -p $(O)/vm/$*/include && cp -r Kbuild kmod $(O)/vm/$*/ && \
+		cp -r include/uapi $(O)/vm/$*/include/
 	$(Q)scripts/vm kbuild $* $(abspath $(O)/vm/$*) W=1 >$(O)/vm/$*/log 2>&1 || \
 		{ cat $(O)/vm/$*/log; exit 1; }
 

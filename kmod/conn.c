@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Connections.
+ *
+ * A connection lives from hbone_conn_create to hbone_conn_end, whoever calls that: a request, its
+ * own work (the peer closed or erred), the orphan timer, or its network namespace. It only sets
+ * ENDING and queues end_work, which, alone and once,
+ *   1. leaves the socket's wait queue: no wake function of the connection runs any more;
+ *   2. closes all streams, which leave theirs; hbone_stream_create looks at ENDING after it has put
+ *      one into the table, so none is left behind;
+ *   3. waits for rx_work, tx_work and retry_work, which, when they find ENDING, do nothing;
+ *   4. says good-bye on the socket and gives it back;
+ *   5. leaves the namespace's table, waits for orphan_work, and drops the table's reference.
+ * Requests hold a reference while they run and may, in between, queue work that then finds
+ * ENDING; the last put therefore waits for work once more. Work holds no reference, and streams
+ * hold none: 3 and 2 have seen to them. Each connection holds a reference to the module and none
+ * to its network namespace, which waits for step 5 in hbone_conn_end_all.
+ *
+ * rx_work and tx_work run one at a time each, and at the same time as the other. What belongs to
+ * one alone needs no lock (conn.h). conn->lock is for what they share, and is never held when a
+ * socket is called or memory is allocated.
+ */
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <net/sock.h>
+
+#include "conn.h"
+#include "event.h"
+#include "main.h"
+#include "mib.h"
+#include "rx.h"
+#include "stream.h"
+#include "trace.h"
+#include "tx.h"
+
+#define BUFFER_GFP (GFP_KERNEL_ACCOUNT | __GFP_COMP | __GFP_NOWARN)
+
+void hbone_conn_kick_rx(struct hbone_conn *c)
+{
+	if (!hbone_conn_ending(c))
+		queue_work(hbone_main_wq, &c->rx_work);
+}
+
+void hbone_conn_kick_tx(struct hbone_conn *c)
+{
+	if (!hbone_conn_ending(c))
+		queue_work(hbone_main_wq, &c->tx_work);
+}
+
+static void retry_work(struct work_struct *work)
+{
+	struct hbone_conn *c = container_of(to_delayed_work(work), struct hbone_conn, retry_work);
+
+	hbone_conn_kick_rx(c);
+	hbone_conn_kick_tx(c);
+}
+
+void hbone_conn_retry(struct hbone_conn *c)
+{
+	hbone_mib_inc(c->hn, STARVED);
+	if (!hbone_conn_ending(c))
+		queue_delayed_work(hbone_main_wq, &c->retry_work,
+				   msecs_to_jiffies(HBONE_CONN_RETRY_MS));
+}
+
+/* In any context, with the socket's wait queue locked. */
+static void tls_wake(struct hbone_sock *hs, __poll_t events)
+{
+	struct hbone_conn *c = container_of(hs, struct hbone_conn, tls);
+
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP))
+		hbone_conn_kick_rx(c);
+	if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+		hbone_conn_kick_tx(c);
+}
+
+void hbone_conn_owe(struct hbone_conn *c, u32 bytes)
+{
+	lockdep_assert_held(&c->lock);
+	c->owed += bytes;
+}
+
+bool hbone_conn_credit(struct hbone_conn *c)
+{
+	u32 held, give;
+
+	lockdep_assert_held(&c->lock);
+	held = c->backlog > HBONE_CONN_BACKLOG ? c->backlog - HBONE_CONN_BACKLOG : 0;
+	if (held >= c->owed)
+		return false;
+	give = c->owed - held;
+	if (give < max(1U, c->recv_full / 2))
+		return false;
+	c->owed -= give;
+	c->recv_window += give;
+	c->credit += give;
+	return true;
+}
+
+struct page *hbone_conn_borrow(struct hbone_conn *c)
+{
+	struct page *page = alloc_pages(BUFFER_GFP, HBONE_CONN_ORDER);
+
+	if (!page) {
+		hbone_mib_inc(c->hn, NO_MEMORY);
+		hbone_conn_retry(c);
+	}
+	return page;
+}
+
+void hbone_conn_return(struct page **page)
+{
+	if (*page)
+		__free_pages(*page, HBONE_CONN_ORDER);
+	*page = NULL;
+}
+
+struct hbone_frame *hbone_conn_frame(u32 size)
+{
+	struct hbone_frame *f;
+
+	f = kvmalloc(struct_size(f, data, size), GFP_KERNEL_ACCOUNT);
+	if (!f)
+		return NULL;
+	f->len = 0;
+	f->size = size;
+	f->refused = false;
+	return f;
+}
+
+bool hbone_conn_frame_in(struct hbone_conn *c, struct hbone_frame *f)
+{
+	u32 memory = sizeof(*f) + f->size;
+	bool fits, first;
+
+	spin_lock(&c->lock);
+	first = list_empty(&c->frames_in);
+	fits = c->frames_in_bytes + memory <= HBONE_CONN_FRAMES_IN;
+	if (fits) {
+		list_add_tail(&f->node, &c->frames_in);
+		c->frames_in_bytes += memory;
+		c->nframes_in++;
+	}
+	spin_unlock(&c->lock);
+	if (!fits)
+		kvfree(f);
+	else if (first)
+		hbone_event_frame_ready(c);
+	return fits;
+}
+
+static void free_frames(struct list_head *list)
+{
+	struct hbone_frame *f, *next;
+
+	list_for_each_entry_safe(f, next, list, node) kvfree(f);
+}
+
+/* Nobody knows it any more. */
+static void conn_free(struct hbone_conn *c)
+{
+	hbone_sock_uninit(&c->tls);
+	free_frames(&c->frames_in);
+	free_frames(&c->frames_out);
+	kvfree(c->rx_frame);
+	kvfree(c->input);
+	hbone_conn_return(&c->rx_page);
+	hbone_conn_return(&c->tx_page);
+	xa_destroy(&c->streams);
+	kfree(c);
+}
+
+/* ENDING is set, or nobody has a reference: what still runs finds nothing to do. */
+static void wait_for_work(struct hbone_conn *c)
+{
+	cancel_work_sync(&c->rx_work);
+	cancel_work_sync(&c->tx_work);
+	cancel_delayed_work_sync(&c->retry_work);
+}
+
+void hbone_conn_put(struct hbone_conn *c)
+{
+	if (!refcount_dec_and_test(&c->refs))
+		return;
+	wait_for_work(c);
+	conn_free(c);
+	module_put(THIS_MODULE);
+}
+
+static void close_streams(struct hbone_conn *c)
+{
+	struct hbone_stream *s;
+	unsigned long id = 0;
+
+	while ((s = hbone_stream_get_next(c, &id))) {
+		hbone_stream_close(s, HBONE_REASON_CONN, HBONE_STREAM_NO_RST);
+		hbone_stream_put(s);
+	}
+}
+
+static void drop_ctl(struct hbone_conn *c)
+{
+	struct hbone_stream *s;
+
+	for (;;) {
+		spin_lock(&c->lock);
+		s = list_first_entry_or_null(&c->ctl, struct hbone_stream, ctl_node);
+		if (s)
+			list_del_init(&s->ctl_node);
+		spin_unlock(&c->lock);
+		if (!s)
+			return;
+		hbone_stream_put(s);
+	}
+}
+
+static void end_work(struct work_struct *work)
+{
+	struct hbone_conn *c = container_of(work, struct hbone_conn, end_work);
+	struct hbone_net *hn = c->hn;
+
+	hbone_sock_unwatch(&c->tls);
+	close_streams(c);
+	wait_for_work(c);
+	drop_ctl(c);
+	hbone_tx_goodbye(c);
+	hbone_sock_close(&c->tls);
+	hbone_sock_uninit(&c->tls);
+	trace_hbone_conn_end(c->id, c->end_reason, c->end_code, c->end_errno);
+	hbone_event_conn_closed(c);
+	hbone_mib_inc(hn, CONNS_DESTROYED);
+	mutex_lock(&hn->lock);
+	xa_erase(&hn->conns, c->id);
+	mutex_unlock(&hn->lock);
+	/* Armed by who finds it in the table, hence only now. */
+	cancel_delayed_work_sync(&c->orphan_work);
+	hbone_conn_put(c);
+}
+
+void hbone_conn_end(struct hbone_conn *c, enum hbone_reason reason, u32 code, int err)
+{
+	if (test_and_set_bit(HBONE_CONN_ENDING, &c->flags))
+		return;
+	c->end_reason = reason;
+	c->end_code = code;
+	c->end_errno = err;
+	if (reason == HBONE_REASON_PROTOCOL)
+		hbone_mib_inc(c->hn, CONN_ERRORS);
+	queue_work(hbone_main_wq, &c->end_work);
+}
+
+void hbone_conn_end_all(struct hbone_net *hn)
+{
+	struct hbone_conn *c;
+	unsigned long id;
+
+	mutex_lock(&hn->lock);
+	xa_for_each(&hn->conns, id, c) hbone_conn_end(c, HBONE_REASON_NETNS, HBONE_H2_NO_ERROR, 0);
+	mutex_unlock(&hn->lock);
+	flush_workqueue(hbone_main_wq);
+}
+
+static void orphan_work(struct work_struct *work)
+{
+	struct hbone_conn *c = container_of(to_delayed_work(work), struct hbone_conn, orphan_work);
+	bool alone, idle;
+
+	spin_lock(&c->lock);
+	alone = !c->owner;
+	idle = !c->nlocal && !c->npeer;
+	spin_unlock(&c->lock);
+	if (alone && idle)
+		hbone_conn_end(c, HBONE_REASON_ORPHAN, HBONE_H2_NO_ERROR, 0);
+	else if (alone && !hbone_conn_ending(c))
+		queue_delayed_work(hbone_main_wq, &c->orphan_work, hbone_main_orphan_seconds * HZ);
+}
+
+void hbone_conn_own(struct hbone_conn *c, u32 portid)
+{
+	spin_lock(&c->lock);
+	c->owner = portid;
+	spin_unlock(&c->lock);
+}
+
+void hbone_conn_owner_gone(struct hbone_net *hn, u32 portid)
+{
+	struct hbone_conn *c;
+	unsigned long id;
+
+	mutex_lock(&hn->lock);
+	xa_for_each(&hn->conns, id, c)
+	{
+		if (c->owner != portid || hbone_conn_ending(c))
+			continue;
+		hbone_conn_own(c, 0);
+		queue_delayed_work(hbone_main_wq, &c->orphan_work, hbone_main_orphan_seconds * HZ);
+	}
+	mutex_unlock(&hn->lock);
+}
+
+struct hbone_conn *hbone_conn_get(struct hbone_net *hn, u32 id)
+{
+	struct hbone_conn *c;
+
+	mutex_lock(&hn->lock);
+	c = xa_load(&hn->conns, id);
+	if (c)
+		refcount_inc(&c->refs);
+	mutex_unlock(&hn->lock);
+	return c;
+}
+
+struct hbone_conn *hbone_conn_get_next(struct hbone_net *hn, unsigned long *id)
+{
+	struct hbone_conn *c;
+
+	mutex_lock(&hn->lock);
+	c = xa_find(&hn->conns, id, ULONG_MAX, XA_PRESENT);
+	if (c)
+		refcount_inc(&c->refs);
+	mutex_unlock(&hn->lock);
+	return c;
+}
+
+static void set_params(struct hbone_conn *c, const struct hbone_conn_params *p)
+{
+	if (p->server)
+		__set_bit(HBONE_CONN_SERVER, &c->flags);
+	c->local = p->local;
+	c->peer = p->peer;
+	c->send_window = p->send_window;
+	c->recv_window = p->recv_window;
+	c->recv_full = p->recv_window;
+	c->last_local = p->last_local;
+	c->last_peer = p->last_peer;
+	c->owner = p->owner;
+	c->calm = HBONE_CONN_CALM;
+	c->calm_at = jiffies;
+	hbone_h2frame_init(&c->reader, p->local.max_frame);
+}
+
+static struct hbone_conn *conn_alloc(struct hbone_net *hn, const struct hbone_conn_params *p)
+{
+	struct hbone_conn *c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
+
+	if (!c)
+		return NULL;
+	refcount_set(&c->refs, 1);
+	c->hn = hn;
+	INIT_WORK(&c->rx_work, hbone_rx_work);
+	INIT_WORK(&c->tx_work, hbone_tx_work);
+	INIT_WORK(&c->end_work, end_work);
+	INIT_DELAYED_WORK(&c->retry_work, retry_work);
+	INIT_DELAYED_WORK(&c->orphan_work, orphan_work);
+	spin_lock_init(&c->ready_lock);
+	INIT_LIST_HEAD(&c->rd_ready);
+	INIT_LIST_HEAD(&c->wr_ready);
+	xa_init(&c->streams);
+	spin_lock_init(&c->lock);
+	INIT_LIST_HEAD(&c->ctl);
+	INIT_LIST_HEAD(&c->frames_in);
+	INIT_LIST_HEAD(&c->frames_out);
+	set_params(c, p);
+	if (!p->input_len)
+		return c;
+	c->input = kvmalloc(p->input_len, GFP_KERNEL_ACCOUNT);
+	if (!c->input) {
+		conn_free(c);
+		return NULL;
+	}
+	memcpy(c->input, p->input, p->input_len);
+	c->input_len = p->input_len;
+	return c;
+}
+
+/* The number must not come back soon: events tell it to who may be late. */
+static int enter_table(struct hbone_net *hn, struct hbone_conn *c)
+{
+	int err;
+
+	mutex_lock(&hn->lock);
+	err = xa_alloc_cyclic(&hn->conns, &c->id, c, XA_LIMIT(1, INT_MAX), &hn->next_id,
+			      GFP_KERNEL_ACCOUNT);
+	mutex_unlock(&hn->lock);
+	return err < 0 ? err : 0;
+}
+
+int hbone_conn_create(struct hbone_net *hn, const struct hbone_conn_params *params,
+		      struct netlink_ext_ack *extack)
+{
+	struct hbone_conn *c;
+	int id, err;
+
+	c = conn_alloc(hn, params);
+	if (!c)
+		return -ENOMEM;
+	err = hbone_sock_init(&c->tls, params->fd, true, extack);
+	if (err)
+		goto err_free;
+	c->cookie = atomic64_read(&c->tls.sock->sk->sk_cookie);
+	/* We run in a request, which holds the module. */
+	__module_get(THIS_MODULE);
+	err = enter_table(hn, c);
+	if (err)
+		goto err_put_module;
+	id = c->id;
+	hbone_mib_inc(hn, CONNS_CREATED);
+	hbone_sock_watch(&c->tls, tls_wake);
+	/* What came before nobody told us; from here on it may end at any time. */
+	hbone_conn_kick_rx(c);
+	return id;
+
+err_put_module:
+	module_put(THIS_MODULE);
+err_free:
+	conn_free(c);
+	return err;
+}

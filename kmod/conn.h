@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* A connection: one kTLS socket and its streams. */
+#ifndef HBONE_CONN_H
+#define HBONE_CONN_H
+
+#include <linux/hbone.h>
+#include <linux/list.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include "h2frame.h"
+#include "sock.h"
+
+struct hbone_net;
+struct hbone_stream;
+struct page;
+
+/* One TLS record of plaintext: what is read and written at once. */
+#define HBONE_CONN_BUFFER 16384
+#define HBONE_CONN_ORDER get_order(HBONE_CONN_BUFFER)
+
+/* Limits of what waits: in bytes of memory where not said otherwise. */
+#define HBONE_CONN_BACKLOG 1048576 /* received, not taken; beyond it the window shuts */
+#define HBONE_CONN_FRAMES_IN 262144 /* header frames for the owner */
+#define HBONE_CONN_FRAMES_OUT 262144 /* header frames for the peer */
+#define HBONE_CONN_PINGS 64 /* answers that wait */
+#define HBONE_CONN_ACKS 64 /* the same for SETTINGS */
+#define HBONE_CONN_REFUSALS 64 /* RST_STREAM for streams that never were */
+
+/* Limits of frames that cost a peer nothing: a bucket, and its refill. */
+#define HBONE_CONN_CALM 1024
+#define HBONE_CONN_CALM_MS 4 /* for one more */
+#define HBONE_CONN_UPDATES 1024 /* WINDOW_UPDATEs beyond those that our data explains */
+#define HBONE_CONN_UPDATE_BYTES 64 /* of our data that explain one */
+
+enum hbone_conn_flags {
+	HBONE_CONN_SERVER, /* constant: the peer opens streams */
+	HBONE_CONN_ENDING, /* set once; no more work begins */
+	HBONE_CONN_PEER_CLOSED, /* nothing more comes; it ends with its last stream */
+	HBONE_CONN_DRAINING, /* we sent GOAWAY, or are to: no new streams from the peer */
+	HBONE_CONN_GOAWAY_IN, /* the peer sent GOAWAY */
+	HBONE_CONN_HEADERS_LOST, /* the owner missed a block: HPACK is out of step for good */
+};
+
+/* A header frame on its way to or from the owner. */
+struct hbone_frame {
+	struct list_head node;
+	u32 len, size;
+	bool refused;
+	u8 data[];
+};
+
+/* What one side said in SETTINGS. */
+struct hbone_settings {
+	u32 initial_window, max_frame, max_streams;
+};
+
+struct hbone_conn {
+	refcount_t refs;
+	u32 id;
+	struct hbone_net *hn;
+	unsigned long flags; /* enum hbone_conn_flags */
+	u64 cookie;
+	struct hbone_settings local; /* constant */
+	struct hbone_sock tls;
+
+	struct work_struct rx_work, tx_work, end_work;
+	struct delayed_work retry_work; /* kicks both, when memory was short */
+	struct delayed_work orphan_work;
+
+	/* rx_work alone */
+	struct hbone_h2frame reader;
+	struct page *rx_page; /* HBONE_CONN_BUFFER, while it runs */
+	struct hbone_frame *rx_frame; /* being gathered */
+	bool block_refused; /* the header block under way is of no live stream */
+	u8 *input; /* of HBONE_A_INPUT, until rx_work saw it */
+	u32 input_len;
+	s32 calm; /* bucket of cheap frames */
+	unsigned long calm_at; /* jiffies of the last refill */
+	u64 updates; /* WINDOW_UPDATEs that came */
+
+	/* tx_work alone */
+	struct page *tx_page; /* HBONE_CONN_BUFFER, while bytes are in it */
+	u32 tx_off, tx_len; /* of tx_page: sent, and in all */
+	u32 frame_off; /* of the first of frames_out: already in tx_page */
+
+	/* Streams that have something to do; also taken in wake functions: irqs off */
+	spinlock_t ready_lock;
+	struct list_head rd_ready; /* their application may have bytes for us: tx_work */
+	struct list_head wr_ready; /* it may take bytes: rx_work */
+
+	struct xarray streams; /* by number; its own lock, RCU for readers */
+
+	/* Everything below; process context */
+	spinlock_t lock;
+	struct hbone_settings peer;
+	s32 send_window, recv_window;
+	u32 recv_full; /* recv_window when nothing is on the way */
+	u32 owed; /* received, and not given back to the window */
+	u32 backlog; /* of it, not taken by applications */
+	u32 credit; /* WINDOW_UPDATE due */
+	u32 last_local, last_peer; /* highest streams opened */
+	u32 nlocal, npeer; /* streams that live, by who opened them */
+	u32 goaway_in; /* its error code */
+	u32 owner; /* netlink port */
+	struct list_head ctl; /* streams that owe a WINDOW_UPDATE or RST_STREAM; referenced */
+	struct list_head frames_in, frames_out; /* struct hbone_frame */
+	u32 frames_in_bytes, frames_out_bytes, nframes_in;
+	u8 pings[HBONE_CONN_PINGS][8];
+	u32 npings, nacks;
+	struct {
+		u32 stream, code;
+	} refusals[HBONE_CONN_REFUSALS];
+	u32 nrefusals;
+	bool goaway_due; /* with NO_ERROR; others end the connection */
+	u64 rx_bytes, tx_bytes;
+	u8 end_reason; /* enum hbone_reason, of the first who called hbone_conn_end */
+	u32 end_code; /* HTTP/2 */
+	int end_errno;
+};
+
+/* What HBONE_CMD_CONN_ADD says. */
+struct hbone_conn_params {
+	int fd;
+	bool server;
+	struct hbone_settings local, peer;
+	s32 send_window, recv_window;
+	u32 last_local, last_peer, owner;
+	const u8 *input;
+	u32 input_len;
+};
+
+/*
+ * Takes a connection over. Its number is returned, or -errno. @extack may be NULL.
+ */
+int hbone_conn_create(struct hbone_net *hn, const struct hbone_conn_params *params,
+		      struct netlink_ext_ack *extack);
+
+/* The connection of that number, referenced, or NULL. Process context. */
+struct hbone_conn *hbone_conn_get(struct hbone_net *hn, u32 id);
+/* The first of at least *@id. */
+struct hbone_conn *hbone_conn_get_next(struct hbone_net *hn, unsigned long *id);
+void hbone_conn_put(struct hbone_conn *c);
+
+/*
+ * Ends it, once: the first reason counts. @code goes into GOAWAY. May be called from the
+ * connection's own work; does not wait.
+ */
+void hbone_conn_end(struct hbone_conn *c, enum hbone_reason reason, u32 code, int err);
+/* All of a namespace, and waits until they are gone. */
+void hbone_conn_end_all(struct hbone_net *hn);
+
+void hbone_conn_own(struct hbone_conn *c, u32 portid);
+void hbone_conn_owner_gone(struct hbone_net *hn, u32 portid);
+
+/* Have their work done, soon, if the connection is not about to end. Any context. */
+void hbone_conn_kick_rx(struct hbone_conn *c);
+void hbone_conn_kick_tx(struct hbone_conn *c);
+
+/* Both, after HBONE_CONN_RETRY_MS. */
+void hbone_conn_retry(struct hbone_conn *c);
+#define HBONE_CONN_RETRY_MS 20
+
+static inline bool hbone_conn_ending(const struct hbone_conn *c)
+{
+	return test_bit(HBONE_CONN_ENDING, &c->flags);
+}
+
+/* Whether streams of that number are opened by the peer. */
+static inline bool hbone_conn_is_peers(const struct hbone_conn *c, u32 stream)
+{
+	return (stream & 1) == test_bit(HBONE_CONN_SERVER, &c->flags);
+}
+
+/* Bytes of frames came and count against the connection's window; under lock. */
+void hbone_conn_owe(struct hbone_conn *c, u32 bytes);
+/* Looks whether the peer's window may be opened; under lock. True: kick tx. */
+bool hbone_conn_credit(struct hbone_conn *c);
+
+/*
+ * A buffer, borrowed while bytes move, so that idle connections have none. NULL when there is no
+ * memory: then the work is called again later.
+ */
+struct page *hbone_conn_borrow(struct hbone_conn *c);
+/* Gives *@page back; may be NULL. */
+void hbone_conn_return(struct page **page);
+
+/* A frame's memory, empty; NULL when there is none. */
+struct hbone_frame *hbone_conn_frame(u32 size);
+/* Queues a frame for the owner; takes it. False: too many wait, it is gone. */
+bool hbone_conn_frame_in(struct hbone_conn *c, struct hbone_frame *f);
+
+#endif

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Streams.
+ *
+ * States: begun (no socket: what the peer sends waits in the backlog), attached, and in each
+ * direction open, ended. Both ended, or a reset from anywhere: closed.
+ *
+ * Lifetime, by reference count:
+ *   - the table (conn->streams) holds one, from hbone_stream_create to hbone_stream_close;
+ *   - conn->ctl holds one while the stream is on it, also after close, for its RST_STREAM;
+ *   - whoever found it by a lookup or on a ready list holds one while he looks at it.
+ * The ready lists hold none: close takes the stream off them after CLOSED is set, and what comes
+ * after CLOSED puts it on none. The wait-queue entry of the application's socket holds none: it
+ * is removed by close, and again, since attach may run beside close, with the last reference,
+ * before memory is freed. Lookups are under RCU, so freeing waits for a grace period. The
+ * connection outlives its streams: it is freed only when its table, its lists and its work are
+ * gone, and who else has a reference to a stream has one to its connection.
+ *
+ * Locks: conn->lock for windows and counters, conn->ready_lock (irqs off) for the ready lists, and
+ * inside the socket's wait-queue lock. Neither is held when a socket is called.
+ */
+#include <linux/netlink.h>
+#include <linux/slab.h>
+
+#include "conn.h"
+#include "event.h"
+#include "main.h"
+#include "mib.h"
+#include "stream.h"
+#include "trace.h"
+
+static void free_backlog(struct hbone_stream *s)
+{
+	struct hbone_chunk *chunk, *next;
+
+	list_for_each_entry_safe(chunk, next, &s->backlog, node) kfree(chunk);
+	INIT_LIST_HEAD(&s->backlog);
+}
+
+static bool may_begin(struct hbone_conn *c, u32 id)
+{
+	if (hbone_conn_is_peers(c, id)) {
+		if (c->npeer >= c->local.max_streams)
+			return false;
+		c->npeer++;
+		return true;
+	}
+	if (c->nlocal >= c->peer.max_streams)
+		return false;
+	c->nlocal++;
+	return true;
+}
+
+static void not_begun(struct hbone_conn *c, u32 id)
+{
+	if (hbone_conn_is_peers(c, id))
+		c->npeer--;
+	else
+		c->nlocal--;
+}
+
+static struct hbone_stream *alloc_stream(struct hbone_conn *c, u32 id,
+					 const struct hbone_stream_past *past)
+{
+	struct hbone_stream *s = kzalloc(sizeof(*s), GFP_KERNEL_ACCOUNT);
+
+	if (!s)
+		return NULL;
+	/* For the table and for the caller. */
+	refcount_set(&s->refs, 2);
+	s->id = id;
+	s->conn = c;
+	INIT_LIST_HEAD(&s->rd_node);
+	INIT_LIST_HEAD(&s->wr_node);
+	INIT_LIST_HEAD(&s->ctl_node);
+	INIT_LIST_HEAD(&s->backlog);
+	s->recv_window = past ? past->recv_window : c->local.initial_window;
+	if (past) {
+		s->send_window = past->send_window;
+		/* Who had it before may owe a WINDOW_UPDATE. */
+		if (c->local.initial_window > past->recv_window)
+			s->taken = c->local.initial_window - past->recv_window;
+		__assign_bit(HBONE_STREAM_RX_END, &s->flags, past->rx_end);
+		__assign_bit(HBONE_STREAM_TX_END, &s->flags, past->tx_end);
+	}
+	return s;
+}
+
+struct hbone_stream *hbone_stream_create(struct hbone_conn *c, u32 id,
+					 const struct hbone_stream_past *past)
+{
+	struct hbone_stream *s;
+	int err;
+
+	/* rx_work begins what is beyond last_peer, requests the rest, one at a time. */
+	if (xa_load(&c->streams, id))
+		return ERR_PTR(-EEXIST);
+	s = alloc_stream(c, id, past);
+	if (!s)
+		return ERR_PTR(-ENOMEM);
+	/* A place first: it is filled under the lock, where SETTINGS change all in the table. */
+	err = xa_reserve(&c->streams, id, GFP_KERNEL_ACCOUNT);
+	if (err)
+		goto err_free;
+	spin_lock(&c->lock);
+	err = -ENOSPC;
+	if (!may_begin(c, id))
+		goto err_unlock;
+	if (!past)
+		s->send_window = c->peer.initial_window;
+	err = xa_err(xa_store(&c->streams, id, s, GFP_ATOMIC));
+	if (err) {
+		not_begun(c, id);
+		goto err_unlock;
+	}
+	spin_unlock(&c->lock);
+	hbone_mib_inc(c->hn, STREAMS_CREATED);
+	/* It may have come after hbone_conn_end took all out of the table. */
+	if (hbone_conn_ending(c)) {
+		hbone_stream_close(s, HBONE_REASON_CONN, HBONE_STREAM_NO_RST);
+		hbone_stream_put(s);
+		return ERR_PTR(-ESHUTDOWN);
+	}
+	return s;
+
+err_unlock:
+	spin_unlock(&c->lock);
+	xa_release(&c->streams, id);
+err_free:
+	kfree(s);
+	return ERR_PTR(err);
+}
+
+struct hbone_stream *hbone_stream_get(struct hbone_conn *c, u32 id)
+{
+	struct hbone_stream *s;
+
+	rcu_read_lock();
+	s = xa_load(&c->streams, id);
+	if (s && !refcount_inc_not_zero(&s->refs))
+		s = NULL;
+	rcu_read_unlock();
+	return s;
+}
+
+struct hbone_stream *hbone_stream_get_next(struct hbone_conn *c, unsigned long *id)
+{
+	struct hbone_stream *s;
+
+	rcu_read_lock();
+	s = xa_find(&c->streams, id, ULONG_MAX, XA_PRESENT);
+	while (s && !refcount_inc_not_zero(&s->refs))
+		s = xa_find_after(&c->streams, id, ULONG_MAX, XA_PRESENT);
+	rcu_read_unlock();
+	return s;
+}
+
+void hbone_stream_put(struct hbone_stream *s)
+{
+	if (!refcount_dec_and_test(&s->refs))
+		return;
+	hbone_sock_uninit(&s->app);
+	free_backlog(s);
+	hbone_mib_inc(s->conn->hn, STREAMS_DESTROYED);
+	kfree_rcu(s, rcu);
+}
+
+/* In any context, with the socket's wait queue locked. */
+static void app_wake(struct hbone_sock *hs, __poll_t events)
+{
+	struct hbone_stream *s = container_of(hs, struct hbone_stream, app);
+
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP))
+		hbone_stream_rd_ready(s);
+	if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+		hbone_stream_wr_ready(s);
+}
+
+int hbone_stream_attach(struct hbone_stream *s, int fd, u64 cookie, struct netlink_ext_ack *extack)
+{
+	int err;
+
+	/* Requests come one at a time (generic netlink's mutex), so nobody attaches beside us. */
+	if (hbone_stream_is(s, HBONE_STREAM_ATTACHED)) {
+		NL_SET_ERR_MSG(extack, "the stream has a socket");
+		return -EALREADY;
+	}
+	err = hbone_sock_init(&s->app, fd, false, extack);
+	if (err)
+		return err;
+	s->cookie = cookie;
+	/* rx_work reads app when it sees the flag. */
+	smp_mb__before_atomic();
+	set_bit(HBONE_STREAM_ATTACHED, &s->flags);
+	hbone_sock_watch(&s->app, app_wake);
+	/* What came before nobody told us. */
+	hbone_stream_rd_ready(s);
+	hbone_stream_wr_ready(s);
+	return 0;
+}
+
+static void leave_ready(struct hbone_stream *s)
+{
+	struct hbone_conn *c = s->conn;
+	unsigned long flags;
+
+	spin_lock_irqsave(&c->ready_lock, flags);
+	list_del_init(&s->rd_node);
+	list_del_init(&s->wr_node);
+	spin_unlock_irqrestore(&c->ready_lock, flags);
+}
+
+/* Its backlog is nobody's any more; what it took of the connection's window is free. */
+static void leave_table(struct hbone_stream *s, u32 code)
+{
+	struct hbone_conn *c = s->conn;
+
+	xa_erase(&c->streams, s->id);
+	spin_lock(&c->lock);
+	not_begun(c, s->id);
+	c->backlog -= s->backlog_bytes;
+	s->backlog_bytes = 0;
+	s->credit = 0;
+	hbone_conn_credit(c);
+	if (code != HBONE_STREAM_NO_RST) {
+		s->rst_due = true;
+		hbone_stream_owe_ctl(s);
+	}
+	spin_unlock(&c->lock);
+	hbone_conn_kick_tx(c);
+	/* It may have been the last that kept the connection. */
+	if (test_bit(HBONE_CONN_PEER_CLOSED, &c->flags))
+		hbone_conn_kick_rx(c);
+}
+
+void hbone_stream_close(struct hbone_stream *s, enum hbone_reason reason, u32 code)
+{
+	struct hbone_conn *c = s->conn;
+
+	if (test_and_set_bit(HBONE_STREAM_CLOSED, &s->flags))
+		return;
+	if (hbone_stream_is(s, HBONE_STREAM_ATTACHED)) {
+		hbone_sock_unwatch(&s->app);
+		if (reason != HBONE_REASON_DONE)
+			hbone_sock_abort(&s->app);
+	}
+	leave_ready(s);
+	trace_hbone_stream_close(c->id, s->id, reason, code);
+	if (code != HBONE_STREAM_NO_RST) {
+		spin_lock(&c->lock);
+		s->rst_code = code;
+		spin_unlock(&c->lock);
+	}
+	/* Before the number can be seen to be free. */
+	hbone_event_stream_closed(s, reason);
+	leave_table(s, code);
+	hbone_stream_put(s);
+}
+
+void hbone_stream_check_done(struct hbone_stream *s)
+{
+	bool rx_done = hbone_stream_is(s, HBONE_STREAM_RX_DONE);
+
+	/* Without an application what came is for nobody. */
+	if (!hbone_stream_is(s, HBONE_STREAM_ATTACHED))
+		rx_done = hbone_stream_is(s, HBONE_STREAM_RX_END);
+	if (rx_done && hbone_stream_is(s, HBONE_STREAM_TX_END))
+		hbone_stream_close(s, HBONE_REASON_DONE, HBONE_STREAM_NO_RST);
+}
+
+/* True: it was put there. */
+static bool make_ready(struct hbone_stream *s, struct list_head *node, struct list_head *list)
+{
+	struct hbone_conn *c = s->conn;
+	unsigned long flags;
+	bool added = false;
+
+	spin_lock_irqsave(&c->ready_lock, flags);
+	if (list_empty(node) && !hbone_stream_is(s, HBONE_STREAM_CLOSED)) {
+		list_add_tail(node, list);
+		added = true;
+	}
+	spin_unlock_irqrestore(&c->ready_lock, flags);
+	return added;
+}
+
+void hbone_stream_rd_ready(struct hbone_stream *s)
+{
+	if (make_ready(s, &s->rd_node, &s->conn->rd_ready))
+		hbone_conn_kick_tx(s->conn);
+}
+
+void hbone_stream_rd_again(struct hbone_stream *s)
+{
+	make_ready(s, &s->rd_node, &s->conn->rd_ready);
+}
+
+void hbone_stream_wr_again(struct hbone_stream *s)
+{
+	make_ready(s, &s->wr_node, &s->conn->wr_ready);
+}
+
+void hbone_stream_wr_ready(struct hbone_stream *s)
+{
+	if (make_ready(s, &s->wr_node, &s->conn->wr_ready))
+		hbone_conn_kick_rx(s->conn);
+}
+
+struct hbone_stream *hbone_stream_next_rd(struct hbone_conn *c)
+{
+	struct hbone_stream *s;
+	unsigned long flags;
+
+	spin_lock_irqsave(&c->ready_lock, flags);
+	s = list_first_entry_or_null(&c->rd_ready, struct hbone_stream, rd_node);
+	if (s) {
+		list_del_init(&s->rd_node);
+		/* The table's, or that of who is about to close it. */
+		refcount_inc(&s->refs);
+	}
+	spin_unlock_irqrestore(&c->ready_lock, flags);
+	return s;
+}
+
+struct hbone_stream *hbone_stream_next_wr(struct hbone_conn *c)
+{
+	struct hbone_stream *s;
+	unsigned long flags;
+
+	spin_lock_irqsave(&c->ready_lock, flags);
+	s = list_first_entry_or_null(&c->wr_ready, struct hbone_stream, wr_node);
+	if (s) {
+		list_del_init(&s->wr_node);
+		refcount_inc(&s->refs);
+	}
+	spin_unlock_irqrestore(&c->ready_lock, flags);
+	return s;
+}
+
+void hbone_stream_owe_ctl(struct hbone_stream *s)
+{
+	if (!list_empty(&s->ctl_node))
+		return;
+	list_add_tail(&s->ctl_node, &s->conn->ctl);
+	refcount_inc(&s->refs);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* A stream: one tunnelled TCP connection. */
+#ifndef HBONE_STREAM_H
+#define HBONE_STREAM_H
+
+#include <linux/hbone.h>
+#include <linux/list.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+#include <linux/types.h>
+
+#include "sock.h"
+
+struct hbone_conn;
+struct netlink_ext_ack;
+
+enum hbone_stream_flags {
+	HBONE_STREAM_ATTACHED, /* set once: app is there */
+	HBONE_STREAM_RX_END, /* the peer sends no more */
+	HBONE_STREAM_RX_DONE, /* and the application was told */
+	HBONE_STREAM_TX_END, /* we send no more */
+	HBONE_STREAM_PEER_GONE, /* the peer reset it when it had all: deliver what came, then end */
+	HBONE_STREAM_NO_WINDOW, /* not read before its window opens; conn->lock */
+	HBONE_STREAM_CLOSED, /* set once: no table has it any more */
+};
+
+/* A piece of what the application did not take yet. */
+struct hbone_chunk {
+	struct list_head node;
+	u16 off, len;
+	u8 data[];
+};
+
+#define HBONE_STREAM_CHUNK 4096 /* of memory, with the head */
+#define HBONE_STREAM_CHUNK_DATA (HBONE_STREAM_CHUNK - offsetof(struct hbone_chunk, data))
+
+struct hbone_stream {
+	refcount_t refs;
+	u32 id;
+	struct hbone_conn *conn; /* outlives it */
+	unsigned long flags; /* enum hbone_stream_flags */
+	u64 cookie; /* the owner's */
+	struct hbone_sock app; /* valid once ATTACHED */
+	struct rcu_head rcu;
+
+	struct list_head rd_node, wr_node; /* conn->ready_lock */
+
+	/* conn->rx_work alone; freed with the stream */
+	struct list_head backlog; /* struct hbone_chunk */
+
+	/* conn->lock */
+	struct list_head ctl_node;
+	s32 send_window, recv_window;
+	u32 taken; /* by the application, and not given back to the window */
+	u32 credit; /* WINDOW_UPDATE due */
+	u32 backlog_bytes;
+	bool rst_due;
+	u32 rst_code; /* of the RST_STREAM that came or goes */
+	u64 rx_bytes, tx_bytes;
+};
+
+/* Windows and ends of a stream that began before its connection was taken over. */
+struct hbone_stream_past {
+	s32 send_window, recv_window;
+	bool rx_end, tx_end;
+};
+
+/*
+ * Begins stream @id, with the windows of the SETTINGS or of @past (may be NULL). Referenced for the
+ * caller, or ERR_PTR: -EEXIST, -ENOMEM, -ENOSPC (too many live), -ESHUTDOWN.
+ */
+struct hbone_stream *hbone_stream_create(struct hbone_conn *c, u32 id,
+					 const struct hbone_stream_past *past);
+/* Referenced, or NULL. */
+struct hbone_stream *hbone_stream_get(struct hbone_conn *c, u32 id);
+/* The first of at least *@id. */
+struct hbone_stream *hbone_stream_get_next(struct hbone_conn *c, unsigned long *id);
+void hbone_stream_put(struct hbone_stream *s);
+
+/* Gives it its application's socket. 0 or -errno, and it is as before. */
+int hbone_stream_attach(struct hbone_stream *s, int fd, u64 cookie,
+			struct netlink_ext_ack *extack);
+
+/*
+ * Ends it, once. @code: the HTTP/2 code to reset it with on the tunnel, or HBONE_STREAM_NO_RST.
+ * The application's socket is reset, unless both directions ended. Process context.
+ */
+void hbone_stream_close(struct hbone_stream *s, enum hbone_reason reason, u32 code);
+#define HBONE_STREAM_NO_RST 0xffffffffu
+
+/* Ends it if both directions did. */
+void hbone_stream_check_done(struct hbone_stream *s);
+
+/* Puts it among those with something to do. Any context. */
+void hbone_stream_rd_ready(struct hbone_stream *s);
+/* The same for tx_work and rx_work themselves, which come to it anyway. */
+void hbone_stream_rd_again(struct hbone_stream *s);
+void hbone_stream_wr_again(struct hbone_stream *s);
+void hbone_stream_wr_ready(struct hbone_stream *s);
+/* The first of them, referenced, or NULL. */
+struct hbone_stream *hbone_stream_next_rd(struct hbone_conn *c);
+struct hbone_stream *hbone_stream_next_wr(struct hbone_conn *c);
+
+/* Has tx_work send what it owes; conn->lock is held. */
+void hbone_stream_owe_ctl(struct hbone_stream *s);
+
+static inline bool hbone_stream_is(const struct hbone_stream *s, enum hbone_stream_flags flag)
+{
+	return test_bit(flag, &s->flags);
+}
+
+#endif
