@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Cases of amb-hbone; each ends the program when something is wrong. */
+#ifndef SELFTESTS_HBONE_CASES_H
+#define SELFTESTS_HBONE_CASES_H
+
+/* bytes.c: that they arrive */
+void case_sizes(void);
+void case_chunks(void);
+void case_many(void);
+void case_starved(void);
+void case_split(void);
+void case_padded(void);
+void case_early(void);
+void case_slow_reader(void);
+void case_late_reader(void);
+void case_slow_window(void);
+void case_settings(void);
+
+/* abuse.c: peers that do what they should not */
+void case_errors(void);
+void case_floods(void);
+void case_refused(void);
+void case_mutated(void);
+
+/* life.c: ends, resets, owners */
+void case_resets(void);
+void case_close_under_load(void);
+void case_adopt(void);
+void case_orphan(void);
+void case_abi(void);
+/* Streams with traffic, until killed. */
+void case_hold(void);
+
+#endif

@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What hbone.ko does with bytes, peers and owners: each case of amb-hbone, in a namespace of its own
+# whose counters it balances.
+#
+#   applications --TCP-- hbone.ko --kernel TLS-- hbone.ko, or a peer that speaks raw HTTP/2
+# shellcheck source=selftests/lib.sh
+. "$(dirname "$0")/../lib.sh"
+
+[ -n "${VM_KERNEL:-}" ] || skip_all "runs in a VM: scripts/vm run KERNEL -- $0"
+MODULE=$BUILD/vm/$VM_KERNEL/kmod/hbone.ko
+HBONE=$BUILD/selftests/tools/amb-hbone
+[ -r "$MODULE" ] || bail "no $MODULE (make vm-modules)"
+unused() { [ "$(awk '$1 == "hbone" { print $3 }' /proc/modules)" = 0 ]; }
+
+check "module tls loads" modprobe tls
+check "hbone loads" insmod "$MODULE" orphan_seconds=1
+# run CASE
+run() {
+	local started=$SECONDS
+	ip netns add "$1" && ip -n "$1" link set lo up
+	check "$1" ip netns exec "$1" "$HBONE" "$1"
+	diag "$1: $((SECONDS - started)) s;" \
+		"$(ip netns exec "$1" awk '$2 { printf "%s %s ", $1, $2 }' /proc/net/hbone_stat)"
+	ip netns del "$1"
+}
+for case in ${HBONE_CASES:-$("$HBONE" | grep -vxE "hold|starved")}; do
+	run "$case"
+done
+
+# TCP of the whole machine gets so few pages that sockets with room have no memory.
+pages=$(sysctl -n net.ipv4.tcp_mem)
+sysctl -qw net.ipv4.tcp_mem="100 150 200"
+run starved
+sysctl -qw net.ipv4.tcp_mem="$pages"
+
+check "nobody holds it" busywait unused
+check "it unloads" rmmod hbone
+finish
