@@ -7,6 +7,8 @@
 #   web (service, endpoint server), far (service, endpoint without netns, of node b)
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=selftests/ways.sh
+. "$LIB_DIR/ways.sh"
 
 CAPTURE=ebpf
 need_agent
@@ -31,51 +33,6 @@ s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20)
 s.sendall(b"GET / HTTP/1.0\r\n\r\n")
 s.recv(1)
 print(*s.getpeername()[:2], *s.getsockname()[:1])'
-
-# opened REPORTER SECURITY [LABEL=VALUE]...
-opened() {
-	metric a istio_tcp_connections_opened_total reporter="$1" \
-		connection_security_policy="$2" "${@:3}"
-}
-more_opened() { [ "$(opened "${@:2}")" -gt "$1" ]; }
-# A connection of FETCH... is counted as SECURITY by both reporters.
-goes() { # SECURITY COMMAND...
-	local s d
-	s=$(opened source "$1") d=$(opened destination "$1")
-	"${@:2}" >/dev/null || return 1
-	busywait more_opened "$s" source "$1" && busywait more_opened "$d" destination "$1"
-}
-goes_direct() { goes node_local "$@"; }
-# Until a connection was direct, after what makes the kernel ask anew.
-turns_direct() {
-	local before
-	before=$(opened source node_local)
-	"$@" >/dev/null && more_opened "$before" source node_local
-}
-# Live connections to the port of the server: one line each of WAY DIRECTION SOURCE DESTINATION.
-live() {
-	ctl a connections -o json | jq -r --arg p ":$1" '.[] | select(.originalDst | endswith($p)) |
-		[.way, .direction, .srcIdentity, .dstIdentity] | join(" ")' | sort
-}
-live_is() { [ "$(live "$1")" = "$2" ]; }
-held() { [ "$(pod_exec server ss -Htn state established "sport = :9000" | wc -l)" -eq "$1" ]; }
-hold() { # POD ADDRESS
-	pod_spawn "$1" "$TRAFFIC" rr -s 600 "$2"
-	HELD=$LAST_PID
-}
-ended() { ! kill -0 "$1" 2>/dev/null || [ "$(ps -o state= -p "$1")" = Z ]; }
-denied() { # POD URL: refused at connect(), not later
-	pod_exec "$1" curl -s -m 20 -o /dev/null "$2"
-	[ $? -eq 7 ]
-}
-strict() {
-	manifest peerauth <<-YAML
-		apiVersion: security.istio.io/v1
-		kind: PeerAuthentication
-		metadata: {name: strict, namespace: demo}
-		spec: {mtls: {mode: $1}}
-	YAML
-}
 
 # First by a tunnel, then direct
 check "the first connection goes by tunnel" goes mutual_tls fetches client "$URL/"
