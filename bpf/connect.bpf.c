@@ -21,6 +21,7 @@ char LICENSE[] SEC("license") = "GPL";
 #define ECONNREFUSED 111
 #define SOL_SOCKET 1
 #define SO_BINDTODEVICE 25
+#define SO_MARK 36
 
 static __always_inline bool is_tcp(const struct bpf_sock_addr *ctx)
 {
@@ -63,6 +64,28 @@ static __always_inline int forget(struct bpf_sock_addr *ctx)
 	return ALLOW;
 }
 
+enum past { PAST, BY_RULES, STUCK };
+
+/*
+ * A CNI's rules capture the pod: what is not direct is theirs, and a mark leads past them what is.
+ * One that the application has set may mean something to its routes: it stays, and the rules have
+ * the connection. Ours may be there from an earlier connect() of the socket, so it has to go where
+ * the way is another now; while it is STUCK the socket would leave in clear.
+ */
+static __always_inline enum past past_rules(struct bpf_sock_addr *ctx, enum amb_way way)
+{
+	bool direct = way == AMB_WAY_DIRECT || way == AMB_WAY_SPLICE;
+	__u32 mark = direct ? AMB_DIRECT_MARK : 0;
+
+	if (ctx->sk->mark == mark)
+		return direct ? PAST : BY_RULES;
+	if (ctx->sk->mark && ctx->sk->mark != AMB_DIRECT_MARK)
+		return BY_RULES;
+	if (!bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)))
+		return direct ? PAST : BY_RULES;
+	return direct ? BY_RULES : STUCK;
+}
+
 /*
  * Decides and notes. Returns ALLOW or REFUSE; with ALLOW @to and @to_port are where the socket
  * goes. What cannot be noted cannot be told later, so it is refused.
@@ -75,6 +98,7 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, const struct amb_in
 	__u16 port = bpf_ntohs(ctx->user_port);
 	struct amb_sock_row *row;
 	struct amb_choice c;
+	enum past past;
 	char none = 0;
 
 	*to = *dst;
@@ -100,6 +124,16 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, const struct amb_in
 		c.way = AMB_WAY_NONE;
 	} else {
 		amb_decide(pod, netns, dst, port, &c);
+		if (pod->flags & AMB_POD_RULES && c.way != AMB_WAY_DENY) {
+			past = past_rules(ctx, c.way);
+			if (past == STUCK) {
+				amb_event_count(AMB_WAY_DENY, AMB_REASON_BYPASS);
+				bpf_set_retval(-ECONNREFUSED);
+				return REFUSE;
+			}
+			if (past == BY_RULES)
+				c.way = AMB_WAY_NONE;
+		}
 		if (c.way == AMB_WAY_NONE)
 			return forget(ctx);
 	}

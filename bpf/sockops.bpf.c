@@ -199,6 +199,9 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 	conn.asked = conn.dst;
 	conn.asked_port = conn.dst_port;
 	flight = amb_flight_of(&conn.src, conn.src_port, &conn.dst, conn.dst_port, &key, &from);
+	/* By rules it came from the agent, or it is what they let pass and nobody tells of. */
+	if (!flight && pod->flags & AMB_POD_RULES)
+		return;
 	if (flight) {
 		conn.way = flight->way;
 		conn.peer = from->netns;

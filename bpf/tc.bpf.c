@@ -1,19 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Packets that come out of a pod, at the host's end of its interface, where nobody in the pod
- * can take the program away.
+ * Packets at the ends of a pod's interface.
+ *
+ * What comes out of a pod is looked at at the host's end, where nobody in the pod can take the
+ * program away.
  *
  * A pod speaks with its own addresses only, so that an address claims nothing it does not own.
  * And nothing begins in clear what should have been tunnelled: a first packet to the mesh is let
  * through when it goes to HBONE's port, or when a socket was let connect to just there. That
  * catches what the hook at connect() did not see: raw sockets, kernels whose MPTCP does not call
- * it, whatever else somebody thinks of.
+ * it, whatever else somebody thinks of. Where a CNI's rules capture the pod that is their job.
+ *
+ * What goes into such a pod is looked at at the pod's end, for a mark does not live beyond a
+ * namespace: the first packet of a direct connection, told by what its other end left at
+ * connect(), gets the mark that leads it past the rules. What gets none is theirs, so whoever
+ * takes this program away in his pod, or the rules of ours, has his connections tunnelled.
  */
 #include "addr.h"
 #include "events.h"
 #include "flight.h"
 #include "maps.h"
 #include "packet.h"
+#include "policy.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -94,7 +102,45 @@ int amb_from_pod(struct __sk_buff *skb)
 	}
 	if (!owns(port, &p))
 		return drop(AMB_REASON_SPOOFED);
+	if (port->flags & AMB_IF_RULES)
+		return NEXT;
 	if ((p.syn || p.hidden) && guarded(&p) && (p.hidden || !decided(port, &p)))
 		return drop(AMB_REASON_BYPASS);
+	return NEXT;
+}
+
+/* Begins @p a connection that is to reach the application by itself? */
+static __always_inline bool is_direct(const struct amb_packet *p)
+{
+	const struct amb_addr_row *to = bpf_map_lookup_elem(&amb_addr, &p->dst);
+	enum amb_reason reason = AMB_REASON_NONE;
+	const struct amb_pod_row *pod;
+	struct amb_addr_row *from;
+	struct amb_flight_key key;
+	__u64 netns;
+
+	if (!to || !to->netns)
+		return false;
+	netns = to->netns;
+	pod = bpf_map_lookup_elem(&amb_pod, &netns);
+	if (!pod || !(pod->flags & AMB_POD_INBOUND) ||
+	    !amb_flight_of(&p->src, p->src_port, &p->dst, p->dst_port, &key, &from))
+		return false;
+	/* Policies may have changed since; the agent says so to the other end then. */
+	return amb_policy_find(pod, netns, from->identity, &p->src, &p->dst, p->dst_port,
+			       &reason) == AMB_VERDICT_ALLOW;
+}
+
+SEC("tc")
+int amb_to_pod(struct __sk_buff *skb)
+{
+	struct amb_packet p = {};
+	__u32 mark;
+
+	if (amb_packet_parse(skb, &p) != AMB_PARSE_IP || !p.syn)
+		return NEXT;
+	/* Nobody else gives our mark. */
+	mark = skb->mark == AMB_DIRECT_MARK ? 0 : skb->mark;
+	skb->mark = is_direct(&p) ? AMB_DIRECT_MARK : mark;
 	return NEXT;
 }

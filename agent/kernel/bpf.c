@@ -50,6 +50,7 @@ static const char *const map_names[AMB_BPF_MAPS] = {
 static const char *const prog_names[AMB_BPF_PROGS] = {
 	[AMB_BPF_ASK] = "amb_ask",
 	[AMB_BPF_FROM_POD] = "amb_from_pod",
+	[AMB_BPF_TO_POD] = "amb_to_pod",
 	[AMB_BPF_LOOKUP] = "amb_lookup",
 };
 

@@ -40,6 +40,7 @@ enum amb_bpf_map {
 enum amb_bpf_prog {
 	AMB_BPF_ASK,
 	AMB_BPF_FROM_POD,
+	AMB_BPF_TO_POD,
 	AMB_BPF_LOOKUP,
 	AMB_BPF_PROGS,
 };

@@ -11,5 +11,6 @@
 #define AMB_MARK 0x539 /* SO_MARK of every socket in a pod */
 #define AMB_ROUTE_MARK 0x111 /* of replies to a spoofed source: routed back to the agent */
 #define AMB_ROUTE_MASK 0xfff
+#define AMB_DIRECT_MARK 0x13a /* of what passes a CNI's rules: none of the two that they know */
 
 #endif

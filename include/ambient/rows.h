@@ -58,6 +58,7 @@ enum amb_pod_flag {
 	AMB_POD_INBOUND = 2, /* plaintext is judged before it reaches the application */
 	AMB_POD_ALWAYS_TUNNEL = 4, /* neither direct nor splice, as source or destination */
 	AMB_POD_SPLICE = 8, /* opted in to splice */
+	AMB_POD_RULES = 16, /* a CNI's rules capture it: only direct ways are opened past them */
 	AMB_POD_FWMARK = 32, /* the agent has switched tcp_fwmark_accept on there */
 	AMB_POD_DNS = 64, /* DNS queries by IPv4 go to the agent */
 	AMB_POD_DNS6 = 128, /* and by IPv6 */
@@ -224,12 +225,14 @@ struct amb_ident_row {
 enum amb_if_flag {
 	AMB_IF_STRICT = 1, /* only the pod's own addresses may come from it */
 	AMB_IF_CLSACT = 2, /* the agent has made the queueing discipline */
+	AMB_IF_RULES = 4, /* rules see to what has to be tunnelled: only addresses are guarded */
+	AMB_IF_CLSACT_POD = 8, /* as AMB_IF_CLSACT, of the pod's end */
 };
 
 struct amb_if_row {
 	__u64 netns;
 	__u32 flags;
-	__u32 pad;
+	__u32 inner; /* index of the pod's end, when there is a filter as well; else 0 */
 };
 
 /* amb_stat: for each reason (the key) how many connections took which way; per CPU. */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The guard at the host's end of a pod's interface (bpf/tc.bpf.c) by BPF_PROG_RUN, with packets
- * made here as they would come from lo.
+ * The programs at the ends of a pod's interface (bpf/tc.bpf.c) by BPF_PROG_RUN, with packets made
+ * here as they would come from lo: the guard at the host's, and what marks direct connections at
+ * the pod's.
  */
 #include "bpftest.h"
 
@@ -390,6 +391,118 @@ TEST(decided)
 	put_flight(POD, OWN, MESH, 81, AMB_WAY_DIRECT);
 	syn4(OWN, MESH, 80);
 	check("another pod's, another port's", BYPASS);
+}
+
+/* A CNI's rules capture the pod: what they let pass is theirs, but nobody has another's address. */
+TEST(beside_rules)
+{
+	world(AMB_IF_RULES);
+	syn4(OWN, MESH, 80);
+	check("not decided", PASSES);
+	v4(OWN, MESH, IPPROTO_TCP, 0, 0x2000);
+	tcp(40000, 80, SYN);
+	check("hidden", PASSES);
+	syn4("172.16.0.1", OUT, 80);
+	check("an address that nobody knows", PASSES);
+	syn4("10.0.0.2", MESH, 80);
+	check("another pod's", SPOOFED);
+	syn6("fd00::2", MESH6, 15008);
+	check("another pod's v6", SPOOFED);
+	syn4(MESH, OUT, 80);
+	check("a remote workload's", SPOOFED);
+}
+
+/* Into a pod: the mark that a packet with @mark has afterwards. */
+static uint32_t mark_of(uint32_t mark)
+{
+	struct __sk_buff skb = { .ifindex = LO, .mark = mark }, out = { 0 };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = packet_len,
+		    .ctx_in = &skb, .ctx_size_in = sizeof(skb), .ctx_out = &out,
+		    .ctx_size_out = sizeof(out), .repeat = 1);
+
+	CHECK_EQ(bpf_prog_test_run_opts(bt->prog[AMB_BPF_TO_POD], &opts), 0);
+	CHECK_EQ((int)opts.retval, NEXT);
+	return out.mark;
+}
+
+enum { STAMP = 7 };
+
+static void peer_world(uint32_t pod_flags, bool allow, uint64_t stamp)
+{
+	const struct amb_pod_row pod = { .identity = 2, .flags = pod_flags, .stamp = STAMP };
+	const struct amb_policy_key key = { .netns = COOKIE(PEER), .identity = 1, .port = 80 };
+	const struct amb_policy_row row = { .stamp = stamp, .allow = allow };
+	const uint64_t cookie = COOKIE(PEER);
+
+	world(AMB_IF_RULES);
+	CHECK_EQ(amb_rows_put(bt, AMB_BPF_POD, &cookie, &pod), 0);
+	CHECK_EQ(amb_rows_put(bt, AMB_BPF_POLICY, &key, &row), 0);
+	put_flight(POD, OWN, "10.0.0.2", 80, AMB_WAY_DIRECT);
+	put_flight(POD, OWN6, "fd00::2", 80, AMB_WAY_SPLICE);
+	syn4(OWN, "10.0.0.2", 80);
+}
+
+#define RULED (AMB_POD_OUTBOUND | AMB_POD_INBOUND | AMB_POD_RULES)
+
+TEST(first_packet_in)
+{
+	peer_world(RULED, true, STAMP);
+	CASE("direct");
+	CHECK_EQ(mark_of(0), AMB_DIRECT_MARK);
+	CASE("whatever mark it had");
+	CHECK_EQ(mark_of(0x539), AMB_DIRECT_MARK);
+	syn6(OWN6, "fd00::2", 80);
+	CASE("splice, v6");
+	CHECK_EQ(mark_of(0), AMB_DIRECT_MARK);
+	v4(OWN, "10.0.0.2", IPPROTO_TCP, 8, 0);
+	tcp(40000, 80, SYN);
+	CASE("with options");
+	CHECK_EQ(mark_of(0), AMB_DIRECT_MARK);
+	v4(OWN, "10.0.0.2", IPPROTO_TCP, 0, 0);
+	tcp(40000, 80, ACK);
+	CASE("a later packet is the connection's, not ours");
+	CHECK_EQ(mark_of(0), 0);
+	CHECK_EQ(mark_of(5), 5);
+	syn4(OWN, "10.0.0.2", 81);
+	CASE("to another port");
+	CHECK_EQ(mark_of(0), 0);
+	v4(OWN, "10.0.0.2", IPPROTO_TCP, 0, 0);
+	tcp(40001, 80, SYN);
+	CASE("from another port");
+	CHECK_EQ(mark_of(0), 0);
+	syn4(MESH, "10.0.0.2", 80);
+	CASE("from elsewhere");
+	CHECK_EQ(mark_of(0), 0);
+	CHECK_EQ(mark_of(7), 7);
+	CASE("our mark is nobody's to give");
+	CHECK_EQ(mark_of(AMB_DIRECT_MARK), 0);
+	v4(OWN, "10.0.0.2", IPPROTO_TCP, 0, 0x2000);
+	tcp(40000, 80, SYN);
+	CASE("a fragment");
+	CHECK_EQ(mark_of(0), 0);
+}
+
+TEST(first_packet_in_without_proof)
+{
+	peer_world(RULED, true, STAMP);
+	put_flight(POD, OWN, "10.0.0.2", 80, AMB_WAY_TUNNEL);
+	CASE("not let connect directly");
+	CHECK_EQ(mark_of(0), 0);
+	put_flight(POD, "10.0.0.9", "10.0.0.2", 80, AMB_WAY_DIRECT);
+	CASE("let connect from another address");
+	CHECK_EQ(mark_of(0), 0);
+	peer_world(RULED, false, STAMP);
+	CASE("denied by now");
+	CHECK_EQ(mark_of(0), 0);
+	peer_world(RULED, true, STAMP - 1);
+	CASE("policies have changed");
+	CHECK_EQ(mark_of(0), 0);
+	peer_world(AMB_POD_OUTBOUND | AMB_POD_RULES, true, STAMP);
+	CASE("the pod takes none");
+	CHECK_EQ(mark_of(0), 0);
+	bt_addr("10.0.0.2", 0, 2, AMB_ADDR_HBONE);
+	CASE("no pod of this node");
+	CHECK_EQ(mark_of(0), 0);
 }
 
 TEST(not_the_first_packet)
