@@ -11,6 +11,12 @@
  * namespace, and the first set of rules costs 2.3 MB of memory that is never given back
  * (measured with libnftables 1.0.6), a quarter of what an idle agent may have. Fork, routes and
  * rules take 4 ms in a pod without a table, 20 ms where one has to go.
+ *
+ * A second table, where a CNI has written the rules, leads past them what has AMB_DIRECT_MARK. The
+ * kernel asks all translating chains of a hook in the order of their priorities and stops at the
+ * first that has set up a translation: ours comes before any CNI's and translates an address into
+ * itself. Only the first packet of a connection is asked about, and the answer is the tracked
+ * connection's: what lives is not touched when rules are written anew, or ours go.
  */
 #include "nft.h"
 
@@ -32,13 +38,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TABLE "inet ambientd"
 #define CHILD_SECONDS 60 /* removal waits for grace periods of RCU: 3 s seen under a flood */
 
 #define PROBE_V4 "169.254.7.127" /* of kubelet's probes, after the host's SNAT */
 #define PROBE_V6 "fd16:9254:7127:1337:ffff:ffff:ffff:ffff"
 
-/* Marks: 0x539 is AMB_MARK, on the agent's sockets; 0x111 is AMB_ROUTE_MARK. */
+/* Marks: 0x539 is AMB_MARK, on the agent's sockets; 0x111 AMB_ROUTE_MARK, 0x13a AMB_DIRECT_MARK. */
 #define OURS "meta mark & 0xfff == 0x539 "
 #define NOT_OURS "meta mark & 0xfff != 0x539 "
 #define TCP "meta l4proto tcp "
@@ -112,12 +117,19 @@ static const struct rule raw_output[] = {
 	{ NEED_DNS, OURS "udp dport 53 ct zone set 1" },
 };
 
-static const struct chain {
+static const struct rule past_rules[] = {
+	{ NEED_V4, "meta mark 0x13a meta nfproto ipv4 dnat ip to ip daddr" },
+	{ NEED_V6, "meta mark 0x13a meta nfproto ipv6 dnat ip6 to ip6 daddr" },
+};
+
+struct chain {
 	const char *name, *type, *hook;
 	int priority;
 	const struct rule *rules;
 	size_t n;
-} chains[] = {
+};
+
+static const struct chain capture_chains[] = {
 #define CHAIN(name, type, hook, priority)                                                          \
 	{                                                                                          \
 #name, type, hook, priority, name, AMB_ARRAY_SIZE(name)                            \
@@ -130,6 +142,24 @@ static const struct chain {
 	CHAIN(nat_output, "nat", "output", -100),
 #undef CHAIN
 };
+
+/* Before -100, where CNIs translate. */
+static const struct chain direct_chains[] = {
+	{ "prerouting", "nat", "prerouting", -101, past_rules, AMB_ARRAY_SIZE(past_rules) },
+	{ "output", "nat", "output", -101, past_rules, AMB_ARRAY_SIZE(past_rules) },
+};
+
+struct table {
+	const char *name;
+	const struct chain *chains;
+	size_t n;
+	bool routed; /* has its policy routing beside it */
+};
+
+static const struct table capture_table = { "inet ambientd", capture_chains,
+					    AMB_ARRAY_SIZE(capture_chains), true };
+static const struct table direct_table = { "inet ambientd-direct", direct_chains,
+					   AMB_ARRAY_SIZE(direct_chains), false };
 
 static void write_chain(FILE *f, const struct chain *c, unsigned int have)
 {
@@ -155,7 +185,7 @@ static void write_chain(FILE *f, const struct chain *c, unsigned int have)
  * one, makes the kernel wait for an RCU grace period (10 to 25 ms). Else the old table away,
  * should there be one; "add" before "delete" because deleting what is not there is an error.
  */
-static char *write_commands(const struct amb_nft_config *config, bool create)
+static char *write_commands(const struct table *t, const struct amb_nft_config *config, bool create)
 {
 	unsigned int have = NEED_V4;
 	char *text = NULL;
@@ -166,16 +196,16 @@ static char *write_commands(const struct amb_nft_config *config, bool create)
 	if (!f)
 		return NULL;
 	if (create)
-		fputs("create table " TABLE "\n", f);
+		fprintf(f, "create table %s\n", t->name);
 	else
-		fputs("add table " TABLE "\ndelete table " TABLE "\n", f);
+		fprintf(f, "add table %s\ndelete table %s\n", t->name, t->name);
 	if (config) {
 		have |= config->ipv6 ? NEED_V6 : 0;
 		have |= config->dns_capture ? NEED_DNS : 0;
 		have |= config->ingress_mode ? 0 : NEED_INBOUND;
-		fputs("table " TABLE " {\n", f);
-		for (i = 0; i < AMB_ARRAY_SIZE(chains); i++)
-			write_chain(f, &chains[i], have);
+		fprintf(f, "table %s {\n", t->name);
+		for (i = 0; i < t->n; i++)
+			write_chain(f, &t->chains[i], have);
 		fputs("}\n", f);
 	}
 	if (fclose(f)) {
@@ -198,9 +228,10 @@ static int error_of(const char *text)
 	return -EOPNOTSUPP;
 }
 
-static int run_commands(const struct amb_nft_config *config, bool create, char *err, size_t errlen)
+static int run_commands(const struct table *t, const struct amb_nft_config *config, bool create,
+			char *err, size_t errlen)
 {
-	_cleanup_free_ char *commands = write_commands(config, create);
+	_cleanup_free_ char *commands = write_commands(t, config, create);
 	struct nft_ctx *ctx;
 	const char *said;
 	int code = 0;
@@ -229,41 +260,45 @@ struct answer {
 };
 
 /* Replies need their way before the first connection is captured, so routes come first. */
-static int install_here(const struct amb_nft_config *config, struct answer *a)
+static int install_here(const struct table *t, const struct amb_nft_config *config,
+			struct answer *a)
 {
-	int added, err;
+	int added = 0, err;
 
-	added = amb_route_install(config->ipv6, a->text, sizeof(a->text));
+	if (t->routed)
+		added = amb_route_install(config->ipv6, a->text, sizeof(a->text));
 	if (added < 0)
 		return added;
-	err = run_commands(config, true, a->text, sizeof(a->text));
+	err = run_commands(t, config, true, a->text, sizeof(a->text));
 	if (err == -EEXIST)
-		err = run_commands(config, false, a->text, sizeof(a->text));
+		err = run_commands(t, config, false, a->text, sizeof(a->text));
 	/* Routes of an earlier agent go with its rules, which are still there. */
 	if (err && added)
 		(void)amb_route_remove();
 	return err;
 }
 
-static int remove_here(struct answer *a)
+static int remove_here(const struct table *t, struct answer *a)
 {
 	int err, err2;
 
-	err = run_commands(NULL, false, a->text, sizeof(a->text));
-	err2 = amb_route_remove();
+	err = run_commands(t, NULL, false, a->text, sizeof(a->text));
+	err2 = t->routed ? amb_route_remove() : 0;
 	return err ? err : err2;
 }
 
-static int has_here(void)
+static int has_here(const struct table *t)
 {
 	struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
+	char command[64];
 	int err;
 
 	if (!ctx)
 		return -ENOMEM;
+	snprintf(command, sizeof(command), "list table %s", t->name);
 	nft_ctx_buffer_output(ctx);
 	nft_ctx_buffer_error(ctx);
-	err = nft_run_cmd_from_buffer(ctx, "list table " TABLE) ? -ENOENT : 0;
+	err = nft_run_cmd_from_buffer(ctx, command) ? -ENOENT : 0;
 	nft_ctx_free(ctx);
 	return err;
 }
@@ -271,7 +306,8 @@ static int has_here(void)
 enum job { JOB_INSTALL, JOB_REMOVE, JOB_HAS };
 
 static void __attribute__((noreturn))
-child(int fd, struct amb_netns *ns, enum job job, const struct amb_nft_config *config)
+child(int fd, struct amb_netns *ns, enum job job, const struct table *t,
+      const struct amb_nft_config *config)
 {
 	struct answer a = { 0 };
 	sigset_t none;
@@ -285,15 +321,15 @@ child(int fd, struct amb_netns *ns, enum job job, const struct amb_nft_config *c
 	alarm(CHILD_SECONDS);
 	a.code = amb_netns_enter(ns);
 	if (!a.code)
-		a.code = job == JOB_INSTALL ? install_here(config, &a) :
-			 job == JOB_REMOVE  ? remove_here(&a) :
-					      has_here();
+		a.code = job == JOB_INSTALL ? install_here(t, config, &a) :
+			 job == JOB_REMOVE  ? remove_here(t, &a) :
+					      has_here(t);
 	n = write(fd, &a, sizeof(a));
 	_exit(n == sizeof(a) ? 0 : 1);
 }
 
-static int in_child(struct amb_netns *ns, enum job job, const struct amb_nft_config *config,
-		    struct answer *answer)
+static int in_child(struct amb_netns *ns, enum job job, const struct table *t,
+		    const struct amb_nft_config *config, struct answer *answer)
 {
 	_cleanup_fd_ int in = -1, out = -1;
 	int fds[2], status;
@@ -308,7 +344,7 @@ static int in_child(struct amb_netns *ns, enum job job, const struct amb_nft_con
 	if (pid < 0)
 		return -errno;
 	if (!pid)
-		child(out, ns, job, config);
+		child(out, ns, job, t, config);
 	close(take_fd(&out));
 	do {
 		n = read(in, answer, sizeof(*answer));
@@ -321,27 +357,53 @@ static int in_child(struct amb_netns *ns, enum job job, const struct amb_nft_con
 	return answer->code;
 }
 
-int amb_nft_install(struct amb_netns *ns, const struct amb_nft_config *config, char *err,
-		    unsigned long errlen)
+static int install(struct amb_netns *ns, const struct table *t, const struct amb_nft_config *config,
+		   char *err, unsigned long errlen)
 {
 	struct answer answer = { 0 };
-	int code = in_child(ns, JOB_INSTALL, config, &answer);
+	int code = in_child(ns, JOB_INSTALL, t, config, &answer);
 
 	if (code && errlen)
 		snprintf(err, errlen, "%s", *answer.text ? answer.text : strerror(-code));
 	return code;
 }
 
-bool amb_nft_has(struct amb_netns *ns)
+static int without_config(struct amb_netns *ns, enum job job, const struct table *t)
 {
 	struct answer answer = { 0 };
 
-	return !in_child(ns, JOB_HAS, NULL, &answer);
+	return in_child(ns, job, t, NULL, &answer);
+}
+
+int amb_nft_install(struct amb_netns *ns, const struct amb_nft_config *config, char *err,
+		    unsigned long errlen)
+{
+	return install(ns, &capture_table, config, err, errlen);
+}
+
+bool amb_nft_has(struct amb_netns *ns)
+{
+	return !without_config(ns, JOB_HAS, &capture_table);
 }
 
 int amb_nft_remove(struct amb_netns *ns)
 {
-	struct answer answer = { 0 };
+	return without_config(ns, JOB_REMOVE, &capture_table);
+}
 
-	return in_child(ns, JOB_REMOVE, NULL, &answer);
+int amb_nft_direct_install(struct amb_netns *ns, bool ipv6, char *err, unsigned long errlen)
+{
+	const struct amb_nft_config config = { .ipv6 = ipv6 };
+
+	return install(ns, &direct_table, &config, err, errlen);
+}
+
+bool amb_nft_direct_has(struct amb_netns *ns)
+{
+	return !without_config(ns, JOB_HAS, &direct_table);
+}
+
+int amb_nft_direct_remove(struct amb_netns *ns)
+{
+	return without_config(ns, JOB_REMOVE, &direct_table);
 }

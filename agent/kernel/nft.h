@@ -29,4 +29,12 @@ bool amb_nft_has(struct amb_netns *ns);
 /* Removes everything that install made; fine when nothing is there. */
 int amb_nft_remove(struct amb_netns *ns);
 
+/*
+ * The same of the table that leads connections with AMB_DIRECT_MARK past the rules of a CNI,
+ * which stay as they are.
+ */
+int amb_nft_direct_install(struct amb_netns *ns, bool ipv6, char *err, unsigned long errlen);
+bool amb_nft_direct_has(struct amb_netns *ns);
+int amb_nft_direct_remove(struct amb_netns *ns);
+
 #endif
