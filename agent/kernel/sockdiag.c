@@ -9,6 +9,7 @@
 #include "sockdiag.h"
 
 #include <errno.h>
+#include <linux/bpf.h> /* states of TCP */
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -16,13 +17,16 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "netns.h"
 
 #define ANSWER_BYTES 4096 /* a socket with its tcp_info is below 600 */
+#define LIST_BYTES 16384 /* the kernel fills no more with one part of a list */
 
 struct request {
 	struct nlmsghdr nlh;
@@ -152,4 +156,124 @@ int amb_sockdiag_bytes(struct amb_netns *ns, const struct amb_sockdiag_id *id, u
 		return 0;
 	}
 	return -ENODATA;
+}
+
+/* Lists of sockets, by their mark */
+
+struct list_request {
+	struct nlmsghdr nlh;
+	struct inet_diag_req_v2 req;
+	struct rtattr attr;
+	struct inet_diag_bc_op op;
+	struct inet_diag_markcond mark;
+};
+
+static struct list_request list_request(int family, uint32_t mark)
+{
+	const size_t code = sizeof(struct inet_diag_bc_op) + sizeof(struct inet_diag_markcond);
+
+	return (struct list_request){
+		.nlh = {
+			.nlmsg_len = sizeof(struct list_request),
+			.nlmsg_type = SOCK_DIAG_BY_FAMILY,
+			.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+		},
+		.req = {
+			.sdiag_family = family,
+			.sdiag_protocol = IPPROTO_TCP,
+			/* What waits for the end of its time is no connection any more. */
+			.idiag_states = ~(1u << BPF_TCP_TIME_WAIT | 1u << BPF_TCP_LISTEN),
+		},
+		.attr = { RTA_LENGTH(code), INET_DIAG_REQ_BYTECODE },
+		/* To the end of the code when it has the mark; else beyond, which is a no. */
+		.op = { INET_DIAG_BC_MARK_COND, code, code + 4 },
+		.mark = { mark, ~0u },
+	};
+}
+
+struct ids {
+	struct amb_sockdiag_id *v;
+	size_t n, cap;
+};
+
+static struct amb_endpoint endpoint_of(const struct inet_diag_msg *m, const __be32 *addr,
+				       __be16 port)
+{
+	struct amb_endpoint e = { .port = ntohs(port) };
+
+	(void)amb_addr_from_bytes((const uint8_t *)addr, m->idiag_family == AF_INET ? 4 : 16,
+				  &e.addr);
+	return e;
+}
+
+static int add_id(struct ids *ids, const struct inet_diag_msg *m)
+{
+	if (ids->n == ids->cap) {
+		size_t cap = ids->cap ? ids->cap * 2 : 16;
+		struct amb_sockdiag_id *v = reallocarray(ids->v, cap, sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		ids->v = v;
+		ids->cap = cap;
+	}
+	ids->v[ids->n++] = (struct amb_sockdiag_id){
+		.local = endpoint_of(m, m->id.idiag_src, m->id.idiag_sport),
+		.remote = endpoint_of(m, m->id.idiag_dst, m->id.idiag_dport),
+		.cookie = m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32,
+	};
+	return 0;
+}
+
+/* 1: there is more to read, 0: that was all, or -errno. */
+static int read_list(int fd, void *buf, struct ids *ids)
+{
+	ssize_t n = recv(fd, buf, LIST_BYTES, 0);
+	struct nlmsghdr *nlh = buf;
+	int err = 0;
+
+	if (n < 0)
+		return -errno;
+	for (; !err && NLMSG_OK(nlh, (size_t)n); nlh = NLMSG_NEXT(nlh, n)) {
+		if (nlh->nlmsg_type == NLMSG_DONE)
+			return 0;
+		if (nlh->nlmsg_type == NLMSG_ERROR)
+			return ((const struct nlmsgerr *)NLMSG_DATA(nlh))->error ?: -EIO;
+		err = add_id(ids, NLMSG_DATA(nlh));
+	}
+	return err ?: 1;
+}
+
+static int list(struct amb_netns *ns, int family, uint32_t mark, struct ids *ids)
+{
+	const struct list_request r = list_request(family, mark);
+	_cleanup_free_ void *buf = malloc(LIST_BYTES);
+	_cleanup_fd_ int fd = -1;
+	int err = amb_netns_enter(ns);
+
+	if (err || !buf)
+		return err ?: -ENOMEM;
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	if (fd < 0 || send(fd, &r, sizeof(r), 0) != sizeof(r))
+		return -errno;
+	do {
+		err = read_list(fd, buf, ids);
+	} while (err > 0);
+	return err;
+}
+
+int amb_sockdiag_destroy_marked(struct amb_netns *ns, uint32_t mark)
+{
+	struct ids ids = { 0 };
+	int err, n = 0;
+	size_t i;
+
+	err = list(ns, AF_INET, mark, &ids);
+	if (!err)
+		err = list(ns, AF_INET6, mark, &ids);
+	(void)amb_netns_enter(NULL);
+	for (i = 0; i < ids.n; i++)
+		n += !amb_sockdiag_destroy(ns, &ids.v[i]);
+	free(ids.v);
+	return err ?: n;
 }

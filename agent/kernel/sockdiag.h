@@ -24,6 +24,12 @@ struct amb_sockdiag_id {
  */
 int amb_sockdiag_destroy(struct amb_netns *ns, const struct amb_sockdiag_id *id);
 
+/*
+ * Ends all connections of sockets that carry @mark (SO_MARK). Returns their number, or -errno when
+ * they could not be listed.
+ */
+int amb_sockdiag_destroy_marked(struct amb_netns *ns, uint32_t mark);
+
 /* Bytes that the peer has acknowledged, and that came in. 0 or -errno. */
 int amb_sockdiag_bytes(struct amb_netns *ns, const struct amb_sockdiag_id *id, uint64_t *out,
 		       uint64_t *in);
