@@ -36,6 +36,7 @@ struct amb_agent {
 	size_t nprobes;
 	int64_t started_at; /* wall clock seconds */
 	bool stopping;
+	bool known; /* the mesh: who looks at its pods may begin, see amb_agent_pods_known() */
 	struct amb_admin_ops ops;
 };
 
@@ -45,7 +46,10 @@ void amb_agent_set_ops(struct amb_agent *a);
 /* Makes the pods that the manifests want the proxy's; called after each load. */
 void amb_agent_sync_pods(void *agent);
 
-/* The pods of the start are wanted by now: what an agent before left of others may go. */
+/*
+ * The mesh is known, and so are the pods of the start, but for those that a CNI names: when it has,
+ * what an agent before left of others may go.
+ */
 void amb_agent_pods_known(struct amb_agent *a);
 
 /* Takes over what the CNI plugin told an earlier agent. */

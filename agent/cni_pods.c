@@ -20,6 +20,8 @@ struct amb_cni_pods {
 	bool dns; /* pods have the DNS proxy; the CNI's rules say which of them use it */
 	bool synced;
 	bool pending; /* as the readiness has it */
+	void (*when_synced)(void *ctx);
+	void *ctx;
 };
 
 static void show_readiness(struct amb_cni_pods *c)
@@ -69,6 +71,8 @@ static void synced(void *ctx, bool is)
 
 	c->synced = is;
 	show_readiness(c);
+	if (is)
+		c->when_synced(c->ctx);
 }
 
 static void start_ended(void *ctx, const struct amb_pods_info *info)
@@ -86,8 +90,14 @@ static void left(void *ctx, const char *uid)
 	amb_zds_done(c->zds, uid, NULL);
 }
 
+bool amb_cni_pods_synced(const struct amb_cni_pods *c)
+{
+	return c->synced;
+}
+
 struct amb_cni_pods *amb_cni_pods_start(struct amb_loop *loop, struct amb_pods *pods,
-					struct amb_http *http, const char *path, bool dns)
+					struct amb_http *http, const char *path, bool dns,
+					void (*when_synced)(void *ctx), void *ctx)
 {
 	struct amb_cni_pods *c = calloc(1, sizeof(*c));
 	const struct amb_zds_ops ops = { .ctx = c, .add = add, .del = del, .synced = synced };
@@ -97,6 +107,8 @@ struct amb_cni_pods *amb_cni_pods_start(struct amb_loop *loop, struct amb_pods *
 	c->pods = pods;
 	c->http = http;
 	c->dns = dns;
+	c->when_synced = when_synced;
+	c->ctx = ctx;
 	c->zds = amb_zds_create(loop, path, &ops);
 	if (!c->zds) {
 		free(c);

@@ -18,11 +18,14 @@ struct amb_pods;
 /*
  * Serves the pods that the CNI at @path (INPOD_UDS) names, with @dns their queries too. While
  * it has not named all of them, or one of them does not start, the agent is not ready ("workload
- * proxy manager"). All that is given outlives the result. NULL: errno, see amb_zds_create().
+ * proxy manager"). @synced is called each time that it has. All that is given outlives the
+ * result. NULL: errno, see amb_zds_create().
  */
 struct amb_cni_pods *amb_cni_pods_start(struct amb_loop *loop, struct amb_pods *pods,
-					struct amb_http *http, const char *path,
-					bool dns);
+					struct amb_http *http, const char *path, bool dns,
+					void (*synced)(void *ctx), void *ctx);
+/* Has it named all pods that there are? */
+bool amb_cni_pods_synced(const struct amb_cni_pods *c);
 /* Hears the CNI no more; the pods are served on. NULL is accepted. */
 void amb_cni_pods_stop(struct amb_cni_pods *c);
 

@@ -566,7 +566,9 @@ static void pods_started(void *ctx)
 
 void amb_agent_pods_known(struct amb_agent *a)
 {
-	amb_pods_when_started(a->pods, pods_started, a);
+	a->known = true;
+	if (!a->cni || amb_cni_pods_synced(a->cni))
+		amb_pods_when_started(a->pods, pods_started, a);
 }
 
 static int serve_manifests(struct amb_agent *a)
@@ -587,6 +589,14 @@ static int serve_manifests(struct amb_agent *a)
 	return 0;
 }
 
+static void cni_synced(void *ctx)
+{
+	struct amb_agent *a = ctx;
+
+	if (a->known)
+		amb_agent_pods_known(a);
+}
+
 /* Who says where pods are: a CNI by ZDS, or its plugin. */
 static int start_cni(struct amb_agent *a)
 {
@@ -594,7 +604,8 @@ static int start_cni(struct amb_agent *a)
 		amb_agent_read_attachments(a);
 		return 0;
 	}
-	a->cni = amb_cni_pods_start(a->loop, a->pods, a->http, a->opt.zds, a->opt.dns);
+	a->cni = amb_cni_pods_start(a->loop, a->pods, a->http, a->opt.zds, a->opt.dns, cni_synced,
+				    a);
 	return a->cni ? 0 : die("ZDS socket %s: %s", a->opt.zds, strerror(errno));
 }
 
