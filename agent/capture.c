@@ -10,13 +10,16 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/util.h"
 #include "flows.h"
 #include "kernel/attach.h"
 #include "kernel/netns.h"
 #include "kernel/nft.h"
 #include "kernel/rows.h"
+#include "kernel/sockdiag.h"
 #include "kernel/splice.h"
+#include "kernel/uninstall.h"
 #include "mesh/state.h"
 #include "publish.h"
 
@@ -28,14 +31,16 @@
 #include <string.h>
 #include <strings.h>
 
+#define RETRY_NS 1000000000ull /* until another agent may have ended */
+
 /* A captured namespace. */
 struct pod {
 	struct pod *next;
 	struct amb_netns *netns;
 	uint64_t cookie; /* 0: captured by nftables, or not by us */
 	bool ruled;
-	uint32_t off; /* switches of the way back to be switched off in the end */
-	char *uid, *text; /* text: "ns/name" */
+	uint32_t flags; /* enum amb_pod_flag */
+	char *uid, *ns, *name, *sa, *text; /* text: "ns/name" */
 };
 
 struct amb_capture {
@@ -48,14 +53,14 @@ struct amb_capture {
 	struct amb_flows *flows;
 	struct pod *pods;
 	bool splice_tried; /* its program is there, or cannot be */
+	bool waiting; /* for another agent to let go of the programs */
+	struct amb_timer retry;
 	char why[320];
 };
 
 static const char *const modes[] = {
-	[AMB_CAPTURE_AUTO] = "auto",
-	[AMB_CAPTURE_EBPF] = "ebpf",
-	[AMB_CAPTURE_NFT] = "nft",
-	[AMB_CAPTURE_NONE] = "none",
+	[AMB_CAPTURE_AUTO] = "auto", [AMB_CAPTURE_EBPF] = "ebpf", [AMB_CAPTURE_NFT] = "nft",
+	[AMB_CAPTURE_NONE] = "none", [AMB_CAPTURE_CNI] = "cni",
 };
 
 const char *amb_capture_mode_name(enum amb_capture_mode mode)
@@ -154,12 +159,14 @@ static void go_home(void)
 	(void)amb_netns_enter(NULL);
 }
 
-int amb_capture_cookie(const struct amb_capture *c, struct amb_netns *ns, uint64_t *cookie)
+int amb_capture_cookie(const struct amb_capture *c, struct amb_netns *ns, uint64_t *cookie,
+		       bool *ruled)
 {
 	int err;
 
 	*cookie = 0;
-	err = c->bpf ? amb_attach_cookie(ns, cookie) : 0;
+	*ruled = c->mode == AMB_CAPTURE_CNI;
+	err = c->bpf || c->waiting ? amb_attach_cookie(ns, cookie) : 0;
 	go_home();
 	return err;
 }
@@ -214,6 +221,10 @@ static uint32_t pod_flags(const struct amb_capture *c, const struct amb_capture_
 {
 	uint32_t flags = AMB_POD_OUTBOUND;
 
+	/* Its rules say how inbound and DNS are captured. */
+	if (c->mode == AMB_CAPTURE_CNI)
+		return flags | AMB_POD_INBOUND | AMB_POD_RULES |
+		       (c->config.always_tunnel ? AMB_POD_ALWAYS_TUNNEL : 0);
 	if (!w->ingress_mode)
 		flags |= AMB_POD_INBOUND;
 	if (c->config.always_tunnel || w->always_tunnel)
@@ -235,6 +246,7 @@ static int attach(struct amb_capture *c, struct pod *pod, const struct amb_publi
 		.addrs = w ? w->addrs : own,
 		.naddrs = w ? w->naddrs : AMB_ARRAY_SIZE(own),
 		.ipv6 = c->config.ipv6,
+		.rules = row->flags & AMB_POD_RULES,
 	};
 	int code = amb_attach_pod(c->bpf, pod->netns, &a, err, errlen);
 
@@ -255,10 +267,10 @@ static int find_off(struct pod *pod, const struct amb_pod_row *row)
 {
 	int off = amb_attach_off(pod->netns);
 
-	pod->off = row ? row->flags & AMB_POD_SWITCHES : 0;
+	pod->flags = row ? row->flags & AMB_POD_SWITCHES : 0;
 	if (off < 0)
 		return off;
-	pod->off |= (uint32_t)off;
+	pod->flags |= (uint32_t)off;
 	return 0;
 }
 
@@ -267,7 +279,7 @@ static void release(const struct amb_capture *c, const struct pod *pod)
 	int err;
 
 	if (pod->cookie)
-		amb_attach_remove(c->bpf, pod->netns, pod->cookie, pod->off);
+		amb_attach_remove(c->bpf, pod->netns, pod->cookie, pod->flags);
 	go_home();
 	if (!pod->ruled)
 		return;
@@ -285,6 +297,24 @@ static void set_free(struct amb_capture *c, struct pod *pod)
 	pod->cookie = 0;
 }
 
+/*
+ * Direct connections past a CNI's rules whose rows are lost with the pins of an agent before:
+ * nobody would tell of them, and no policy would end them.
+ */
+static void end_unknown(const struct pod *pod)
+{
+	int n = amb_sockdiag_destroy_marked(pod->netns, AMB_DIRECT_MARK);
+
+	if (n > 0)
+		amb_info(KERNEL, "pod %s: %d direct connections of an agent before are ended",
+			 pod->text, n);
+	else if (n)
+		amb_warn(KERNEL,
+			 "pod %s: whether an agent before left direct connections cannot be told: "
+			 "%s, continuing",
+			 pod->text, strerror(-n));
+}
+
 static int by_programs(struct amb_capture *c, struct pod *pod, const struct amb_capture_want *want,
 		       char *err, size_t errlen)
 {
@@ -300,8 +330,12 @@ static int by_programs(struct amb_capture *c, struct pod *pod, const struct amb_
 
 	if (!code) {
 		captured = amb_rows_get(c->bpf, AMB_BPF_POD, &row.cookie, &before);
-		code = find_off(pod, captured ? &before : NULL) ?:
-			       interface_addrs(pod->netns, &row.v4, &row.v6);
+		/* First what it is: also who lets go of it must not touch a CNI's routes. */
+		if (row.flags & AMB_POD_RULES)
+			pod->flags = row.flags;
+		else
+			code = find_off(pod, captured ? &before : NULL);
+		code = code ?: interface_addrs(pod->netns, &row.v4, &row.v6);
 	}
 	/* Also when this fails: it is let go of by that. */
 	if (captured || !code)
@@ -310,7 +344,9 @@ static int by_programs(struct amb_capture *c, struct pod *pod, const struct amb_
 		snprintf(err, errlen, "network namespace");
 		return code;
 	}
-	row.flags |= pod->off;
+	pod->flags = row.flags |= pod->flags & AMB_POD_SWITCHES;
+	if (row.flags & AMB_POD_RULES && !captured)
+		end_unknown(pod);
 	if (want->splice)
 		want_splice(c, pod);
 	code = amb_publish_pod_add(c->publish, &row);
@@ -338,23 +374,62 @@ static int by_rules(struct amb_capture *c, struct pod *pod, const struct amb_cap
 	return code;
 }
 
+/*
+ * A CNI has captured the pod. What the programs add is a shorter way: without it the pod is served
+ * as well, so why it cannot be had is said once, not for each pod.
+ */
+static void beside_rules(struct amb_capture *c, struct pod *pod,
+			 const struct amb_capture_want *want)
+{
+	char err[160] = "", why[sizeof(c->why)];
+	int code;
+
+	if (!c->bpf) {
+		if (!c->waiting)
+			end_unknown(pod);
+		return;
+	}
+	code = by_programs(c, pod, want, err, sizeof(err));
+	if (!code)
+		return;
+	set_free(c, pod);
+	snprintf(why, sizeof(why), "%s%s%s", err, *err ? ": " : "", strerror(-code));
+	if (strcmp(why, c->why))
+		amb_warn(KERNEL,
+			 "pod %s: connections within the node go by tunnel, none direct: %s, "
+			 "continuing",
+			 pod->text, why);
+	memcpy(c->why, why, sizeof(why));
+}
+
+static void free_names(struct pod *pod)
+{
+	free(pod->uid);
+	free(pod->ns);
+	free(pod->name);
+	free(pod->sa);
+	free(pod->text);
+}
+
 static void pod_free(struct pod *pod)
 {
 	amb_netns_put(pod->netns);
-	free(pod->uid);
-	free(pod->text);
+	free_names(pod);
 	free(pod);
 }
 
 static int set_names(struct pod *pod, const struct amb_capture_want *want)
 {
-	_cleanup_free_ char *uid = strdup(want->uid), *text = NULL;
+	_cleanup_free_ char *uid = strdup(want->uid), *ns = strdup(want->ns);
+	_cleanup_free_ char *name = strdup(want->name), *sa = strdup(want->sa), *text = NULL;
 
-	if (!uid || asprintf(&text, "%s/%s", want->ns, want->name) < 0)
+	if (!uid || !ns || !name || !sa || asprintf(&text, "%s/%s", ns, name) < 0)
 		return -ENOMEM;
-	free(pod->uid);
-	free(pod->text);
+	free_names(pod);
 	pod->uid = take_ptr(uid);
+	pod->ns = take_ptr(ns);
+	pod->name = take_ptr(name);
+	pod->sa = take_ptr(sa);
 	pod->text = take_ptr(text);
 	return 0;
 }
@@ -368,6 +443,8 @@ static int capture(struct amb_capture *c, struct pod *pod, const struct amb_capt
 		code = by_programs(c, pod, want, err, errlen);
 	else if (!code && c->mode == AMB_CAPTURE_NFT)
 		code = by_rules(c, pod, want, err, errlen);
+	else if (!code && c->mode == AMB_CAPTURE_CNI)
+		beside_rules(c, pod, want);
 	go_home();
 	return code;
 }
@@ -403,7 +480,7 @@ static void free_adopted(struct amb_capture *c, struct amb_netns *ns)
 	if (!c->bpf || !c->bpf->adopted || amb_attach_cookie(ns, &pod.cookie) ||
 	    !amb_rows_get(c->bpf, AMB_BPF_POD, &pod.cookie, &row))
 		return;
-	pod.off = row.flags & AMB_POD_SWITCHES;
+	pod.flags = row.flags;
 	set_free(c, &pod);
 }
 
@@ -441,8 +518,11 @@ void amb_capture_settle(struct amb_capture *c, bool (*wanted)(void *ctx, const c
 
 	if (!c->publish)
 		return;
-	if (c->bpf->adopted)
+	if (c->bpf->adopted) {
+		amb_uninstall_unwanted(c->bpf, is_wanted, &s);
+		go_home();
 		amb_attach_sweep(c->bpf, is_wanted, &s);
+	}
 	amb_publish_settle(c->publish, is_wanted, &s);
 	if (c->flows)
 		amb_flows_adopt(c->flows);
@@ -470,22 +550,96 @@ int amb_capture_observe(struct amb_capture *c, const struct amb_flow_hooks *hook
 	return c->flows ? 0 : -errno;
 }
 
+/* Where nobody asks for programs, those of an agent before must not go on deciding. */
+static void remove_programs(const struct amb_capture *c)
+{
+	struct amb_bpf *b = amb_bpf_find(c->config.bpf.dir);
+	struct amb_uninstall out;
+	int err;
+
+	if (!b)
+		return;
+	amb_bpf_close(b, true);
+	err = amb_uninstall(c->config.bpf.dir, &out);
+	if (err)
+		amb_err(KERNEL, "programs of an agent before cannot be removed: %s, continuing",
+			strerror(-err));
+	else
+		amb_info(KERNEL, "programs of an agent before, with %u pods, are removed",
+			 out.pods);
+}
+
+static int make_publish(struct amb_capture *c)
+{
+	c->publish = amb_publish_create(c->loop, c->st, c->bpf);
+	if (c->publish && c->config.partial)
+		amb_publish_partial(c->publish);
+	return c->publish ? 0 : -ENOMEM;
+}
+
+/* What is told of when it could not be had at the start. */
+static void try_again(struct amb_timer *t)
+{
+	struct amb_capture *c = AMB_CONTAINER_OF(t, struct amb_capture, retry);
+	char err[sizeof(c->why)];
+	struct pod *pod;
+
+	c->bpf = amb_bpf_open(&c->config.bpf, err, sizeof(err));
+	if (!c->bpf && errno == EBUSY) {
+		amb_loop_timer_set(c->loop, t, amb_loop_now(c->loop) + RETRY_NS);
+		return;
+	}
+	if (!c->bpf || make_publish(c)) {
+		snprintf(c->why, sizeof(c->why), "%s", c->bpf ? "out of memory" : err);
+		amb_warn(KERNEL, "connections within the node still go by tunnel: %s", c->why);
+		amb_bpf_close(take_ptr(c->bpf), true);
+		return;
+	}
+	c->why[0] = 0;
+	amb_info(KERNEL, "the other agent is gone: connections within the node can go direct");
+	c->waiting = false;
+	for (pod = c->pods; pod; pod = pod->next) {
+		const struct amb_capture_want want = {
+			.uid = pod->uid,
+			.ns = pod->ns,
+			.name = pod->name,
+			.sa = pod->sa,
+			.netns = pod->netns,
+		};
+
+		beside_rules(c, pod, &want);
+	}
+	go_home();
+	c->config.ready(c->config.ctx);
+}
+
 static int choose(struct amb_capture *c, char *err, size_t errlen)
 {
 	enum amb_capture_mode want = c->config.mode;
 
 	c->mode = want;
-	if (want != AMB_CAPTURE_AUTO && want != AMB_CAPTURE_EBPF)
+	if (want == AMB_CAPTURE_NONE)
+		remove_programs(c);
+	if (want == AMB_CAPTURE_NFT || want == AMB_CAPTURE_NONE)
 		return 0;
 	c->bpf = amb_bpf_open(&c->config.bpf, err, errlen);
 	if (c->bpf) {
-		c->mode = AMB_CAPTURE_EBPF;
+		c->mode = want == AMB_CAPTURE_CNI ? want : AMB_CAPTURE_EBPF;
 		return 0;
 	}
 	/* Pins of another version, or of another agent: to go on beside them would be wrong. */
-	if (want == AMB_CAPTURE_EBPF || errno == EPROTO || errno == EBUSY)
+	if (want == AMB_CAPTURE_EBPF || errno == EPROTO ||
+	    (errno == EBUSY && want != AMB_CAPTURE_CNI))
 		return -errno;
 	snprintf(c->why, sizeof(c->why), "%s", err);
+	if (want == AMB_CAPTURE_CNI) {
+		c->waiting = errno == EBUSY;
+		amb_warn(KERNEL, "connections within the node go by tunnel, none direct: %s", err);
+		c->retry.fn = try_again;
+		return c->waiting ? amb_loop_timer_set(c->loop, &c->retry,
+						       amb_loop_now(c->loop) + RETRY_NS) :
+				    0;
+	}
 	amb_warn(KERNEL, "capture by nftables instead of BPF programs: %s", err);
 	c->mode = AMB_CAPTURE_NFT;
 	return 0;
@@ -507,13 +661,9 @@ struct amb_capture *amb_capture_create(struct amb_loop *loop, struct amb_state *
 	c->config = *config;
 	code = choose(c, err, errlen);
 	if (!code && c->bpf) {
-		c->publish = amb_publish_create(loop, st, c->bpf);
-		if (!c->publish) {
-			code = -ENOMEM;
+		code = make_publish(c);
+		if (code)
 			snprintf(err, errlen, "out of memory");
-		} else if (config->partial) {
-			amb_publish_partial(c->publish);
-		}
 	}
 	if (code) {
 		amb_capture_destroy(c);
@@ -527,6 +677,7 @@ void amb_capture_destroy(struct amb_capture *c)
 {
 	if (!c)
 		return;
+	amb_loop_timer_cancel(c->loop, &c->retry);
 	while (c->pods) {
 		struct pod *pod = c->pods;
 
@@ -535,6 +686,9 @@ void amb_capture_destroy(struct amb_capture *c)
 			release(c, pod);
 		pod_free(pod);
 	}
+	/* What ended with them. */
+	if (c->flows)
+		amb_flows_read(c->flows);
 	amb_flows_destroy(c->flows);
 	amb_publish_destroy(c->publish);
 	amb_bpf_close(c->bpf, c->config.keep);

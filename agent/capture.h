@@ -23,6 +23,7 @@ enum amb_capture_mode {
 	AMB_CAPTURE_EBPF,
 	AMB_CAPTURE_NFT,
 	AMB_CAPTURE_NONE, /* somebody else's rules do it */
+	AMB_CAPTURE_CNI, /* a CNI's rules do it; programs open the direct way past them */
 };
 
 /* NULL for a name that is none. */
@@ -36,6 +37,13 @@ struct amb_capture_config {
 	bool ipv6;
 	bool always_tunnel; /* for all pods */
 	bool partial; /* the state never has all there is */
+	/*
+	 * Beside a CNI's rules: programs that another agent had are ours now, amb_capture_bpf()
+	 * has them, and the pods are theirs. Now is the time for amb_capture_observe() and, when
+	 * that was done before, amb_capture_settle().
+	 */
+	void (*ready)(void *ctx);
+	void *ctx;
 };
 
 /*
@@ -70,8 +78,12 @@ struct amb_capture_want {
 	bool dns; /* its queries are answered by the agent */
 };
 
-/* The cookie for struct amb_proxy_pod: 0 when the pod is not captured by programs. */
-int amb_capture_cookie(const struct amb_capture *c, struct amb_netns *ns, uint64_t *cookie);
+/*
+ * The cookie for struct amb_proxy_pod: 0 when the programs do not know the pod. With @ruled it is
+ * not them that capture it.
+ */
+int amb_capture_cookie(const struct amb_capture *c, struct amb_netns *ns, uint64_t *cookie,
+		       bool *ruled);
 
 /*
  * Its listeners are open: from now on its connections arrive there. A namespace that is captured

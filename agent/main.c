@@ -472,6 +472,18 @@ static int start_certs(struct amb_agent *a)
 	return 0;
 }
 
+/* Another agent had the programs until now. */
+static void capture_ready(void *ctx)
+{
+	struct amb_agent *a = ctx;
+
+	amb_proxy_set_bpf(a->proxy, amb_capture_bpf(a->capture));
+	if (amb_capture_observe(a->capture, amb_metrics_hooks(a->metrics), a->opt.proxy.workers))
+		amb_err(KERNEL, "BPF events: %s, continuing", strerror(errno));
+	if (a->known)
+		amb_agent_pods_known(a);
+}
+
 static int start_capture(struct amb_agent *a)
 {
 	const struct amb_capture_config config = {
@@ -481,6 +493,8 @@ static int start_capture(struct amb_agent *a)
 		.ipv6 = a->opt.proxy.ipv6,
 		.always_tunnel = a->opt.always_tunnel,
 		.partial = a->opt.proxy.demand,
+		.ready = capture_ready,
+		.ctx = a,
 	};
 	char why[320];
 

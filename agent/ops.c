@@ -167,17 +167,17 @@ static json_t *config(void *ctx)
 
 static json_t *probe_capture(const struct amb_agent *a)
 {
-	enum amb_capture_mode mode = amb_capture_mode(a->capture);
+	bool loaded = amb_capture_bpf(a->capture);
 	const char *why = amb_capture_why(a->capture);
 	char detail[400];
 
 	snprintf(detail, sizeof(detail), "decide connections in the kernel%s%s",
-		 *why			  ? ": " :
-		 mode == AMB_CAPTURE_EBPF ? "" :
-					    " (not asked for)",
+		 *why	? ": " :
+		 loaded ? "" :
+			  " (not asked for)",
 		 why);
-	return json_pack("{s:b, s:b, s:b, s:s}", "ok", mode == AMB_CAPTURE_EBPF, "needed", false,
-			 "used", mode == AMB_CAPTURE_EBPF, "detail", detail);
+	return json_pack("{s:b, s:b, s:b, s:s}", "ok", loaded, "needed", false, "used", loaded,
+			 "detail", detail);
 }
 
 static json_t *probe(void *ctx)

@@ -95,8 +95,8 @@ static const struct argp_option options[] = {
 	  "How long connections may finish on exit (default 5s; CONNECTION_TERMINATION_DEADLINE)",
 	  3 },
 	{ "capture", OPT_CAPTURE, "MODE", 0,
-	  "How connections of pods come here: ebpf, nft, none (somebody else's rules do it), "
-	  "or auto (default): ebpf where it works, else nft",
+	  "How connections of pods come here: ebpf, nft, cni (a CNI's rules do it, see --zds), "
+	  "none (somebody else's rules do it), or auto (default): ebpf where it works, else nft",
 	  3 },
 	{ "no-intercept", OPT_NO_INTERCEPT, NULL, 0, "The same as --capture none", 3 },
 	{ "always-tunnel", OPT_ALWAYS_TUNNEL, NULL, 0,
@@ -226,7 +226,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_CAPTURE:
 		if (amb_capture_mode_parse(arg, &o->capture))
-			argp_error(state, "--capture: '%s' is none of auto, ebpf, nft, none", arg);
+			argp_error(state, "--capture: '%s' is none of auto, ebpf, nft, cni, none",
+				   arg);
 		return 0;
 	case OPT_NO_INTERCEPT:
 		o->capture = AMB_CAPTURE_NONE;
@@ -316,10 +317,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (o->istiod.used && o->istiod.dedicated && o->capture != AMB_CAPTURE_NONE)
 			argp_error(state, "PROXY_MODE=dedicated goes with --capture none");
 		/* The CNI has captured its pods. */
-		if (o->zds && o->capture != AMB_CAPTURE_AUTO && o->capture != AMB_CAPTURE_NONE)
-			argp_error(state, "--zds goes with --capture none");
-		if (o->zds)
-			o->capture = AMB_CAPTURE_NONE;
+		if (o->zds && o->capture == AMB_CAPTURE_AUTO)
+			/* Its rules may know another mark, what opens ways past them does not. */
+			o->capture = o->packet_mark == AMB_MARK ? AMB_CAPTURE_CNI :
+								  AMB_CAPTURE_NONE;
+		if (o->zds && o->capture != AMB_CAPTURE_CNI && o->capture != AMB_CAPTURE_NONE)
+			argp_error(state, "--zds goes with --capture cni or none");
+		if (!o->zds && o->capture == AMB_CAPTURE_CNI)
+			argp_error(state, "--capture cni goes with --zds");
 		if (o->packet_mark != AMB_MARK && o->capture != AMB_CAPTURE_NONE)
 			argp_error(state,
 				   "PACKET_MARK=%u needs --zds or --capture none: "
@@ -328,7 +333,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		/* Ports that are not shared with another agent are not shared among threads. */
 		if (!o->proxy.port_reuse)
 			o->proxy.workers = 1;
-		if (o->capture != AMB_CAPTURE_NONE && o->proxy.dns_at.port != AMB_DNS_LISTEN)
+		if (!o->zds && o->capture != AMB_CAPTURE_NONE &&
+		    o->proxy.dns_at.port != AMB_DNS_LISTEN)
 			argp_error(state,
 				   "ISTIO_META_DNS_PROXY_ADDR: the interception rules redirect to "
 				   "port %d, another one needs --no-intercept",

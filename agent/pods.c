@@ -54,7 +54,6 @@ struct leaving {
 	struct cds_list_head node;
 	struct amb_pods *pods;
 	struct amb_netns *netns;
-	bool given;
 	char uid[];
 };
 
@@ -173,8 +172,6 @@ static int capture(struct pod *pod)
 	char text[128] = "";
 	int err;
 
-	if (pod->given)
-		return 0;
 	err = amb_capture_pod_add(pod->pods->capture, &want, text, sizeof(text));
 	if (err)
 		fail(pod, *text ? text : "capture", err);
@@ -187,8 +184,7 @@ static void set_free(struct amb_pods *p, const struct pod *but, struct amb_netns
 	const struct pod *pod;
 
 	for (pod = p->first; pod; pod = pod->next) {
-		if (pod != but && !pod->gone && !pod->given && pod->netns &&
-		    amb_netns_eq(pod->netns, netns))
+		if (pod != but && !pod->gone && pod->netns && amb_netns_eq(pod->netns, netns))
 			return;
 	}
 	amb_capture_pod_del(p->capture, netns);
@@ -198,7 +194,7 @@ static void forget_netns(struct pod *pod)
 {
 	struct amb_netns *netns = take_ptr(pod->netns);
 
-	if (netns && !pod->given)
+	if (netns)
 		set_free(pod->pods, pod, netns);
 	amb_netns_put(netns);
 }
@@ -221,8 +217,7 @@ static void left(void *ctx, int err)
 
 	(void)err;
 	cds_list_del(&l->node);
-	if (!l->given)
-		set_free(p, NULL, l->netns);
+	set_free(p, NULL, l->netns);
 	/* Another of its name may live by now, and be waited for. */
 	if (p->watch_left && !find_uid(p, l->uid))
 		p->watch_left(p->watch_ctx, l->uid);
@@ -378,7 +373,6 @@ static int prepare_end(struct pod *pod)
 		return -ENOMEM;
 	l->pods = pod->pods;
 	l->netns = amb_netns_get(pod->netns);
-	l->given = pod->given;
 	memcpy(l->uid, pod->uid, len);
 	pod->leaving = l;
 	return 0;
@@ -416,7 +410,8 @@ static void start(struct pod *pod)
 		.dns_search = found ? found : pod->dns_search,
 		.dns_search_only = found || pod->dns_search_only,
 	};
-	err = amb_capture_cookie(pod->pods->capture, pod->netns, &what.cookie) ?: prepare_end(pod);
+	err = amb_capture_cookie(pod->pods->capture, pod->netns, &what.cookie, &what.ruled) ?:
+		      prepare_end(pod);
 	if (err) {
 		fail(pod, "network namespace", err);
 		return;

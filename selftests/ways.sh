@@ -49,3 +49,27 @@ strict() { # MODE
 		spec: {mtls: {mode: $1}}
 	YAML
 }
+
+# What a CNI has written into a pod, in all the forms that the kernel has, without counters; what
+# agents put beside it is left out.
+cni_state() { # POD
+	pod_exec "$1" bash -c '
+		for t in ip{,6}tables-{legacy,nft}-save; do
+			"$t" 2>/dev/null | grep -v "^#" | sed "s/\[[0-9:]*\]//"
+		done
+		nft list tables | grep -v ambientd-direct | while read -r _ t; do
+			nft -s list table $t 2>/dev/null
+		done
+		for t in -4 -6; do
+			ip $t rule show
+			ip $t route show table 100
+		done
+		sysctl net.ipv4.tcp_fwmark_accept net.ipv4.fwmark_reflect net.ipv6.fwmark_reflect'
+}
+# What agents have put into a pod and at its interface.
+ours_beside() { # POD
+	pod_exec "$1" nft list tables | grep ambientd
+	pod_exec "$1" tc qdisc show dev eth0 | grep clsact
+	node_exec "${NODE_OF[$1]}" tc qdisc show dev "v${P4[$1]##*.}" | grep clsact
+	return 0
+}

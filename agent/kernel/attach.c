@@ -11,6 +11,10 @@
  * The guard is a filter of clsact, on every kernel: a link of tcx costs a grace period (7 to 15 ms
  * of the main thread, measured on 6.18), a filter a quarter of a millisecond, and each stays when
  * the agent goes. Ours is told from others by its handle.
+ *
+ * Under a CNI's rules the agent has no listener that is looked up, and its way back is the rules':
+ * the routes that we would make are the CNI's, not to be taken away. What is opened there is a
+ * second filter, at the pod's end, and a table beside the CNI's (nft.c).
  */
 #include "attach.h"
 
@@ -31,9 +35,11 @@
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "netns.h"
+#include "nft.h"
 #include "nl.h"
 #include "pins.h"
 #include "route.h"
+#include "sockdiag.h"
 #include "veth.h"
 
 #ifndef SO_NETNS_COOKIE
@@ -59,15 +65,19 @@ static void lookup_name(char *to, size_t len, uint64_t cookie)
 
 /* The guard */
 
-/* @ours: the queueing discipline was not there before. */
+/*
+ * @ours: the queueing discipline was not there before, or an agent before has a filter there whose
+ * row is lost. Should it be another's after all, his filters keep it from being removed.
+ */
 static int add_filter(int ifindex, int prog, bool *ours)
 {
+	LIBBPF_OPTS(bpf_tc_opts, query, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = prog, .handle = FILTER_HANDLE,
 		    .priority = FILTER_PRIORITY, .flags = BPF_TC_F_REPLACE);
 	int err = bpf_tc_hook_create(&hook);
 
-	*ours = !err;
+	*ours = !err || !bpf_tc_query(&hook, &query);
 	if (err && err != -EEXIST)
 		return err;
 	return bpf_tc_attach(&hook, &opts);
@@ -105,28 +115,45 @@ static void remove_filter(int ifindex, bool ours)
 	(void)bpf_tc_hook_destroy(&hook);
 }
 
-static int guard(const struct amb_bpf *b, uint64_t cookie, const struct amb_veth *v)
+/* Puts @prog at interface @at of @ns. Who made the discipline is noted as @flag of the row. */
+static int guard_end(const struct amb_bpf *b, struct amb_netns *ns, int at, enum amb_bpf_prog prog,
+		     uint32_t ifindex, struct amb_if_row *row, enum amb_if_flag flag)
+{
+	int err = amb_netns_enter(ns);
+	bool ours;
+
+	if (!err)
+		err = add_filter(at, b->prog[prog], &ours);
+	if (err || !ours)
+		return err;
+	row->flags |= flag;
+	return bpf_map_update_elem(b->map[AMB_BPF_IF], &ifindex, row, BPF_ANY) ? -errno : 0;
+}
+
+static int guard(const struct amb_bpf *b, struct amb_netns *ns, const struct amb_attach *a,
+		 const struct amb_veth *v)
 {
 	struct amb_if_row row = { 0 }, old;
 	uint32_t ifindex = v->host;
-	bool ours;
 	int err;
 
-	/* An agent before may have made the discipline. */
-	if (!bpf_map_lookup_elem(b->map[AMB_BPF_IF], &ifindex, &old) && old.netns == cookie)
-		row.flags = old.flags & AMB_IF_CLSACT;
-	row.netns = cookie;
-	row.flags |= v->primary ? AMB_IF_STRICT : 0;
+	/* An agent before may have made the disciplines. */
+	if (!bpf_map_lookup_elem(b->map[AMB_BPF_IF], &ifindex, &old) && old.netns == a->cookie)
+		row.flags = old.flags & (AMB_IF_CLSACT | AMB_IF_CLSACT_POD);
+	row.netns = a->cookie;
+	/* What the mesh does not know it by is no concern of the direct way. */
+	if (a->rules)
+		row.flags |= AMB_IF_RULES;
+	else if (v->primary)
+		row.flags |= AMB_IF_STRICT;
+	row.inner = a->rules ? v->pod : 0;
 	/* First the row: a guard without one lets everything pass. */
 	if (bpf_map_update_elem(b->map[AMB_BPF_IF], &ifindex, &row, BPF_ANY))
 		return -errno;
-	err = amb_netns_enter(NULL);
-	if (!err)
-		err = add_filter(ifindex, b->prog[AMB_BPF_FROM_POD], &ours);
-	if (err || !ours)
-		return err;
-	row.flags |= AMB_IF_CLSACT;
-	return bpf_map_update_elem(b->map[AMB_BPF_IF], &ifindex, &row, BPF_ANY) ? -errno : 0;
+	err = guard_end(b, NULL, ifindex, AMB_BPF_FROM_POD, ifindex, &row, AMB_IF_CLSACT);
+	if (!err && a->rules)
+		err = guard_end(b, ns, v->pod, AMB_BPF_TO_POD, ifindex, &row, AMB_IF_CLSACT_POD);
+	return err;
 }
 
 static int guard_all(const struct amb_bpf *b, struct amb_netns *ns, struct amb_attach *a)
@@ -136,7 +163,7 @@ static int guard_all(const struct amb_bpf *b, struct amb_netns *ns, struct amb_a
 
 	a->guarded = 0;
 	for (i = 0; i < n; i++) {
-		err = guard(b, a->cookie, &veths[i]);
+		err = guard(b, ns, a, &veths[i]);
 		if (err)
 			return err;
 		a->guarded++;
@@ -144,7 +171,19 @@ static int guard_all(const struct amb_bpf *b, struct amb_netns *ns, struct amb_a
 	return n < 0 ? n : 0;
 }
 
-static void unguard(const struct amb_bpf *b, uint64_t cookie)
+static void unguard_end(const struct amb_bpf *b, struct amb_netns *ns, uint32_t ifindex,
+			const struct amb_if_row *row)
+{
+	if (!amb_netns_enter(NULL))
+		remove_filter(ifindex, row->flags & AMB_IF_CLSACT);
+	if (row->inner && ns && !amb_netns_enter(ns))
+		remove_filter(row->inner, row->flags & AMB_IF_CLSACT_POD);
+	bpf_map_delete_elem(b->map[AMB_BPF_IF], &ifindex);
+}
+
+/* Of all pods that @is says are meant; @ns is theirs, or NULL. */
+static void unguard(const struct amb_bpf *b, struct amb_netns *ns,
+		    bool (*is)(void *ctx, uint64_t cookie), void *ctx)
 {
 	uint32_t key, next;
 	struct amb_if_row row;
@@ -152,13 +191,15 @@ static void unguard(const struct amb_bpf *b, uint64_t cookie)
 
 	while (more) {
 		more = !bpf_map_get_next_key(b->map[AMB_BPF_IF], &key, &next);
-		if (!bpf_map_lookup_elem(b->map[AMB_BPF_IF], &key, &row) && row.netns == cookie) {
-			if (!amb_netns_enter(NULL))
-				remove_filter(key, row.flags & AMB_IF_CLSACT);
-			bpf_map_delete_elem(b->map[AMB_BPF_IF], &key);
-		}
+		if (!bpf_map_lookup_elem(b->map[AMB_BPF_IF], &key, &row) && is(ctx, row.netns))
+			unguard_end(b, ns, key, &row);
 		key = next;
 	}
+}
+
+static bool is_pod(void *ctx, uint64_t cookie)
+{
+	return *(const uint64_t *)ctx == cookie;
 }
 
 /* The way back */
@@ -225,6 +266,26 @@ static int way_back(struct amb_netns *ns, const struct amb_attach *a, char *err,
 	return code;
 }
 
+/* Beside a CNI's rules. Without the guard an address proves nothing there, so all of it or none. */
+static int beside_rules(const struct amb_bpf *b, struct amb_netns *ns, struct amb_attach *a,
+			char *err, size_t errlen)
+{
+	int code = amb_nft_direct_install(ns, a->ipv6, err, errlen);
+
+	if (code)
+		return code;
+	code = guard_all(b, ns, a);
+	if (code)
+		snprintf(err, errlen, "guard at the ends of an interface");
+	if (!code && !a->guarded) {
+		snprintf(err, errlen,
+			 "no veth interface with its other end in the agent's "
+			 "network namespace");
+		code = -ENODEV;
+	}
+	return code;
+}
+
 /* All of it */
 
 int amb_attach_pod(const struct amb_bpf *b, struct amb_netns *ns, struct amb_attach *a, char *err,
@@ -233,6 +294,8 @@ int amb_attach_pod(const struct amb_bpf *b, struct amb_netns *ns, struct amb_att
 	char name[64];
 	int code;
 
+	if (a->rules)
+		return beside_rules(b, ns, a, err, errlen);
 	code = way_back(ns, a, err, errlen);
 	if (!code) {
 		code = guard_all(b, ns, a);
@@ -249,29 +312,50 @@ int amb_attach_pod(const struct amb_bpf *b, struct amb_netns *ns, struct amb_att
 	return code;
 }
 
-void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie, uint32_t off)
+void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie,
+		       uint32_t flags)
 {
 	char name[64];
 	size_t i;
 
 	lookup_name(name, sizeof(name), cookie);
 	amb_pins_remove(b->dir, name);
-	unguard(b, cookie);
+	unguard(b, ns, is_pod, &cookie);
 	if (!ns || amb_netns_enter(ns))
 		return;
+	if (flags & AMB_POD_RULES) {
+		(void)amb_nft_direct_remove(ns);
+		/* As its tunnels do; nobody would judge them any more. */
+		(void)amb_sockdiag_destroy_marked(ns, AMB_DIRECT_MARK);
+		return;
+	}
 	(void)amb_route_remove();
 	for (i = 0; i < AMB_ARRAY_SIZE(switches); i++)
-		if (off & switches[i].flag)
+		if (flags & switches[i].flag)
 			(void)write_switch(switches[i].path, "0");
+}
+
+struct sweep {
+	bool (*wanted)(void *ctx, uint64_t cookie);
+	void *ctx;
+};
+
+static bool is_unwanted(void *ctx, uint64_t cookie)
+{
+	const struct sweep *s = ctx;
+
+	return !s->wanted(s->ctx, cookie);
 }
 
 void amb_attach_sweep(const struct amb_bpf *b, bool (*wanted)(void *ctx, uint64_t cookie),
 		      void *ctx)
 {
+	struct sweep s = { wanted, ctx };
 	int fd = openat(b->dir, "pods", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *d;
 
+	unguard(b, NULL, is_unwanted, &s);
 	if (!dir) {
 		if (fd >= 0)
 			close(fd);
@@ -280,10 +364,8 @@ void amb_attach_sweep(const struct amb_bpf *b, bool (*wanted)(void *ctx, uint64_
 	while ((d = readdir(dir))) {
 		uint64_t cookie = strtoull(d->d_name, NULL, 10);
 
-		if (cookie && !wanted(ctx, cookie)) {
-			unguard(b, cookie);
+		if (cookie && !wanted(ctx, cookie))
 			unlinkat(fd, d->d_name, 0);
-		}
 	}
 	closedir(dir);
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One pod's share of the programs: the look-up in its namespace, the guard at the host's ends of
- * its interfaces, and the way back for what the agent sends with a client's address. Main thread.
+ * its interfaces, and the way back for what the agent sends with a client's address. A pod that a
+ * CNI's rules capture has the guard, and what leads direct connections past those rules. Main
+ * thread.
  */
 #ifndef AMB_ATTACH_H
 #define AMB_ATTACH_H
@@ -22,6 +24,7 @@ struct amb_attach {
 	const struct amb_addr *addrs; /* the pod's, as the mesh knows them */
 	size_t naddrs;
 	bool ipv6;
+	bool rules; /* a CNI's rules capture it: they stay as they are */
 	unsigned int guarded; /* answer: interfaces with the guard; 0: nothing keeps it honest */
 };
 
@@ -36,11 +39,12 @@ int amb_attach_pod(const struct amb_bpf *b, struct amb_netns *ns, struct amb_att
 		   size_t errlen);
 
 /*
- * Undoes it. @ns may be NULL: the namespace is gone, and with it all that was inside. @off: the
- * flags of the switches to be switched off again, others are left out.
+ * Undoes it. @ns may be NULL: the namespace is gone, and with it all that was inside. @flags are
+ * the pod's (enum amb_pod_flag): they say which switches are switched off again; with
+ * AMB_POD_RULES there are none, and routes are left alone.
  */
 void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie,
-		       uint32_t off);
+		       uint32_t flags);
 
 /* Undoes what is attached for pods that @wanted does not know; after a take-over. */
 void amb_attach_sweep(const struct amb_bpf *b, bool (*wanted)(void *ctx, uint64_t cookie),

@@ -30,6 +30,8 @@ struct seen {
 struct walk {
 	const struct amb_bpf *b; /* NULL: no programs */
 	struct amb_uninstall *out;
+	bool (*wanted)(void *ctx, uint64_t cookie); /* NULL: nobody is, and rows may be lost */
+	void *ctx;
 	struct seen seen;
 	int err;
 };
@@ -56,24 +58,32 @@ static bool is_new(struct seen *s, ino_t ino)
 	return true;
 }
 
+static void count_rules(struct walk *w, int err)
+{
+	if (err && !w->err)
+		w->err = err;
+	w->out->rules += !err;
+}
+
 static void clean(struct walk *w, struct amb_netns *ns)
 {
 	struct amb_pod_row row;
 	uint64_t cookie;
-	int err;
 
 	if (w->b && !amb_attach_cookie(ns, &cookie) &&
-	    amb_rows_get(w->b, AMB_BPF_POD, &cookie, &row)) {
-		amb_attach_remove(w->b, ns, cookie, row.flags & AMB_POD_SWITCHES);
+	    amb_rows_get(w->b, AMB_BPF_POD, &cookie, &row) &&
+	    !(w->wanted && w->wanted(w->ctx, cookie))) {
+		amb_attach_remove(w->b, ns, cookie, row.flags);
 		(void)amb_rows_del(w->b, AMB_BPF_POD, &cookie);
 		w->out->pods++;
 	}
-	if (!amb_nft_has(ns))
+	if (w->wanted)
 		return;
-	err = amb_nft_remove(ns);
-	if (err && !w->err)
-		w->err = err;
-	w->out->rules += !err;
+	if (amb_nft_has(ns))
+		count_rules(w, amb_nft_remove(ns));
+	/* Beside a CNI's rules; the pod's row may be lost. */
+	if (amb_nft_direct_has(ns))
+		count_rules(w, amb_nft_direct_remove(ns));
 }
 
 static void look_at(struct walk *w, const char *path)
@@ -101,13 +111,19 @@ static void look_in(struct walk *w, const char *dir, const char *below)
 		closedir(d);
 }
 
+static void look_everywhere(struct walk *w)
+{
+	look_in(w, "/run/netns", "");
+	look_in(w, "/proc", "/ns/net");
+}
+
 /* Pods whose namespaces are nowhere to be found; their interfaces may still be here. */
 static void clean_rest(struct walk *w)
 {
 	uint64_t cookie;
 
 	while (amb_rows_next(w->b, AMB_BPF_POD, true, &cookie)) {
-		amb_attach_remove(w->b, NULL, cookie, false);
+		amb_attach_remove(w->b, NULL, cookie, 0);
 		if (amb_rows_del(w->b, AMB_BPF_POD, &cookie))
 			return;
 		w->out->pods++;
@@ -122,12 +138,33 @@ int amb_uninstall(const char *dir, struct amb_uninstall *out)
 	*out = (struct amb_uninstall){ .pins = !!b };
 	if (!b && errno != ENOENT)
 		return -errno;
-	look_in(&w, "/run/netns", "");
-	look_in(&w, "/proc", "/ns/net");
+	look_everywhere(&w);
 	if (b)
 		clean_rest(&w);
 	amb_bpf_close(b, false);
 	(void)amb_netns_enter(NULL);
 	free(w.seen.v);
 	return w.err;
+}
+
+static bool any_unwanted(const struct walk *w)
+{
+	uint64_t cookie = 0;
+	bool more = amb_rows_next(w->b, AMB_BPF_POD, true, &cookie);
+
+	while (more && w->wanted(w->ctx, cookie))
+		more = amb_rows_next(w->b, AMB_BPF_POD, false, &cookie);
+	return more;
+}
+
+void amb_uninstall_unwanted(const struct amb_bpf *b, bool (*wanted)(void *ctx, uint64_t cookie),
+			    void *ctx)
+{
+	struct amb_uninstall out = { 0 };
+	struct walk w = { .b = b, .out = &out, .wanted = wanted, .ctx = ctx };
+
+	if (!any_unwanted(&w))
+		return;
+	look_everywhere(&w);
+	free(w.seen.v);
 }

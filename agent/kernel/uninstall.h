@@ -3,6 +3,11 @@
 #ifndef AMB_UNINSTALL_H
 #define AMB_UNINSTALL_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
+struct amb_bpf;
+
 struct amb_uninstall {
 	unsigned int pods; /* namespaces that were captured by programs */
 	unsigned int rules; /* namespaces that had our rules of nftables */
@@ -15,5 +20,12 @@ struct amb_uninstall {
  * that has @dir, or -errno of the first thing that failed; the rest is tried all the same.
  */
 int amb_uninstall(const char *dir, struct amb_uninstall *out);
+
+/*
+ * After a take-over: sets pods free that @wanted does not know, in the namespaces that can be
+ * found, as above. What of them is outside is for amb_attach_sweep(). Leaves the thread anywhere.
+ */
+void amb_uninstall_unwanted(const struct amb_bpf *b, bool (*wanted)(void *ctx, uint64_t cookie),
+			    void *ctx);
 
 #endif

@@ -117,6 +117,7 @@ int amb_veth_find(struct amb_netns *ns, const struct amb_addr *addrs, size_t nad
 		    nsid < 0 || there != nsid)
 			continue;
 		out[n].host = rtnl_link_get_link(l);
+		out[n].pod = rtnl_link_get_ifindex(l);
 		out[n].primary = has_addr(have, rtnl_link_get_ifindex(l), addrs, naddrs);
 		n++;
 	}

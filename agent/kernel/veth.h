@@ -14,6 +14,7 @@ struct amb_netns;
 
 struct amb_veth {
 	int host; /* index in the agent's own namespace */
+	int pod; /* and of the pod's end, in the pod's */
 	bool primary; /* has one of the addresses that were asked for */
 };
 

@@ -252,7 +252,7 @@ static void dial_app(struct request *r)
 		.dst = r->in.target,
 		.src_required = config->orig_src > 0,
 		.local = true,
-		.marked_back = t->pod->info->cookie,
+		.marked_back = t->pod->info->captured,
 		.timeout_ns = config->dial_timeout_ns,
 	};
 	int fd;

@@ -442,9 +442,9 @@ static int original_dst(struct outbound *o)
 	socklen_t len = sizeof(ss);
 	struct amb_endpoint to;
 
-	if (info->cookie && !getsockname(o->fd, (struct sockaddr *)&ss, &len) &&
+	if (info->captured && !getsockname(o->fd, (struct sockaddr *)&ss, &len) &&
 	    !amb_endpoint_from_sockaddr((struct sockaddr *)&ss, &to) &&
-	    !amb_rows_flight_take(o->pod->worker->env->config.bpf, info->cookie, &o->src, &to,
+	    !amb_rows_flight_take(amb_env_bpf(o->pod->worker->env), info->cookie, &o->src, &to,
 				  &o->dst))
 		return 0;
 	return amb_netns_original_dst(o->fd, &o->dst);

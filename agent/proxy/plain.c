@@ -169,7 +169,7 @@ static void dial_app(struct plain *p)
 		.transparent = true,
 		.src_required = config->orig_src > 0,
 		.local = true,
-		.marked_back = p->pod->info->cookie,
+		.marked_back = p->pod->info->captured,
 		.timeout_ns = config->dial_timeout_ns,
 	};
 	int fd;
@@ -201,14 +201,15 @@ static void look_up(struct plain *p)
 static void classify(struct plain *p)
 {
 	const struct amb_env *env = p->pod->worker->env;
+	const struct amb_bpf *bpf = amb_env_bpf(env);
 	struct amb_verdict verdict;
 	struct amb_flow f;
 	uint64_t stamp;
 	bool allow;
 
 	look_up(p);
-	p->proven = p->pod->info->cookie && p->peer &&
-		    amb_rows_flight_proves(env->config.bpf, &p->src, &p->dst);
+	p->proven = p->pod->info->cookie && bpf && p->peer &&
+		    amb_rows_flight_proves(bpf, &p->src, &p->dst);
 	allow = judge(p, &verdict, &stamp);
 	if (p->pod->info->cookie)
 		amb_verdict_keep(env, p->local, p->proven ? p->peer->identity : NULL, &p->src,
@@ -258,7 +259,7 @@ static int original_dst(struct plain *p)
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
 
-	if (p->pod->info->cookie && !getsockname(p->fd, (struct sockaddr *)&ss, &len) &&
+	if (p->pod->info->captured && !getsockname(p->fd, (struct sockaddr *)&ss, &len) &&
 	    !amb_endpoint_from_sockaddr((struct sockaddr *)&ss, &p->dst) &&
 	    p->dst.port != AMB_PORT_INBOUND_PLAIN)
 		return 0;

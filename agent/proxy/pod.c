@@ -52,6 +52,7 @@ struct amb_pod_info *amb_pod_info_create(const struct amb_proxy_pod *pod, unsign
 	info->refs = 1;
 	info->netns = amb_netns_get(pod->netns);
 	info->cookie = pod->cookie;
+	info->captured = pod->cookie && !pod->ruled;
 	info->ingress_mode = pod->ingress_mode;
 	info->uid = put_string(&at, pod->uid);
 	info->ns = put_string(&at, pod->ns);
@@ -244,8 +245,8 @@ static int open_listeners(struct amb_pod *pod)
 					&transparent, amb_plain_accepted);
 	all &= transparent;
 	/* One worker's socket is enough: the kernel chooses among those that share the port. */
-	if (!err && pod->info->cookie && !pod->info->ingress_mode)
-		err = amb_rows_listener(pod->worker->env->config.bpf, pod->info->cookie,
+	if (!err && pod->info->captured && !pod->info->ingress_mode)
+		err = amb_rows_listener(amb_env_bpf(pod->worker->env), pod->info->cookie,
 					pod->plain.io.fd);
 	/* No keepalive: HTTP/2 pings there. */
 	if (!err)

@@ -24,7 +24,8 @@ struct amb_pod_info {
 	uint32_t refs;
 	uint32_t conns; /* of all workers, both directions: against max_conns_per_pod */
 	struct amb_netns *netns;
-	uint64_t cookie; /* 0: not captured by BPF programs */
+	uint64_t cookie; /* 0: BPF programs do not know it */
+	bool captured; /* by them: the cookie is there */
 	bool ingress_mode, dns, dns_search_only;
 	const char *dns_search; /* inside the object */
 	const char *uid, *ns, *name, *sa; /* inside the object */

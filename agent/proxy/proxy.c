@@ -368,6 +368,11 @@ void amb_proxy_pod_del(struct amb_proxy *p, const char *uid, amb_proxy_done_fn *
 	call_post(call);
 }
 
+void amb_proxy_set_bpf(struct amb_proxy *p, const struct amb_bpf *bpf)
+{
+	__atomic_store_n(&p->env.config.bpf, bpf, __ATOMIC_RELEASE);
+}
+
 unsigned int amb_proxy_pods(const struct amb_proxy *p)
 {
 	return p->npods;

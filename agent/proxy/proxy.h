@@ -34,7 +34,7 @@ struct amb_proxy_config {
 	bool policy_log; /* AUTHZ_POLICY_INFO_LOGGING */
 	/* asks for what is not known; NULL: all that there is is known */
 	struct amb_demand *demand;
-	const struct amb_bpf *bpf; /* of the capture of pods that have a cookie; NULL: none has */
+	const struct amb_bpf *bpf; /* that know pods which have a cookie; NULL: none, or not yet */
 	/* ISTIO_META_DNS_PROXY_ADDR; an unspecified address: both loopbacks of the pod */
 	struct amb_endpoint dns_at;
 	const char *resolv_conf; /* names the servers for what the mesh does not know */
@@ -55,7 +55,8 @@ void amb_proxy_destroy(struct amb_proxy *p);
 struct amb_proxy_pod {
 	const char *uid, *ns, *name, *sa;
 	struct amb_netns *netns;
-	uint64_t cookie; /* of @netns when BPF programs capture the pod, else 0 */
+	uint64_t cookie; /* of @netns when BPF programs know the pod, else 0 */
+	bool ruled; /* but rules capture it, not they */
 	bool ingress_mode; /* no listener on 15006, 15008 stays */
 	bool dns; /* answer its DNS queries */
 	const char *dns_search; /* its search domains (mesh/names.h), may be NULL */
@@ -72,6 +73,8 @@ int amb_proxy_pod_add(struct amb_proxy *p, const struct amb_proxy_pod *pod, amb_
 /* Lets go of a pod at once: listeners, connections, pools. @done may be NULL. */
 void amb_proxy_pod_del(struct amb_proxy *p, const char *uid, amb_proxy_done_fn *done, void *ctx);
 unsigned int amb_proxy_pods(const struct amb_proxy *p);
+/* Programs that could not be had before are there, for good. */
+void amb_proxy_set_bpf(struct amb_proxy *p, const struct amb_bpf *bpf);
 
 /* Policies or policy lists changed: every live inbound connection is judged again. */
 void amb_proxy_rejudge(struct amb_proxy *p);

@@ -18,11 +18,12 @@ void amb_verdict_keep(const struct amb_env *env, const struct amb_workload *loca
 		.src = *src,
 		.dst = *dst,
 	};
+	const struct amb_bpf *bpf = amb_env_bpf(env);
 	struct amb_verdict v;
 	uint64_t seq;
 	bool again;
 
-	if (!env->config.bpf)
+	if (!bpf)
 		return;
 	do {
 		seq = amb_state_read_begin(env->st);
@@ -33,5 +34,5 @@ void amb_verdict_keep(const struct amb_env *env, const struct amb_workload *loca
 	} while (again);
 	row.allow = v.allow;
 	row.reason = v.reason;
-	amb_rows_verdict_keep(env->config.bpf, &row);
+	amb_rows_verdict_keep(bpf, &row);
 }

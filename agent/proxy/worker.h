@@ -17,7 +17,7 @@
 struct amb_dns_upstreams;
 struct amb_resolver;
 
-/* What all workers share; read-only after amb_proxy_create(). */
+/* What all workers share; read-only after amb_proxy_create(), but for config.bpf. */
 struct amb_env {
 	struct amb_proxy_config config;
 	struct amb_state *st;
@@ -25,6 +25,12 @@ struct amb_env {
 	struct amb_flow_hooks hooks;
 	struct amb_resolver *resolver;
 };
+
+/* NULL: no programs. What was there once stays. */
+static inline const struct amb_bpf *amb_env_bpf(const struct amb_env *env)
+{
+	return __atomic_load_n(&env->config.bpf, __ATOMIC_ACQUIRE);
+}
 
 #define AMB_WORKER_BUCKETS 64
 
