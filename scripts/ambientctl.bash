@@ -46,7 +46,7 @@ _ambientctl() {
 	uninstall) words="--output --bpf-dir --help" ;;
 	ca)
 		words="--trust-domain --p384 --days --help"
-		((COMP_CWORD == i + 1)) && words+=" init node rotate retire"
+		((COMP_CWORD == i + 1)) && words+=" init node rotate retire revoke"
 		((COMP_CWORD == i + 2)) && folder=1
 		;;
 	validate)

@@ -27,6 +27,7 @@
 
 #define ROOT_PEM "root.pem"
 #define ROOT_KEY "root.key"
+#define CRL_PEM "crl.pem"
 #define KEY_FILE_MAX (64 * 1024)
 #define DAY_S 86400
 #define LIFE_MAX_DAYS 36500
@@ -481,6 +482,47 @@ int amb_ca_node(const char *dir, const char *node, const struct amb_ca_options *
 	ret = sign_node(&root, node, o, key, &cert, err) ?: write_signer(path, key, cert.pem, err);
 	amb_x509_key_destroy(key);
 	return ret;
+}
+
+/* One list more in the file; who reads it reads all. */
+static int append_list(const char *path, const char *list, char *err)
+{
+	_cleanup_free_ char *old = NULL, *text = NULL;
+	long n = amb_util_read_file(path, AMB_CA_CRL_MAX, &old);
+
+	if (n < 0 && n != -ENOENT)
+		return say(err, n, "%s: %s", path, strerror(-n));
+	if (asprintf(&text, "%s%s", old ? old : "", list) < 0) {
+		text = NULL;
+		return say(err, -ENOMEM, "out of memory");
+	}
+	return write_file(path, text, 0644, err);
+}
+
+int amb_ca_revoke(const char *dir, const char *node, char *err)
+{
+	_cleanup_(clear_signer) struct signer root = { 0 }, s = { 0 };
+	char path[PATH_MAX], root_path[PATH_MAX], crl_path[PATH_MAX];
+	_cleanup_free_ char *list = NULL;
+	int ret = amb_x509_init();
+
+	if (ret)
+		return say(err, ret, "no random numbers");
+	ret = node_path(path, dir, node, err)		     ?:
+		      path_of(root_path, dir, ROOT_KEY, err) ?:
+		      path_of(crl_path, dir, CRL_PEM, err)   ?:
+		      read_signer(root_path, &root, err)     ?:
+							       read_signer(path, &s, err);
+	if (ret)
+		return ret;
+	ret = amb_x509_signed_by(&s.pem.cert[0], &root.pem);
+	if (ret)
+		return say(err, ret, "%s: the root in %s did not sign it", path, root_path);
+	ret = amb_x509_crl(&s.pem.cert[0], root.key, &root.pem.cert[0], time(NULL),
+			   root.info.not_after, &list);
+	if (ret)
+		return say(err, ret, "revocation list of %s: %s", path, strerror(-ret));
+	return append_list(crl_path, list, err);
 }
 
 /* Loading */

@@ -6,6 +6,7 @@
  *   root.pem          every root that is trusted, the newest first              0644
  *   root.key          key and certificate of the newest root; may be elsewhere  0600
  *   nodes/NODE.key    key and certificate of a node's intermediate              0600
+ *   crl.pem           lists of revoked intermediates                            0644
  *
  * An agent needs root.pem and its own nodes/NODE.key, and reads nothing else. Each file is
  * replaced whole. Every CA certificate names its trust domain as spiffe://TD; an intermediate
@@ -33,6 +34,7 @@
 #define AMB_CA_ROOT_DAYS 3650
 #define AMB_CA_NODE_DAYS 365
 #define AMB_CA_LEAF_TTL_S (24 * 3600) /* the default life of a leaf */
+#define AMB_CA_CRL_MAX (1u << 20) /* bytes of crl.pem */
 #define AMB_CA_BACKDATE_S 120 /* leafs are valid from so long before now */
 
 struct amb_ca_options {
@@ -54,6 +56,13 @@ int amb_ca_rotate(const char *dir, const struct amb_ca_options *o, char *err);
 int amb_ca_retire(const char *dir, char *err);
 /* Makes or replaces @node's intermediate, signed by the newest root. Needs root.key. */
 int amb_ca_node(const char *dir, const char *node, const struct amb_ca_options *o, char *err);
+
+/*
+ * Revokes @node's intermediate, and with it all leafs that it signed: a list that says so is
+ * appended to crl.pem, for the agents' --crl. Needs root.key; -EKEYREJECTED when another root
+ * signed it.
+ */
+int amb_ca_revoke(const char *dir, const char *node, char *err);
 
 /* A node's intermediate, ready to sign. One thread at a time. */
 struct amb_ca;

@@ -6,6 +6,8 @@
  */
 #include "x509.h"
 
+#include "x509_priv.h"
+
 #include "base/cleanup.h"
 
 #include <wolfssl/options.h>
@@ -295,8 +297,10 @@ static int name_constraint(const char *host, uint8_t *buf, size_t room, uint8_t 
 	return end - p;
 }
 
+_Static_assert(AMB_X509_DATE_MAX == CTC_DATE_SIZE, "date");
+
 /* RFC 5280 4.1.2.5: two-digit years up to 2049. Returns the bytes written. */
-static int date_field(int64_t when, uint8_t out[CTC_DATE_SIZE])
+int amb_x509_date(int64_t when, uint8_t out[AMB_X509_DATE_MAX])
 {
 	time_t t = when;
 	struct tm tm;
@@ -317,8 +321,8 @@ static int date_field(int64_t when, uint8_t out[CTC_DATE_SIZE])
 
 static int set_dates(Cert *c, const struct amb_x509_template *tmpl)
 {
-	c->beforeDateSz = date_field(tmpl->not_before, c->beforeDate);
-	c->afterDateSz = date_field(tmpl->not_after, c->afterDate);
+	c->beforeDateSz = amb_x509_date(tmpl->not_before, c->beforeDate);
+	c->afterDateSz = amb_x509_date(tmpl->not_after, c->afterDate);
 	return c->beforeDateSz < 0 || c->afterDateSz < 0 || tmpl->not_before > tmpl->not_after ?
 		       -EINVAL :
 		       0;
@@ -391,6 +395,23 @@ static int make_and_sign(Cert *c, const struct amb_x509_key *subject,
 	if (n > 0)
 		n = wc_SignCert_ex(c->bodySz, c->sigType, out, AMB_X509_CERT_MAX, ECC_TYPE,
 				   ecc_of(issuer_key), &rng);
+	pthread_mutex_unlock(&rng_lock);
+	return n > 0 ? n : to_errno(n ?: ASN_PARSE_E);
+}
+
+bool amb_x509_is_p384(const struct amb_x509_key *key)
+{
+	return signature_type(key) == CTC_SHA384wECDSA;
+}
+
+int amb_x509_sign_der(const struct amb_x509_key *key, uint8_t *buf, size_t len, size_t room)
+{
+	int n;
+
+	pthread_mutex_lock(&rng_lock);
+	n = rng_ready ? wc_SignCert_ex(len, signature_type(key), buf, room, ECC_TYPE, ecc_of(key),
+				       &rng) :
+			BAD_STATE_E;
 	pthread_mutex_unlock(&rng_lock);
 	return n > 0 ? n : to_errno(n ?: ASN_PARSE_E);
 }

@@ -78,6 +78,13 @@ int amb_x509_permitted_host(const struct amb_der *cert, char *out, size_t room);
 int amb_x509_leaf_of(const char *chain, const char *uri, const struct amb_x509_key *key,
 		     struct amb_pem_info *info, char *err, size_t errlen);
 
+/*
+ * A revocation list that names @cert, signed by @issuer_key, whose certificate is @issuer; the
+ * next one is due at @next. 0 and its PEM text, to be freed; or -errno.
+ */
+int amb_x509_crl(const struct amb_der *cert, const struct amb_x509_key *issuer_key,
+		 const struct amb_der *issuer, int64_t now, int64_t next, char **pem);
+
 /* 0 when a CA of @roots signed @cert, -EKEYREJECTED when not, -errno. Dates are not judged. */
 int amb_x509_signed_by(const struct amb_der *cert, const struct amb_pem *roots);
 

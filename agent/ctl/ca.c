@@ -33,6 +33,12 @@ static int retire(const struct ctl *ctl, const struct amb_ca_options *o, char *e
 	return amb_ca_retire(ctl->arg[1], err);
 }
 
+static int revoke(const struct ctl *ctl, const struct amb_ca_options *o, char *err)
+{
+	(void)o;
+	return amb_ca_revoke(ctl->arg[1], ctl->arg[2], err);
+}
+
 static const struct {
 	const char *name;
 	int narg; /* with its own name */
@@ -43,6 +49,7 @@ static const struct {
 	{ "node", 3, node, "ca node DIR NODE" },
 	{ "rotate", 2, rotate, "ca rotate DIR" },
 	{ "retire", 2, retire, "ca retire DIR" },
+	{ "revoke", 3, revoke, "ca revoke DIR NODE" },
 };
 
 static int read_days(const struct ctl *ctl, struct amb_ca_options *o)
@@ -70,7 +77,7 @@ int ctl_ca(const struct ctl *ctl)
 	for (i = 0; i < AMB_ARRAY_SIZE(actions) && strcmp(actions[i].name, ctl->arg[0]); i++)
 		;
 	if (i == AMB_ARRAY_SIZE(actions)) {
-		ctl_error("ca: \"%s\" is none of init, node, rotate, retire", ctl->arg[0]);
+		ctl_error("ca: \"%s\" is none of init, node, rotate, retire, revoke", ctl->arg[0]);
 		return CTL_USAGE;
 	}
 	if (ctl->narg != actions[i].narg) {

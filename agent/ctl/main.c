@@ -110,11 +110,11 @@ static const struct command commands[] = {
 	  "Programs, maps, rules and routes, of the host and of the network namespaces that have a "
 	  "name or a process. No agent may run. What it removed no longer keeps pods from talking "
 	  "in clear." },
-	{ "ca", "init|node|rotate|retire DIR [NODE]", "Make and rotate the embedded CA", 2, 3,
-	  ctl_ca, ca_options,
+	{ "ca", "init|node|rotate|retire|revoke DIR [NODE]", "Make and rotate the embedded CA", 2,
+	  3, ctl_ca, ca_options,
 	  "init DIR: a root. node DIR NODE: an intermediate for a node. rotate DIR: a new root "
-	  "beside the present ones. retire DIR: trust in all roots but the newest ends. Needs no "
-	  "agent." },
+	  "beside the present ones. retire DIR: trust in all roots but the newest ends. revoke DIR "
+	  "NODE: its intermediate, in DIR/crl.pem. Needs no agent." },
 };
 
 struct parse {

@@ -52,7 +52,7 @@ is "all commands" "$(offered ambientctl "" | tr ' ' '\n' | grep -v -e '^-' -e '^
 is "the beginning of one" "$(offered ambientctl conn)" connections
 is "a command after an option with a value" "$(offered ambientctl -o json val)" validate
 is "formats" "$(offered ambientctl status -o "")" "json table"
-is "actions of ca" "$(offered ambientctl ca r)" "retire rotate"
+is "actions of ca" "$(offered ambientctl ca r)" "retire revoke rotate"
 is "pods that the agent knows" "$(offered ambientctl why shop/)" "shop/db shop/web"
 is "the same to unenroll" "$(offered ambientctl unenroll shop/w)" shop/web
 is "where a pod's namespace is" "$(offered ambientctl enroll shop/web --n)" --netns

@@ -3,6 +3,7 @@
 #include "pki.h"
 
 #include "control/ca.h"
+#include "proxy/crl.h"
 #include "proxy/trust.h"
 
 #include <dirent.h>
@@ -515,6 +516,77 @@ TEST(rotation)
 	amb_ca_issued_clear(&before);
 	amb_ca_issued_clear(&after);
 	free(old_node);
+}
+
+/* Is the first certificate of a key file named by crl.pem? */
+static bool is_revoked(const char *dir, const char *key)
+{
+	char *list = get(in(dir, "crl.pem")), *text = get(in(dir, key)), why[128] = "";
+	struct amb_pem pem = { 0 };
+	struct amb_crl_id id;
+	size_t n;
+	bool yes;
+
+	CHECK_EQ(amb_crl_load(list, strlen(list), &n, why, sizeof(why)), 0);
+	CHECK_EQ(amb_pem_read(text, &pem), 0);
+	CHECK_EQ(amb_crl_ids(pem.cert, 1, &id), 0);
+	CHECK(id.key);
+	yes = amb_crl_find(&id, 1) == 0;
+	amb_crl_unload();
+	amb_pem_clear(&pem);
+	free(list);
+	free(text);
+	return yes;
+}
+
+/* openssl judges a list by the root that signed it. */
+static bool openssl_takes(const char *dir)
+{
+	char cmd[512];
+
+	snprintf(cmd, sizeof(cmd),
+		 "openssl crl -in %s/crl.pem -CAfile %s/root.pem -noout 2>&1 | grep -q 'verify OK'",
+		 dir, dir);
+	return system(cmd) == 0;
+}
+
+TEST(revocation)
+{
+	static const struct amb_ca_options p384 = { .p384 = true };
+	const char *dir = make_ca(NULL);
+	char *old;
+	int i;
+
+	CHECK_EQ(amb_ca_node(dir, "n2", NULL, err), 0);
+	CHECK_EQ(amb_ca_revoke(dir, "n1", err), 0);
+	CHECK(openssl_takes(dir));
+	CHECK(is_revoked(dir, "nodes/n1.key") && !is_revoked(dir, "nodes/n2.key"));
+	old = get(in(dir, "nodes/n1.key"));
+	CASE("another one of the node is another one");
+	CHECK_EQ(amb_ca_node(dir, "n1", NULL, err), 0);
+	CHECK(!is_revoked(dir, "nodes/n1.key"));
+	CASE("one more, and the first stays so");
+	CHECK_EQ(amb_ca_revoke(dir, "n2", err), 0);
+	put(in(dir, "nodes/old.key"), old, 0600);
+	CHECK(is_revoked(dir, "nodes/n2.key") && is_revoked(dir, "nodes/old.key"));
+	CASE("nobody that there is not");
+	CHECK_EQ(amb_ca_revoke(dir, "n3", err), -ENOENT);
+	CASE("not by a root that did not sign it");
+	CHECK_EQ(amb_ca_rotate(dir, &p384, err), 0);
+	CHECK_EQ(amb_ca_revoke(dir, "n1", err), -EKEYREJECTED);
+	CASE("by the other curve");
+	CHECK_EQ(unlink(in(dir, "crl.pem")), 0);
+	CHECK_EQ(amb_ca_node(dir, "n1", NULL, err), 0);
+	CHECK_EQ(amb_ca_revoke(dir, "n1", err), 0);
+	CHECK(openssl_takes(dir) && is_revoked(dir, "nodes/n1.key"));
+	CASE("serial numbers of any first bit");
+	for (i = 0; i < 8; i++) {
+		CHECK_EQ(amb_ca_node(dir, "n1", NULL, err), 0);
+		CHECK(!is_revoked(dir, "nodes/n1.key"));
+		CHECK_EQ(amb_ca_revoke(dir, "n1", err), 0);
+		CHECK(is_revoked(dir, "nodes/n1.key"));
+	}
+	free(old);
 }
 
 static int count_files(const char *dir)
