@@ -28,11 +28,21 @@ for case in ${HBONE_CASES:-$("$HBONE" | grep -vxE "hold|starved")}; do
 	run "$case"
 done
 
-# TCP of the whole machine gets so few pages that sockets with room have no memory.
+# For a moment TCP of the whole machine has no memory, so that sockets with room take nothing, and
+# nobody tells when that is over.
+count() { ip netns exec starved awk -v name="$1" '$1 == name { print $2 }' /proc/net/hbone_stat; }
+beyond() { [ "$(count "$1")" -gt "$2" ]; }
+ip netns add starved && ip -n starved link set lo up
 pages=$(sysctl -n net.ipv4.tcp_mem)
-sysctl -qw net.ipv4.tcp_mem="100 150 200"
-run starved
+ip netns exec starved "$HBONE" starved >"$TMP/starved" 2>&1 &
+pid=$!
+check "bytes are on their way" busywait beyond RxBytes 1000000
+sysctl -qw net.ipv4.tcp_mem="1 1 1"
+check "sends fail for want of memory" busywait beyond Starved 0
 sysctl -qw net.ipv4.tcp_mem="$pages"
+wait $pid
+is "all arrives when there is some again" "$?$(cat "$TMP/starved")" 0
+ip netns del starved
 
 check "nobody holds it" busywait unused
 check "it unloads" rmmod hbone

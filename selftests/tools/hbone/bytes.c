@@ -93,7 +93,7 @@ void case_many(void)
 /* Where TCP has little memory, from outside. */
 void case_starved(void)
 {
-	many(60, 100000);
+	many(50, 600000);
 }
 
 /* A server's connection with us as the client, and stream 1 with an application. */
