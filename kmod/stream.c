@@ -259,8 +259,11 @@ void hbone_stream_close(struct hbone_stream *s, enum hbone_reason reason, u32 co
 
 void hbone_stream_check_done(struct hbone_stream *s)
 {
-	bool rx_done = hbone_stream_is(s, HBONE_STREAM_RX_DONE);
+	bool rx_done;
 
+	/* rx_work and tx_work each set one flag and look at the other's: one of them sees both. */
+	smp_mb();
+	rx_done = hbone_stream_is(s, HBONE_STREAM_RX_DONE);
 	/* Without an application what came is for nobody. */
 	if (!hbone_stream_is(s, HBONE_STREAM_ATTACHED))
 		rx_done = hbone_stream_is(s, HBONE_STREAM_RX_END);
