@@ -7,7 +7,7 @@
  * ENDING and queues end_work, which, alone and once,
  *   1. leaves the socket's wait queue: no wake function of the connection runs any more;
  *   2. closes all streams, which leave theirs; hbone_stream_create looks at ENDING after it has put
- *      one into the table, so none is left behind;
+ *      one into the table, and one that is being closed is its closer's, so none is left behind;
  *   3. waits for rx_work, tx_work and retry_work, which, when they find ENDING, do nothing;
  *   4. says good-bye on the socket and gives it back;
  *   5. leaves the namespace's table, waits for orphan_work, and drops the table's reference.
@@ -179,26 +179,6 @@ static void wait_for_work(struct hbone_conn *c)
 	cancel_delayed_work_sync(&c->retry_work);
 }
 
-void hbone_conn_put(struct hbone_conn *c)
-{
-	if (!refcount_dec_and_test(&c->refs))
-		return;
-	wait_for_work(c);
-	conn_free(c);
-	module_put(THIS_MODULE);
-}
-
-static void close_streams(struct hbone_conn *c)
-{
-	struct hbone_stream *s;
-	unsigned long id = 0;
-
-	while ((s = hbone_stream_get_next(c, &id))) {
-		hbone_stream_close(s, HBONE_REASON_CONN, HBONE_STREAM_NO_RST);
-		hbone_stream_put(s);
-	}
-}
-
 static void drop_ctl(struct hbone_conn *c)
 {
 	struct hbone_stream *s;
@@ -211,6 +191,29 @@ static void drop_ctl(struct hbone_conn *c)
 		spin_unlock(&c->lock);
 		if (!s)
 			return;
+		hbone_stream_put(s);
+	}
+}
+
+void hbone_conn_put(struct hbone_conn *c)
+{
+	if (!refcount_dec_and_test(&c->refs))
+		return;
+	wait_for_work(c);
+	/* A request may have closed a stream after end_work had looked. */
+	drop_ctl(c);
+	conn_free(c);
+	module_put(THIS_MODULE);
+}
+
+static void close_streams(struct hbone_conn *c)
+{
+	struct hbone_stream *s;
+	unsigned long id = 0;
+
+	/* One that somebody else is closing is still in the table: it is not waited for here. */
+	for (; (s = hbone_stream_get_next(c, &id)); id++) {
+		hbone_stream_close(s, HBONE_REASON_CONN, HBONE_STREAM_NO_RST);
 		hbone_stream_put(s);
 	}
 }
