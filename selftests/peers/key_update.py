@@ -42,7 +42,7 @@ class Client:
         self.tls = subprocess.Popen(
             ["openssl", "s_client", "-connect", args.to + ":15008", "-tls1_3", "-brief", "-alpn",
              "h2", "-cert", paths["cert"], "-key", paths["key"], "-CAfile", args.roots],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
         self.reader = f.Reader()
         self.status, self.body, self.goaway, self.closed = None, b"", None, False
 
