@@ -319,7 +319,7 @@ json_t *amb_shape_connection_full(const struct amb_proxy_conn *c)
 	json_object_set_new(o, "bytesToDst", json_integer(c->bytes_to_dst));
 	json_object_set_new(o, "bytesToSrc", json_integer(c->bytes_to_src));
 	json_object_set_new(o, "ageMs", json_integer(c->age_ns / 1000000));
-	if (!*c->tier)
+	if (!c->tier || !*c->tier)
 		return o;
 	set_string(o, "tier", c->tier);
 	set_string(o, "cipher", c->cipher);
