@@ -297,14 +297,15 @@ install: all
 	$(Q)$(INSTALL) -m 755 $(O)/ambient-cni $(CNI)/ambient-cni
 	$(Q)sed 's,@SBIN@,$(PREFIX)/sbin,' scripts/ambientd.service >$(UNITS)/ambientd.service
 	$(Q)chmod 644 $(UNITS)/ambientd.service
-	$(Q)$(INSTALL) -D -m 644 scripts/daemonset.yaml $(SHARE)/daemonset.yaml
+	$(Q)$(INSTALL) -d $(SHARE)
+	$(Q)$(INSTALL) -m 644 scripts/daemonset.yaml scripts/daemonset-direct.yaml $(SHARE)
 	$(Q)$(INSTALL) -m 644 scripts/ambientctl.bash $(COMPLETION)/ambientctl
 	$(Q)$(foreach p,$(MAN_PAGES),$(INSTALL) -D -m 644 $(p) \
 		$(MAN)/man$(subst .,,$(suffix $(p)))/$(notdir $(p)) &&) true
 
 uninstall:
 	rm -f $(SBIN)/ambientd $(BIN)/ambientctl $(CNI)/ambient-cni $(UNITS)/ambientd.service \
-		$(COMPLETION)/ambientctl $(SHARE)/daemonset.yaml \
+		$(COMPLETION)/ambientctl $(SHARE)/daemonset.yaml $(SHARE)/daemonset-direct.yaml \
 		$(foreach p,$(MAN_PAGES),$(MAN)/man$(subst .,,$(suffix $(p)))/$(notdir $(p)))
 
 DEB ?= $(O)/ambientd_$(VERSION).deb

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Says how a container runtime starts the container of a DaemonSet: podman's options, one a line.
 
-    kubelet.py FILE VOLUME=DIR... FIELD=VALUE...
+    kubelet.py FILE [PATCH] VOLUME=DIR... FIELD=VALUE...
 
-A VOLUME is one of the manifest's; FIELD is a path of the downward API, as metadata.name. What the
-manifest has and this does not know is an error: a test must not pass by leaving something out.
+A VOLUME is one of the manifest's; FIELD is a path of the downward API, as metadata.name. PATCH is
+merged into the DaemonSet as `kubectl patch` does it. What the manifest has and this does not know
+is an error: a test must not pass by leaving something out.
 The last lines are "--" and the container's arguments.
 """
 import sys
@@ -14,6 +15,8 @@ import yaml
 
 # Has no meaning for one container, or is what Kubernetes does around it.
 IGNORED = {"name", "image", "ports", "readinessProbe", "resources"}
+POD_IGNORED = {"serviceAccountName", "priorityClassName", "nodeSelector", "tolerations",
+               "terminationGracePeriodSeconds", "hostNetwork", "dnsPolicy"}
 SECURITY = {
     "runAsUser": lambda v: [],
     "runAsGroup": lambda v: [],
@@ -48,13 +51,34 @@ def options(container, given):
     return out
 
 
+def merge(old, new):
+    """Of maps the keys, of lists the entries by name; else the new one."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old | {k: merge(old.get(k), v) for k, v in new.items()}
+    if not isinstance(old, list) or not isinstance(new, list):
+        return new
+    changed = {e["name"]: e for e in new}
+    return [merge(e, changed.pop(e["name"])) if e["name"] in changed else e for e in old] + \
+        list(changed.values())
+
+
+def read(path):
+    with open(path, encoding="utf-8") as f:
+        return list(yaml.safe_load_all(f))
+
+
 def main():
-    given = dict(a.split("=", 1) for a in sys.argv[2:])
-    with open(sys.argv[1], encoding="utf-8") as f:
-        sets = [d for d in yaml.safe_load_all(f) if d["kind"] == "DaemonSet"]
-    spec = sets[0]["spec"]["template"]["spec"]
-    known = {v["name"] for v in spec["volumes"]}
-    (container,) = spec["containers"]
+    files = [a for a in sys.argv[1:] if "=" not in a]
+    given = dict(a.split("=", 1) for a in sys.argv[1:] if "=" in a)
+    (daemonset,) = [d for d in read(files[0]) if d["kind"] == "DaemonSet"]
+    for path in files[1:]:
+        (patch,) = read(path)
+        daemonset = merge(daemonset, patch)
+    spec = daemonset["spec"]["template"]["spec"]
+    known = {v["name"] for v in spec.pop("volumes")}
+    (container,) = spec.pop("containers")
+    if set(spec) - POD_IGNORED:
+        sys.exit(f"kubelet.py: what is {', '.join(sorted(set(spec) - POD_IGNORED))}?")
     if {m["name"] for m in container["volumeMounts"]} != known:
         sys.exit("kubelet.py: volumes and what is mounted differ")
     print("\n".join(options(container, given)))

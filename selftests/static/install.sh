@@ -17,6 +17,7 @@ is "all files are where they belong" "$(files "$dir/a/opt/x")" "./bin/ambientctl
 ./lib/cni/ambient-cni
 ./lib/systemd/system/ambientd.service
 ./sbin/ambientd
+./share/ambientd/daemonset-direct.yaml
 ./share/ambientd/daemonset.yaml
 ./share/bash-completion/completions/ambientctl
 ./share/man/man1/ambientctl.1
