@@ -44,6 +44,7 @@ static uint16_t free_port(void)
 static void start(void)
 {
 	struct amb_metrics_config mc = { .workers = 1, .version = "test" };
+	int i;
 
 	amb_log_set_filter("info,access=warn,admin=error");
 	loop = amb_loop_create();
@@ -53,8 +54,11 @@ static void start(void)
 		.metrics = amb_metrics_create(&mc),
 		.quit = quit,
 	};
-	ports = (struct amb_http_config){ free_port(), free_port(), free_port() };
-	http = amb_http_create(&ops, &ports);
+	/* Somebody else may take one between the look and the use. */
+	for (http = NULL, i = 0; !http && i < 20; i++) {
+		ports = (struct amb_http_config){ free_port(), free_port(), free_port() };
+		http = amb_http_create(&ops, &ports);
+	}
 	CHECK(http);
 }
 
