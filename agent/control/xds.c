@@ -21,6 +21,7 @@
 
 #define METHOD "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 #define WILDCARD "*"
+#define NAME_OVERHEAD 8 /* of a name on the wire: its tag and length */
 
 struct wanted {
 	bool answered;
@@ -215,6 +216,40 @@ static const char **wanted_names(const struct amb_xds *x)
 	return names;
 }
 
+/* How many of @names go into one request: peers of the mesh can make us ask for many. */
+static size_t fitting(const char *const *names, size_t n)
+{
+	size_t bytes = 0, i;
+
+	for (i = 0; i < n; i++) {
+		bytes += strlen(names[i]) + NAME_OVERHEAD;
+		if (i && bytes > AMB_XDS_NAMES_MAX)
+			break;
+	}
+	return i;
+}
+
+/* Names beside those of a first request, as many requests as it takes. 0 or -errno. */
+static int send_names(const struct amb_xds *x, const char *const *names, size_t n, bool subscribe)
+{
+	struct amb_xds_request r = { .type_url = amb_xds_type_url(AMB_XDS_ADDRESS) };
+	size_t some;
+	int err = 0;
+
+	for (; n && !err; names += some, n -= some) {
+		some = fitting(names, n);
+		if (subscribe) {
+			r.subscribe = names;
+			r.nsubscribe = some;
+		} else {
+			r.unsubscribe = names;
+			r.nunsubscribe = some;
+		}
+		err = amb_xds_request_send(x->call, &r);
+	}
+	return err;
+}
+
 static int first_request(struct amb_xds *x, enum amb_xds_type type)
 {
 	static const char *const wildcard[] = { WILDCARD };
@@ -225,20 +260,24 @@ static int first_request(struct amb_xds *x, enum amb_xds_type type)
 		.held = amb_intake_held(x->intake, type),
 		.held_max = AMB_XDS_INITIAL_MAX,
 	};
+	size_t n = 0;
+	int err;
 
 	if (x->config.on_demand && type == AMB_XDS_ADDRESS) {
 		names = wanted_names(x);
 		if (!names)
 			return -ENOMEM;
+		n = fitting(names, x->names.n);
 		r.subscribe = names;
-		r.nsubscribe = x->names.n;
+		r.nsubscribe = n;
 		/* There is no word for "nothing": everything, and no more of it. */
 		if (!x->names.n) {
 			r.subscribe = r.unsubscribe = wildcard;
 			r.nsubscribe = r.nunsubscribe = 1;
 		}
 	}
-	return amb_xds_request_send(x->call, &r);
+	err = amb_xds_request_send(x->call, &r);
+	return err || !names ? err : send_names(x, names + n, x->names.n - n, true);
 }
 
 static void connect_now(struct amb_timer *t)
@@ -313,22 +352,20 @@ static void forget_some(struct amb_xds *x)
 {
 	_cleanup_free_ struct amb_held_entry **gone = calloc(x->names.n + 1, sizeof(*gone));
 	_cleanup_free_ const char **names = calloc(x->names.n + 1, sizeof(*names));
-	struct amb_xds_request r = { .type_url = amb_xds_type_url(AMB_XDS_ADDRESS),
-				     .unsubscribe = names };
 	struct amb_held_entry *e;
-	size_t at = 0, i;
+	size_t at = 0, n = 0, i;
 
 	while (gone && names && (e = amb_held_next(&x->names, &at))) {
 		const struct wanted *want = &x->wanted[e->stamp - 1];
 
 		if (!want->answered || want->waiters || stands(x, e->name))
 			continue;
-		gone[r.nunsubscribe] = e;
-		names[r.nunsubscribe++] = e->name;
+		gone[n] = e;
+		names[n++] = e->name;
 	}
-	if (r.nunsubscribe && x->call && amb_xds_request_send(x->call, &r))
+	if (x->call && send_names(x, names, n, false))
 		give_up(x, "out of memory");
-	for (i = 0; i < r.nunsubscribe; i++) {
+	for (i = 0; i < n; i++) {
 		uint32_t number = gone[i]->stamp;
 
 		x->wanted[number - 1] = (struct wanted){ .next_free = x->free };
@@ -397,6 +434,18 @@ static struct wanted *want_new(struct amb_xds *x, const char *name)
 	return want;
 }
 
+/*
+ * "Nothing" at an address does not stay true: what comes there is pushed by a name of its own, a
+ * uid, which nobody has asked for. Two requests, since in one the subscription would change
+ * nothing, and is not answered then.
+ */
+static void ask_again(struct amb_xds *x, struct wanted *want, const char *name)
+{
+	want->answered = false;
+	if (send_names(x, &name, 1, false) || send_names(x, &name, 1, true))
+		give_up(x, "out of memory");
+}
+
 int amb_xds_want(struct amb_xds *x, const char *name, struct amb_xds_waiter *w)
 {
 	struct amb_held_entry *e;
@@ -408,8 +457,10 @@ int amb_xds_want(struct amb_xds *x, const char *name, struct amb_xds_waiter *w)
 	want = e ? &x->wanted[e->stamp - 1] : want_new(x, name);
 	if (!want)
 		return errno == ENOSPC ? -ENOSPC : -ENOMEM;
-	if (want->answered)
+	if (want->answered && (!x->call || stands(x, name)))
 		return -EALREADY;
+	if (want->answered)
+		ask_again(x, want, name);
 	w->prev = &want->waiters;
 	w->next = want->waiters;
 	if (w->next)

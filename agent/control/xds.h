@@ -21,6 +21,7 @@ struct amb_xds;
 
 #define AMB_XDS_MESSAGE_MAX (200u << 20) /* bytes of one answer (1.1) */
 #define AMB_XDS_INITIAL_MAX (3u << 20) /* bytes of names told at a reconnect; servers take 4 MiB */
+#define AMB_XDS_NAMES_MAX (512u << 10) /* bytes of names asked for in one request, beside those */
 #define AMB_XDS_WANTED_MAX 65536 /* names asked for on demand */
 #define AMB_XDS_BACKOFF_NS 10000000ull
 #define AMB_XDS_BACKOFF_MAX_NS 15000000000ull
@@ -78,8 +79,9 @@ void amb_xds_stats(const struct amb_xds *x, struct amb_xds_stats *out);
 
 /*
  * On demand: somebody needs to know of @name ("network/ip", "ns/host" or a uid). 0: it was asked
- * for, @w->fn is called when the answer is in the state, or that there is none; -EALREADY: it
- * was answered before and is kept up to date since; -ENOSPC: so many names are in use, those
+ * for, @w->fn is called when the answer is in the state, or that there is none; -EALREADY: what
+ * it stands for is in the state and kept up to date, or without a stream there is no other answer
+ * than the last one, that there is none; -ENOSPC: so many names are in use, those
  * that stand for nothing are forgotten when room is needed; -ENOMEM; -ENOTSUP: not on demand.
  */
 struct amb_xds_waiter {

@@ -576,6 +576,9 @@ TEST(on_demand)
 	amb_xds_unwait(&d);
 	wait_answers(4);
 	CHECK(knows("two"));
+	/* That there was nothing does not mean that there is. */
+	want("/10.0.0.9", &c, 0);
+	wait_answers(5);
 	/* What comes to have the name comes by itself, before and after another stream. */
 	put("late", "CgAACQ==");
 	want_uid = "late";
