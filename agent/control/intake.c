@@ -55,6 +55,7 @@ struct amb_intake {
 	size_t refused, listed; /* listed: those of them in the NACK's text */
 	bool refusing; /* the resource at hand */
 	const char *name; /* of it */
+	size_t alias_from; /* answered.n where it began */
 	struct names removed, answered;
 	char nack[AMB_INTAKE_NACK_MAX];
 	size_t nnack;
@@ -217,8 +218,12 @@ static int on_resource(void *ctx, const struct amb_delta_resource *d)
 	else
 		err = unpacked(in, d, &alloc);
 	amb_arena_reset(&in->arena);
-	if (!err && in->on_name && *d->name)
+	/* Who is told "nothing" about what we refused would take it for none of the mesh. */
+	while (in->refusing && in->answered.n > in->alias_from)
+		amb_str_put(in->answered.v[--in->answered.n]);
+	if (!err && !in->refusing && in->on_name && *d->name)
 		err = names_add(&in->answered, d->name);
+	in->alias_from = in->answered.n;
 	return err;
 }
 
@@ -249,7 +254,10 @@ static int on_removed(void *ctx, const char *name)
 	}
 	if (held && first && names_add(&in->removed, name))
 		return -ENOMEM;
-	return in->on_name ? names_add(&in->answered, name) : 0;
+	if (in->on_name && names_add(&in->answered, name))
+		return -ENOMEM;
+	in->alias_from = in->answered.n;
+	return 0;
 }
 
 static const struct amb_delta_handler handler = {
@@ -306,6 +314,7 @@ static void close_answer(struct amb_intake *in)
 {
 	names_clear(&in->removed);
 	names_clear(&in->answered);
+	in->alias_from = 0;
 	in->open = false;
 }
 
@@ -393,7 +402,8 @@ static void settle(struct amb_intake *in, enum amb_xds_type type)
 			amb_held_del(&in->held[type], e);
 	}
 	in->sweep[type] = false;
-	for (i = 0; i < in->answered.n; i++)
+	/* A policy may have the name of an address. */
+	for (i = 0; type == AMB_XDS_ADDRESS && i < in->answered.n; i++)
 		in->on_name(in->ctx, in->answered.v[i]);
 }
 

@@ -545,6 +545,36 @@ TEST(names_are_told_when_they_are_visible)
 	end();
 }
 
+/* Who waits would hear that there is nothing, of what is there. */
+TEST(names_of_what_was_refused_are_not_told)
+{
+	struct answer *a = answer(AMB_XDS_ADDRESS, "n1"), *b = answer(AMB_XDS_AUTHORIZATION, "n2");
+	char *bad_alias[] = { "net/10.0.0.1" }, *alias[] = { "net/10.0.0.3" };
+	struct amb_intake_result r;
+
+	begin();
+	heard[0] = 0;
+	amb_intake_on_name(in, on_name, heard);
+	add_workload(a, (struct wl){ .uid = "bad", .name = "bad", .hbone = 2 }, "v1");
+	a->r[0].n_aliases = 1;
+	a->r[0].aliases = bad_alias;
+	remove_name(a, "net/10.0.0.2");
+	add_workload(a, (struct wl){ .uid = "a", .name = "a" }, "v1");
+	a->r[1].n_aliases = 1;
+	a->r[1].aliases = alias;
+	CHECK_EQ(give(in, a, &r), 0);
+	CHECK_EQ(r.refused, 1);
+	CHECK(!strstr(heard, "bad ") && !strstr(heard, "net/10.0.0.1 "));
+	CHECK(strstr(heard, "net/10.0.0.2 ") && strstr(heard, "net/10.0.0.3 "));
+	/* A policy may be called as an address is. */
+	heard[0] = 0;
+	add_policy(b, "net", "10.0.0.4");
+	remove_name(b, "net/10.0.0.5");
+	CHECK_EQ(give(in, b, &r), 0);
+	CHECK_STR(heard, "");
+	end();
+}
+
 /* On demand */
 
 static void never(struct amb_xds_waiter *w)
