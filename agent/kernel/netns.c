@@ -8,9 +8,11 @@
 #include "netns.h"
 
 #include "base/cleanup.h"
+#include "base/util.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/nsfs.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -147,7 +149,8 @@ static int set_keepalive(int fd)
 	/* The time after which probes would have given up. */
 	if (!err && k->user_timeout)
 		err = set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
-			      1000 * (k->time_s + k->probes * k->interval_s));
+			      1000 * AMB_MIN(k->time_s + k->probes * k->interval_s,
+					     INT_MAX / 1000));
 	return err;
 }
 
