@@ -51,7 +51,7 @@ struct amb_wire_rx {
 	uint64_t (*count)(const struct amb_wire *w);
 	/*
 	 * NULL where open() shows them, else: nothing came though the socket said so. How many
-	 * records without content that was, at least; 1 when nobody knows.
+	 * records without content that was, at least (may be 0); 1 when nobody knows.
 	 */
 	uint64_t (*empties)(struct amb_wire *w);
 };
