@@ -266,7 +266,8 @@ static void end(struct amb_hbone *c, enum amb_reason reason, uint32_t code, cons
 	c->broken = false;
 	if (c->state == AMB_CONN_UP && code != AMB_CONN_NO_GOAWAY)
 		send_goaway(c, c->last_id, code);
-	if (c->state == AMB_CONN_UP && !c->eof)
+	/* Sent apart, it also takes along what the kernel has not sent yet. */
+	if (c->state == AMB_CONN_UP && (!c->eof || c->wire.tx_ops->apart))
 		amb_send_alert(c, 0);
 	c->fail_reason = reason;
 	c->fail_text = text;

@@ -82,7 +82,8 @@ static uint64_t renew_at(const struct amb_hbone *c)
 
 static void worn(struct amb_hbone *c)
 {
-	c->retired = c->tell_room = true;
+	if (!c->retired)
+		c->retired = c->tell_room = true;
 	if (c->wire.tx_ops->count(&c->wire) >= renew_at(c))
 		amb_send_key_update(c);
 }
@@ -243,10 +244,12 @@ void amb_send_alert(struct amb_hbone *c, uint8_t description)
 	send_control(c, alert, sizeof(alert), AMB_RECORD_ALERT);
 }
 
-static void update_keys(struct amb_hbone *c)
+static bool update_keys(struct amb_hbone *c)
 {
-	if (c->wire.tx_ops->update(&c->wire))
-		amb_hbone_fail(c, AMB_REASON_INTERNAL, AMB_CONN_NO_GOAWAY, "cannot update keys");
+	if (!c->wire.tx_ops->update(&c->wire))
+		return true;
+	amb_hbone_fail(c, AMB_REASON_INTERNAL, AMB_CONN_NO_GOAWAY, "cannot update keys");
+	return false;
 }
 
 void amb_send_key_update(struct amb_hbone *c)
@@ -258,7 +261,7 @@ void amb_send_key_update(struct amb_hbone *c)
 	c->wire.updating = true;
 	send_control(c, message, sizeof(message), AMB_RECORD_HANDSHAKE);
 	if (!c->broken && !c->wire.tx_ops->apart)
-		update_keys(c);
+		(void)update_keys(c);
 }
 
 int amb_send_headers(struct amb_hbone *c, uint32_t stream, const void *nv, uint32_t n,
@@ -463,8 +466,13 @@ int amb_send_flush(struct amb_hbone *c)
 			return n;
 		if (n >= 0)
 			sent(c, n);
-		if (type == AMB_RECORD_HANDSHAKE && n == (ssize_t)want)
-			update_keys(c);
+		if (type == AMB_RECORD_HANDSHAKE && n == (ssize_t)want) {
+			if (!update_keys(c)) {
+				/* The peer could not open what follows. */
+				amb_send_drop(c);
+				return 0;
+			}
+		}
 		if (n < (ssize_t)want) {
 			c->out_blocked = true;
 			return -EAGAIN;
