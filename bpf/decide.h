@@ -60,6 +60,11 @@ static __always_inline void amb_decide_local(const struct amb_pod_row *pod,
 		amb_decide_is(c, AMB_WAY_TUNNEL, AMB_REASON_ALWAYS_TUNNEL);
 		return;
 	}
+	/* Not known yet is not nobody: verdicts on plaintext are not his. The agent waits. */
+	if (!pod->identity) {
+		amb_decide_is(c, AMB_WAY_TUNNEL, AMB_REASON_NO_VERDICT);
+		return;
+	}
 	c->peer = netns;
 	c->peer_identity = dst->identity;
 	switch (amb_policy_find(dst, netns, pod->identity, src, &c->to, c->to_port, &reason)) {

@@ -255,6 +255,23 @@ TEST(within_the_node)
 	CHECK_ROWS(rows);
 }
 
+/* A pod whose workload is not known yet, and verdicts on plaintext: they are not its own. */
+TEST(nobody_yet)
+{
+	const uint64_t cookie = COOKIE(A);
+	struct amb_pod_row row;
+
+	mesh();
+	put_verdict(B, 0, 87, NULL, NULL, STAMP(B), false, AMB_REASON_POLICY_DENY);
+	CHECK(amb_rows_get(bt, AMB_BPF_POD, &cookie, &row));
+	row.identity = 0;
+	CHECK_EQ(amb_rows_put(bt, AMB_BPF_POD, &cookie, &row), 0);
+	CASE("allowed");
+	check(A, "10.0.0.2", 86, AMB_WAY_TUNNEL, AMB_REASON_NO_VERDICT, NULL, 0);
+	CASE("denied");
+	check(A, "10.0.0.2", 87, AMB_WAY_TUNNEL, AMB_REASON_NO_VERDICT, NULL, 0);
+}
+
 TEST(services)
 {
 	static const struct row rows[] = {
