@@ -39,8 +39,9 @@ static __always_inline bool owns(const struct amb_if_row *port, const struct amb
 {
 	const struct amb_addr_row *row = bpf_map_lookup_elem(&amb_addr, &p->src);
 
+	/* Under a CNI's rules an address proves something only where it is a captured pod's. */
 	if (row)
-		return row->netns == port->netns;
+		return row->netns == port->netns || (port->flags & AMB_IF_RULES && !row->netns);
 	if (!(port->flags & AMB_IF_STRICT))
 		return true;
 	/* What neighbours and configuration need, and no connection of the mesh has. */
