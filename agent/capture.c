@@ -593,6 +593,11 @@ static void try_again(struct amb_timer *t)
 		snprintf(c->why, sizeof(c->why), "%s", c->bpf ? "out of memory" : err);
 		amb_warn(KERNEL, "connections within the node still go by tunnel: %s", c->why);
 		amb_bpf_close(take_ptr(c->bpf), true);
+		c->waiting = false;
+		remove_programs(c);
+		for (pod = c->pods; pod; pod = pod->next)
+			end_unknown(pod);
+		go_home();
 		return;
 	}
 	c->why[0] = 0;
@@ -636,6 +641,9 @@ static int choose(struct amb_capture *c, char *err, size_t errlen)
 		c->waiting = errno == EBUSY;
 		amb_warn(KERNEL, "connections within the node go by tunnel, none direct: %s", err);
 		c->retry.fn = try_again;
+		/* Those of an agent before would go on by verdicts that nobody keeps true. */
+		if (!c->waiting)
+			remove_programs(c);
 		return c->waiting ? amb_loop_timer_set(c->loop, &c->retry,
 						       amb_loop_now(c->loop) + RETRY_NS) :
 				    0;

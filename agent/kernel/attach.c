@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/util.h"
 #include "netns.h"
 #include "nft.h"
@@ -317,6 +318,7 @@ void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t c
 {
 	char name[64];
 	size_t i;
+	int err;
 
 	lookup_name(name, sizeof(name), cookie);
 	amb_pins_remove(b->dir, name);
@@ -324,7 +326,12 @@ void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t c
 	if (!ns || amb_netns_enter(ns))
 		return;
 	if (flags & AMB_POD_RULES) {
-		(void)amb_nft_direct_remove(ns);
+		err = amb_nft_direct_remove(ns);
+		if (err)
+			amb_warn(KERNEL,
+				 "the table that leads past a CNI's rules stays in a pod: %s, "
+				 "continuing",
+				 strerror(-err));
 		/* As its tunnels do; nobody would judge them any more. */
 		(void)amb_sockdiag_destroy_marked(ns, AMB_DIRECT_MARK);
 		return;
