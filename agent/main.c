@@ -645,11 +645,13 @@ static void stop_all(struct amb_agent *a)
 	amb_control_destroy(a->control);
 	amb_http_destroy(a->http);
 	amb_pods_destroy(a->pods);
+	/* After a second signal workers still run, and look into the maps. */
+	amb_proxy_destroy(a->proxy);
+	a->proxy = NULL;
 	amb_capture_destroy(a->capture);
 	a->capture = NULL;
 	amb_manifest_destroy(a->manifest);
 	amb_cluster_stop(a->cluster);
-	amb_proxy_destroy(a->proxy);
 	amb_metrics_destroy(a->metrics);
 	amb_sds_stop(sds);
 	amb_certs_destroy(a->certs);
