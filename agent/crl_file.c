@@ -17,12 +17,17 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/util.h"
 #include "control/manifest_watch.h"
 #include "proxy/crl.h"
 
+#define RETRY_NS 5000000000ull /* after a failure that may pass by itself */
+
 struct amb_crl_file {
+	struct amb_loop *loop;
 	struct amb_mwatch *watch;
+	struct amb_timer retry;
 	void (*changed)(void *ctx);
 	void *ctx;
 	struct stat seen; /* the file as it was read last */
@@ -58,13 +63,15 @@ static void look(void *ctx)
 	struct amb_crl_file *f = ctx;
 	struct stat now = { 0 };
 	char err[256];
+	int e;
 
 	if (stat(f->path, &now))
 		now = (struct stat){ 0 };
 	if (now.st_ino && same(&now, &f->seen))
 		return;
 	f->seen = now;
-	if (!load(f, err, sizeof(err))) {
+	e = load(f, err, sizeof(err));
+	if (!e) {
 		f->error[0] = 0;
 		f->changed(f->ctx);
 		return;
@@ -72,6 +79,16 @@ static void look(void *ctx)
 	if (strcmp(err, f->error))
 		amb_err(TLS, "%s: %s; what was revoked before stays so", f->path, err);
 	snprintf(f->error, sizeof(f->error), "%s", err);
+	/* The file may be good, and no event would come: no descriptor, no memory. */
+	if (e != -EBADMSG && e != -EFBIG && e != -ENOENT) {
+		f->seen = (struct stat){ 0 };
+		amb_loop_timer_set(f->loop, &f->retry, amb_loop_now(f->loop) + RETRY_NS);
+	}
+}
+
+static void retry(struct amb_timer *t)
+{
+	look(AMB_CONTAINER_OF(t, struct amb_crl_file, retry));
 }
 
 static int start(struct amb_crl_file *f, struct amb_loop *loop, char *err, size_t errlen)
@@ -106,6 +123,8 @@ struct amb_crl_file *amb_crl_file_create(struct amb_loop *loop, const char *path
 	snprintf(err, errlen, "out of memory");
 	if (f) {
 		memcpy(f->path, path, strlen(path));
+		f->loop = loop;
+		f->retry.fn = retry;
 		f->changed = changed;
 		f->ctx = ctx;
 		e = start(f, loop, err, errlen);
@@ -122,6 +141,7 @@ void amb_crl_file_destroy(struct amb_crl_file *f)
 {
 	if (!f)
 		return;
+	amb_loop_timer_cancel(f->loop, &f->retry);
 	amb_mwatch_destroy(f->watch);
 	amb_crl_unload();
 	free(f);

@@ -13,7 +13,7 @@
 #include "base/pem.h"
 
 #define AMB_CRL_BYTES_MAX (16u << 20) /* of the file */
-#define AMB_CRL_LISTS_MAX 256 /* in it */
+#define AMB_CRL_LISTS_MAX 4096 /* in it; ambientctl ca revoke appends one each time */
 
 /* A certificate as lists name it. */
 struct amb_crl_id {
