@@ -257,11 +257,16 @@ void hbone_conn_end_all(struct hbone_net *hn)
 {
 	struct hbone_conn *c;
 	unsigned long id;
+	bool gone;
 
 	mutex_lock(&hn->lock);
 	xa_for_each(&hn->conns, id, c) hbone_conn_end(c, HBONE_REASON_NETNS, HBONE_H2_NO_ERROR, 0);
 	mutex_unlock(&hn->lock);
-	flush_workqueue(hbone_main_wq);
+	/* Work that set ENDING may queue end_work after a flush began: then the table has it. */
+	do {
+		gone = xa_empty(&hn->conns);
+		flush_workqueue(hbone_main_wq);
+	} while (!gone);
 }
 
 static void orphan_work(struct work_struct *work)
@@ -290,14 +295,20 @@ void hbone_conn_owner_gone(struct hbone_net *hn, u32 portid)
 {
 	struct hbone_conn *c;
 	unsigned long id;
+	bool was;
 
 	mutex_lock(&hn->lock);
 	xa_for_each(&hn->conns, id, c)
 	{
-		if (c->owner != portid || hbone_conn_ending(c))
-			continue;
-		hbone_conn_own(c, 0);
-		queue_delayed_work(hbone_main_wq, &c->orphan_work, hbone_main_orphan_seconds * HZ);
+		/* Another may own it by now. */
+		spin_lock(&c->lock);
+		was = c->owner == portid;
+		if (was)
+			c->owner = 0;
+		spin_unlock(&c->lock);
+		if (was && !hbone_conn_ending(c))
+			mod_delayed_work(hbone_main_wq, &c->orphan_work,
+					 hbone_main_orphan_seconds * HZ);
 	}
 	mutex_unlock(&hn->lock);
 }
@@ -402,16 +413,21 @@ int hbone_conn_create(struct hbone_net *hn, const struct hbone_conn_params *para
 	if (err)
 		goto err_free;
 	c->cookie = atomic64_read(&c->tls.sock->sk->sk_cookie);
-	/* We run in a request, which holds the module. */
-	__module_get(THIS_MODULE);
+	/* Not when it is about to go: netlink does not hold it for us. */
+	err = try_module_get(THIS_MODULE) ? 0 : -ENODEV;
+	if (err)
+		goto err_free;
+	/* Ours, until we are done with it: once it is watched it may end at any time. */
+	refcount_inc(&c->refs);
 	err = enter_table(hn, c);
 	if (err)
 		goto err_put_module;
 	id = c->id;
 	hbone_mib_inc(hn, CONNS_CREATED);
 	hbone_sock_watch(&c->tls, tls_wake);
-	/* What came before nobody told us; from here on it may end at any time. */
+	/* What came before nobody told us. */
 	hbone_conn_kick_rx(c);
+	hbone_conn_put(c);
 	return id;
 
 err_put_module:

@@ -81,6 +81,8 @@ struct hbone_conn {
 	s32 calm; /* bucket of cheap frames */
 	unsigned long calm_at; /* jiffies of the last refill */
 	u64 updates; /* WINDOW_UPDATEs that came */
+	u32 new_window; /* INITIAL_WINDOW_SIZE of the SETTINGS under way */
+	bool has_new_window;
 
 	/* tx_work alone */
 	struct page *tx_page; /* HBONE_CONN_BUFFER, while bytes are in it */
@@ -104,6 +106,7 @@ struct hbone_conn {
 	u32 credit; /* WINDOW_UPDATE due */
 	u32 last_local, last_peer; /* highest streams opened */
 	u32 nlocal, npeer; /* streams that live, by who opened them */
+	u32 nresets; /* the peer's that closed, and whose RST_STREAM still waits */
 	u32 goaway_in; /* its error code */
 	u32 owner; /* netlink port */
 	struct list_head ctl; /* streams that owe a WINDOW_UPDATE or RST_STREAM; referenced */

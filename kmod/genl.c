@@ -65,9 +65,6 @@ static const struct nla_policy stream_add_policy[HBONE_A_MAX + 1] = {
 	[HBONE_A_CONN] = { .type = NLA_U32 },
 	[HBONE_A_STREAM] = NLA_POLICY_FULL_RANGE(NLA_U32, &stream_range),
 	[HBONE_A_FD] = NLA_POLICY_FULL_RANGE(NLA_U32, &fd_range),
-	[HBONE_A_FLAGS] = NLA_POLICY_MASK(NLA_U32, HBONE_F_RX_END | HBONE_F_TX_END),
-	[HBONE_A_SEND_WINDOW] = { .type = NLA_S32 },
-	[HBONE_A_RECV_WINDOW] = NLA_POLICY_MIN(NLA_S32, 0),
 	[HBONE_A_COOKIE] = { .type = NLA_U64 },
 };
 
@@ -286,42 +283,16 @@ static int conn_dump(struct sk_buff *skb, struct netlink_callback *cb)
 
 /* --- streams --------------------------------------------------------------------------------- */
 
-/* A stream of before the connection was taken over. */
-static struct hbone_stream *past_stream(struct hbone_conn *c, u32 id, struct genl_info *info)
-{
-	struct hbone_stream_past past = {};
-	u32 flags = u32_or(info, HBONE_A_FLAGS, 0);
-
-	if (GENL_REQ_ATTR_CHECK(info, HBONE_A_SEND_WINDOW) ||
-	    GENL_REQ_ATTR_CHECK(info, HBONE_A_RECV_WINDOW))
-		return ERR_PTR(-EINVAL);
-	if (id >
-	    (hbone_conn_is_peers(c, id) ? READ_ONCE(c->last_peer) : READ_ONCE(c->last_local))) {
-		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[HBONE_A_STREAM],
-				    "the stream did not begin");
-		return ERR_PTR(-ENOENT);
-	}
-	past.send_window = nla_get_s32(info->attrs[HBONE_A_SEND_WINDOW]);
-	past.recv_window = nla_get_s32(info->attrs[HBONE_A_RECV_WINDOW]);
-	past.rx_end = flags & HBONE_F_RX_END;
-	past.tx_end = flags & HBONE_F_TX_END;
-	return hbone_stream_create(c, id, &past);
-}
-
 static int attach(struct hbone_conn *c, struct genl_info *info)
 {
-	u32 id = nla_get_u32(info->attrs[HBONE_A_STREAM]);
-	bool past = info->attrs[HBONE_A_SEND_WINDOW];
 	u64 cookie = info->attrs[HBONE_A_COOKIE] ? nla_get_u64(info->attrs[HBONE_A_COOKIE]) : 0;
 	struct hbone_stream *s;
 	int err;
 
-	s = past ? past_stream(c, id, info) : stream_of(c, info);
+	s = stream_of(c, info);
 	if (IS_ERR(s))
 		return PTR_ERR(s);
 	err = hbone_stream_attach(s, nla_get_u32(info->attrs[HBONE_A_FD]), cookie, info->extack);
-	if (err && past)
-		hbone_stream_close(s, HBONE_REASON_REQUEST, HBONE_H2_INTERNAL_ERROR);
 	if (!err && hbone_stream_is(s, HBONE_STREAM_CLOSED)) {
 		NL_SET_ERR_MSG(info->extack, "the stream was closed meanwhile");
 		err = -ECONNRESET;
@@ -410,19 +381,25 @@ static int stream_dump(struct sk_buff *skb, struct netlink_callback *cb)
 
 /* --- frames ---------------------------------------------------------------------------------- */
 
-static struct hbone_frame *take_frame(struct hbone_conn *c)
+/* Only requests take frames, one at a time: it stays the first until drop_frame. */
+static struct hbone_frame *first_frame(struct hbone_conn *c)
 {
 	struct hbone_frame *f;
 
 	spin_lock(&c->lock);
 	f = list_first_entry_or_null(&c->frames_in, struct hbone_frame, node);
-	if (f) {
-		list_del(&f->node);
-		c->frames_in_bytes -= sizeof(*f) + f->size;
-		c->nframes_in--;
-	}
 	spin_unlock(&c->lock);
 	return f;
+}
+
+static void drop_frame(struct hbone_conn *c, struct hbone_frame *f)
+{
+	spin_lock(&c->lock);
+	list_del(&f->node);
+	c->frames_in_bytes -= sizeof(*f) + f->size;
+	c->nframes_in--;
+	spin_unlock(&c->lock);
+	kvfree(f);
 }
 
 static int put_frame(struct sk_buff *skb, struct hbone_conn *c, const struct hbone_frame *f)
@@ -442,18 +419,20 @@ static int frame_recv(struct sk_buff *skb, struct genl_info *info)
 
 	if (IS_ERR(c))
 		return PTR_ERR(c);
-	/* Room for the longest first: a frame that was taken cannot be put back in order. */
 	reply = answer_new(info, HBONE_CMD_FRAME_RECV, NLMSG_DEFAULT_SIZE + HBONE_H2_HEADERS_MAX,
 			   &head);
 	if (!reply) {
 		err = -ENOMEM;
 		goto out_put_conn;
 	}
-	f = take_frame(c);
+	f = first_frame(c);
 	if (f)
 		err = put_frame(reply, c, f);
-	kvfree(f);
 	err = answer(reply, head, info, err);
+	if (f && !err)
+		drop_frame(c, f);
+	else if (f && err == -EAGAIN)
+		err = -ENOBUFS; /* of the caller's socket: it still waits */
 out_put_conn:
 	hbone_conn_put(c);
 	return err;
@@ -513,7 +492,7 @@ static const struct genl_ops ops[] = {
 };
 
 static const struct genl_multicast_group groups[] = {
-	{ .name = HBONE_GENL_GROUP },
+	{ .name = HBONE_GENL_GROUP, .flags = GENL_MCAST_CAP_NET_ADMIN },
 };
 
 struct genl_family hbone_genl_family __ro_after_init = {

@@ -359,7 +359,7 @@ static int begin(struct hbone_conn *c, u32 id)
 	c->last_peer = id;
 	spin_unlock(&c->lock);
 	s = test_bit(HBONE_CONN_DRAINING, &c->flags) ? ERR_PTR(-ESHUTDOWN) :
-						       hbone_stream_create(c, id, NULL);
+						       hbone_stream_create(c, id);
 	if (IS_ERR(s)) {
 		c->block_refused = true;
 		hbone_mib_inc(c->hn, STREAMS_REFUSED);
@@ -490,7 +490,10 @@ static int on_setting(struct hbone_conn *c, const struct hbone_h2_event *ev)
 {
 	switch (ev->id) {
 	case HBONE_H2_INITIAL_WINDOW_SIZE:
-		return initial_window(c, ev->value);
+		/* The last of a frame counts: each change is a walk over all streams. */
+		c->new_window = ev->value;
+		c->has_new_window = true;
+		break;
 	case HBONE_H2_MAX_FRAME_SIZE:
 		spin_lock(&c->lock);
 		c->peer.max_frame = ev->value;
@@ -508,8 +511,12 @@ static int on_setting(struct hbone_conn *c, const struct hbone_h2_event *ev)
 /* An answer is due; the peer must not ask faster than it takes them. */
 static int on_settings_end(struct hbone_conn *c)
 {
+	int ret = c->has_new_window ? initial_window(c, c->new_window) : 0;
 	bool fits;
 
+	c->has_new_window = false;
+	if (ret)
+		return ret;
 	hbone_mib_inc(c->hn, RX_SETTINGS);
 	spin_lock(&c->lock);
 	fits = c->nacks < HBONE_CONN_ACKS;
@@ -611,6 +618,8 @@ static int on_goaway(struct hbone_conn *c, const struct hbone_h2_event *ev)
 	c->goaway_in = ev->value;
 	spin_unlock(&c->lock);
 	set_bit(HBONE_CONN_GOAWAY_IN, &c->flags);
+	/* Who begins a stream puts it into the table first, and looks then. */
+	smp_mb__after_atomic();
 	hbone_event_goaway(c, ev->goaway_last, ev->value);
 	for (; (s = hbone_stream_get_next(c, &id)); id++) {
 		if (!hbone_conn_is_peers(c, s->id)) {
@@ -694,6 +703,7 @@ static void peer_closed(struct hbone_conn *c)
 	unsigned long id = 0;
 
 	set_bit(HBONE_CONN_PEER_CLOSED, &c->flags);
+	smp_mb__after_atomic();
 	for (; (s = hbone_stream_get_next(c, &id)); id++) {
 		if (!hbone_stream_is(s, HBONE_STREAM_RX_END) ||
 		    !hbone_stream_is(s, HBONE_STREAM_TX_END))

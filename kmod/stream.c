@@ -40,7 +40,8 @@ static void free_backlog(struct hbone_stream *s)
 static bool may_begin(struct hbone_conn *c, u32 id)
 {
 	if (hbone_conn_is_peers(c, id)) {
-		if (c->npeer >= c->local.max_streams)
+		/* To the peer, and in memory, one lives until its RST_STREAM went. */
+		if (c->npeer + c->nresets >= c->local.max_streams)
 			return false;
 		c->npeer++;
 		return true;
@@ -59,8 +60,7 @@ static void not_begun(struct hbone_conn *c, u32 id)
 		c->nlocal--;
 }
 
-static struct hbone_stream *alloc_stream(struct hbone_conn *c, u32 id,
-					 const struct hbone_stream_past *past)
+static struct hbone_stream *alloc_stream(struct hbone_conn *c, u32 id)
 {
 	struct hbone_stream *s = kzalloc(sizeof(*s), GFP_KERNEL_ACCOUNT);
 
@@ -74,20 +74,11 @@ static struct hbone_stream *alloc_stream(struct hbone_conn *c, u32 id,
 	INIT_LIST_HEAD(&s->wr_node);
 	INIT_LIST_HEAD(&s->ctl_node);
 	INIT_LIST_HEAD(&s->backlog);
-	s->recv_window = past ? past->recv_window : c->local.initial_window;
-	if (past) {
-		s->send_window = past->send_window;
-		/* Who had it before may owe a WINDOW_UPDATE. */
-		if (c->local.initial_window > past->recv_window)
-			s->taken = c->local.initial_window - past->recv_window;
-		__assign_bit(HBONE_STREAM_RX_END, &s->flags, past->rx_end);
-		__assign_bit(HBONE_STREAM_TX_END, &s->flags, past->tx_end);
-	}
+	s->recv_window = c->local.initial_window;
 	return s;
 }
 
-struct hbone_stream *hbone_stream_create(struct hbone_conn *c, u32 id,
-					 const struct hbone_stream_past *past)
+struct hbone_stream *hbone_stream_create(struct hbone_conn *c, u32 id)
 {
 	struct hbone_stream *s;
 	int err;
@@ -95,7 +86,7 @@ struct hbone_stream *hbone_stream_create(struct hbone_conn *c, u32 id,
 	/* rx_work begins what is beyond last_peer, requests the rest, one at a time. */
 	if (xa_load(&c->streams, id))
 		return ERR_PTR(-EEXIST);
-	s = alloc_stream(c, id, past);
+	s = alloc_stream(c, id);
 	if (!s)
 		return ERR_PTR(-ENOMEM);
 	/* A place first: it is filled under the lock, where SETTINGS change all in the table. */
@@ -106,8 +97,7 @@ struct hbone_stream *hbone_stream_create(struct hbone_conn *c, u32 id,
 	err = -ENOSPC;
 	if (!may_begin(c, id))
 		goto err_unlock;
-	if (!past)
-		s->send_window = c->peer.initial_window;
+	s->send_window = c->peer.initial_window;
 	err = xa_err(xa_store(&c->streams, id, s, GFP_ATOMIC));
 	if (err) {
 		not_begun(c, id);
@@ -115,6 +105,8 @@ struct hbone_stream *hbone_stream_create(struct hbone_conn *c, u32 id,
 	}
 	spin_unlock(&c->lock);
 	hbone_mib_inc(c->hn, STREAMS_CREATED);
+	/* In the table before we look; hbone_conn_end and rx_work set first and look then. */
+	smp_mb();
 	/* It may have come after hbone_conn_end took all out of the table. */
 	if (hbone_conn_ending(c)) {
 		hbone_stream_close(s, HBONE_REASON_CONN, HBONE_STREAM_NO_RST);
@@ -224,6 +216,7 @@ static void leave_table(struct hbone_stream *s, u32 code)
 	hbone_conn_credit(c);
 	if (code != HBONE_STREAM_NO_RST) {
 		s->rst_due = true;
+		c->nresets += hbone_conn_is_peers(c, s->id);
 		hbone_stream_owe_ctl(s);
 	}
 	spin_unlock(&c->lock);

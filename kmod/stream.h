@@ -59,18 +59,11 @@ struct hbone_stream {
 	u64 rx_bytes, tx_bytes;
 };
 
-/* Windows and ends of a stream that began before its connection was taken over. */
-struct hbone_stream_past {
-	s32 send_window, recv_window;
-	bool rx_end, tx_end;
-};
-
 /*
- * Begins stream @id, with the windows of the SETTINGS or of @past (may be NULL). Referenced for the
- * caller, or ERR_PTR: -EEXIST, -ENOMEM, -ENOSPC (too many live), -ESHUTDOWN.
+ * Begins stream @id, with the windows of the SETTINGS. Referenced for the caller, or ERR_PTR:
+ * -EEXIST, -ENOMEM, -ENOSPC (too many live), -ESHUTDOWN.
  */
-struct hbone_stream *hbone_stream_create(struct hbone_conn *c, u32 id,
-					 const struct hbone_stream_past *past);
+struct hbone_stream *hbone_stream_create(struct hbone_conn *c, u32 id);
 /* Referenced, or NULL. */
 struct hbone_stream *hbone_stream_get(struct hbone_conn *c, u32 id);
 /* The first of at least *@id. */
@@ -106,7 +99,8 @@ void hbone_stream_owe_ctl(struct hbone_stream *s);
 
 static inline bool hbone_stream_is(const struct hbone_stream *s, enum hbone_stream_flags flag)
 {
-	return test_bit(flag, &s->flags);
+	/* Pairs with hbone_stream_attach, which fills app first. */
+	return test_bit_acquire(flag, &s->flags);
 }
 
 #endif

@@ -50,15 +50,19 @@ static struct hbone_stream *stream_for(struct hbone_conn *c, u32 id, bool end)
 		if (test_bit(HBONE_CONN_GOAWAY_IN, &c->flags) ||
 		    test_bit(HBONE_CONN_PEER_CLOSED, &c->flags))
 			return ERR_PTR(-ESHUTDOWN);
-		s = hbone_stream_create(c, id, NULL);
+		s = hbone_stream_create(c, id);
 		if (IS_ERR(s))
 			return s;
 		spin_lock(&c->lock);
 		c->last_local = id;
 		spin_unlock(&c->lock);
 		/* Beside rx_work, which looks for streams after it has said so. */
-		if (test_bit(HBONE_CONN_PEER_CLOSED, &c->flags))
+		if (test_bit(HBONE_CONN_PEER_CLOSED, &c->flags) ||
+		    test_bit(HBONE_CONN_GOAWAY_IN, &c->flags)) {
 			hbone_stream_close(s, HBONE_REASON_CONN, HBONE_STREAM_NO_RST);
+			hbone_stream_put(s);
+			return ERR_PTR(-ESHUTDOWN);
+		}
 		return s;
 	}
 	s = hbone_stream_get(c, id);
@@ -204,6 +208,7 @@ static void put_stream_ctl(struct hbone_stream *s)
 		c->tx_len +=
 			hbone_h2frame_write_u32(tail(c), HBONE_H2_RST_STREAM, s->id, s->rst_code);
 		s->rst_due = false;
+		c->nresets -= hbone_conn_is_peers(c, s->id);
 		hbone_mib_inc(c->hn, TX_RESETS);
 	} else if (s->credit) {
 		c->tx_len +=
@@ -219,7 +224,10 @@ static void put_ctl(struct hbone_conn *c)
 
 	while (room(c) >= HBONE_H2_SMALL) {
 		spin_lock(&c->lock);
-		s = list_first_entry_or_null(&c->ctl, struct hbone_stream, ctl_node);
+		/* HEADERS that came after put_frames go first. */
+		s = list_empty(&c->frames_out) ?
+			    list_first_entry_or_null(&c->ctl, struct hbone_stream, ctl_node) :
+			    NULL;
 		if (s) {
 			list_del_init(&s->ctl_node);
 			put_stream_ctl(s);
@@ -323,6 +331,16 @@ static bool put_data(struct hbone_stream *s)
 	return true;
 }
 
+static bool frames_wait(struct hbone_conn *c)
+{
+	bool ret;
+
+	spin_lock(&c->lock);
+	ret = !list_empty(&c->frames_out);
+	spin_unlock(&c->lock);
+	return ret;
+}
+
 static void put_streams(struct hbone_conn *c)
 {
 	struct hbone_stream *s;
@@ -332,7 +350,12 @@ static void put_streams(struct hbone_conn *c)
 		s = hbone_stream_next_rd(c);
 		if (!s)
 			return;
-		more = put_data(s);
+		/* Asked after it was ready: by then its HEADERS are queued. */
+		more = !frames_wait(c);
+		if (more)
+			more = put_data(s);
+		else
+			hbone_stream_rd_again(s);
 		hbone_stream_put(s);
 	}
 }

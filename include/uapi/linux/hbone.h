@@ -25,8 +25,9 @@
  *
  * HBONE_CMD_CONN_ADD
  * ------------------
- * Hands a connection over. From then on only the module may read or write the socket; the caller
- * should close its descriptor. The answer has the new HBONE_A_CONN.
+ * Hands a connection over, which has no streams that live: DATA of numbers up to the LAST_ ones
+ * counts as late. From then on only the module may read or write the socket; the caller should
+ * close its descriptor. The answer has the new HBONE_A_CONN.
  *
  *    HBONE_A_VERSION: NLA_U32, HBONE_GENL_VERSION; others are refused with EPROTONOSUPPORT
  *    HBONE_A_FD: NLA_U32, the socket
@@ -77,12 +78,8 @@
  * Attaches an application's connected TCP socket. The caller should close its descriptor.
  *
  *    HBONE_A_CONN: NLA_U32
- *    HBONE_A_STREAM: NLA_U32, a stream that began on this connection; or, with both windows, one
- *                    that began before HBONE_CMD_CONN_ADD, at most the LAST_ of its side
+ *    HBONE_A_STREAM: NLA_U32, a stream that began on this connection
  *    HBONE_A_FD: NLA_U32
- *    HBONE_A_FLAGS: NLA_U32, HBONE_F_RX_END, HBONE_F_TX_END: directions that ended before, only
- *                   with windows. Optional
- *    HBONE_A_SEND_WINDOW, HBONE_A_RECV_WINDOW: NLA_S32. Only for streams of before
  *    HBONE_A_COOKIE: NLA_U64, told again with this stream, for the caller's use. Optional
  *
  * HBONE_CMD_STREAM_DEL
@@ -104,7 +101,8 @@
  * HBONE_CMD_FRAME_RECV
  * --------------------
  * Takes the oldest HEADERS or CONTINUATION frame that came, in the answer, as it was on the wire,
- * with its head. EAGAIN when none waits. A stream that the peer opened beyond its limit, or after
+ * with its head. EAGAIN when none waits; ENOBUFS when the caller's socket has no room for it, and
+ * it still waits. A stream that the peer opened beyond its limit, or after
  * we sent GOAWAY, was refused already, but its headers are told: HPACK needs them.
  * PUSH_PROMISE is an error of the peer's, PRIORITY and unknown frames are nobody's.
  *
@@ -124,10 +122,11 @@
  *
  * Events
  * ------
- * Multicast group HBONE_GENL_GROUP, in the network namespace of the connection. Who misses some
+ * Multicast group HBONE_GENL_GROUP, in the network namespace of the connection, for those with
+ * CAP_NET_ADMIN. Who misses some
  * (ENOBUFS) asks by the dumps.
  *
- *    HBONE_CMD_FRAME_READY: HBONE_A_CONN. A frame waits where none did
+ *    HBONE_CMD_FRAME_READY: HBONE_A_CONN. A frame waits where none did: take all, until EAGAIN
  *    HBONE_CMD_STREAM_CLOSED: as HBONE_CMD_STREAM_GET tells, and HBONE_A_REASON, HBONE_A_ERROR
  *    HBONE_CMD_GOAWAY: HBONE_A_CONN, HBONE_A_ERROR, HBONE_A_LAST_LOCAL: the last of our streams
  *                      that the peer looks at. Streams beyond it were closed, as refused
