@@ -35,7 +35,7 @@ static inline uint64_t patience_ns(void)
 {
 	const char *s = getenv("DEADLINE");
 
-	return (s ? strtoull(s, NULL, 10) : 20) * 1000000000ull;
+	return (s ? strtoull(s, NULL, 10) : 60) * 1000000000ull;
 }
 
 static struct amb_loop *loop;
