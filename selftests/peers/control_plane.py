@@ -602,6 +602,7 @@ def serve(args):
     commands = Commands(store)
     if args.many:
         commands.many(args.many, "")
+    commands.certs(args.certs, "")
     server = Plane(args, store, protos).server()
     try:
         control.listen(args.control, commands.run)
@@ -630,6 +631,8 @@ def main():
     a.add_argument("--age", type=int, help="milliseconds after which connections get GOAWAY")
     a.add_argument("--state", help="file as for put, stored at the start")
     a.add_argument("--many", nargs=2, help="as the command, at the start")
+    a.add_argument("--certs", action="append", default=[], metavar="KEY=VALUE",
+                   help="as the command, at the start")
     a = sub.add_parser("ask")
     a.set_defaults(run=ask)
     a.add_argument("socket")
