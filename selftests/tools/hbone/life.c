@@ -250,6 +250,9 @@ void case_adopt(void)
 	}
 	pump(app, ADOPTED, 1 << 14);
 	EXPECT(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+	/* Applications have all before the last of their streams are gone, at both ends. */
+	while (stat_number("StreamsDestroyed") != ADOPTED)
+		usleep(1000);
 
 	t.nl = nl_open();
 	EXPECT(nl_dump((nl_begin(t.nl, HBONE_CMD_CONN_GET, NLM_F_DUMP), t.nl), see_conn, &seen) ==
