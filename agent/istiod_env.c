@@ -125,6 +125,7 @@ static const char *const known[] = {
 	"ALT_XDS_HOSTNAME",
 	"AMBIENT_RESOLV_CONF",
 	"AMBIENT_SOCKET", /* ambientctl's */
+	"AMBIENT_TIER",
 	"AMBIENT_WORKERS",
 	"AUTHZ_POLICY_INFO_LOGGING",
 	"AUTH_TOKEN",

@@ -118,6 +118,7 @@ TEST(strange_variables)
 		"AMBIENT_CACHE=x",
 		"AMBIENT_RESOLV_CONF=x",
 		"AMBIENT_SOCKET=x",
+		"AMBIENT_TIER=ktls",
 		"AMBIENT_WORKERS=1",
 		"XDS_ADDRESS=x",
 		"XDS_HEADER_FOO=x",
