@@ -96,7 +96,8 @@ static const struct argp_option options[] = {
 	  3 },
 	{ "capture", OPT_CAPTURE, "MODE", 0,
 	  "How connections of pods come here: ebpf, nft, cni (a CNI's rules do it, see --zds), "
-	  "none (somebody else's rules do it), or auto (default): ebpf where it works, else nft",
+	  "none (somebody else's rules do it), or auto (default): cni with --zds, else ebpf where "
+	  "it works, else nft",
 	  3 },
 	{ "no-intercept", OPT_NO_INTERCEPT, NULL, 0, "The same as --capture none", 3 },
 	{ "always-tunnel", OPT_ALWAYS_TUNNEL, NULL, 0,
