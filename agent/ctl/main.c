@@ -88,6 +88,7 @@ static const struct command commands[] = {
 	  NULL },
 	{ "connections", "", "Live connections: who, to whom, by which way, how many bytes", 0, 0,
 	  ctl_connections, list_options,
+	  "TIER is who makes a tunnel's TLS records: user (the agent) or ktls (the kernel). "
 	  "PEER is the identity that the other side proved, or has to prove." },
 	{ "why", "SRC DST PORT", "Which way a connection would take, and which policy decides", 3,
 	  3, ctl_why, plain_options,
@@ -110,8 +111,8 @@ static const struct command commands[] = {
 	  "Programs, maps, rules and routes, of the host and of the network namespaces that have a "
 	  "name or a process. No agent may run. What it removed no longer keeps pods from talking "
 	  "in clear." },
-	{ "ca", "init|node|rotate|retire|revoke DIR [NODE]", "Make and rotate the embedded CA", 2,
-	  3, ctl_ca, ca_options,
+	{ "ca", "init|node|rotate|retire|revoke DIR [NODE]",
+	  "The embedded CA: make, rotate, revoke", 2, 3, ctl_ca, ca_options,
 	  "init DIR: a root. node DIR NODE: an intermediate for a node. rotate DIR: a new root "
 	  "beside the present ones. retire DIR: trust in all roots but the newest ends. revoke DIR "
 	  "NODE: its intermediate, in DIR/crl.pem. Needs no agent." },
