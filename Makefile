@@ -8,6 +8,7 @@
 #   sudo make check-fast        set-up, static checks, unit and namespace tests, plain build
 #   sudo make demo | bench      set-up, then show or measure
 #   make lint fmt arrows        the static checks alone; formatting; the arrows of the layout
+#   make vm-modules             hbone.ko for each kernel of the VMs, in $(O)/vm
 #   make install uninstall deb image  DESTDIR= PREFIX= CNI_DIR=
 
 O ?= build
