@@ -330,6 +330,8 @@ static int by_programs(struct amb_capture *c, struct pod *pod, const struct amb_
 
 	if (!code) {
 		captured = amb_rows_get(c->bpf, AMB_BPF_POD, &row.cookie, &before);
+		if (captured && (before.flags ^ row.flags) & AMB_POD_RULES)
+			amb_attach_turn(c->bpf, pod->netns, row.cookie, before.flags);
 		/* First what it is: also who lets go of it must not touch a CNI's routes. */
 		if (row.flags & AMB_POD_RULES)
 			pod->flags = row.flags;

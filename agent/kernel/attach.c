@@ -116,6 +116,13 @@ static void remove_filter(int ifindex, bool ours)
 	(void)bpf_tc_hook_destroy(&hook);
 }
 
+/* The filter at the pod's end, where @row says that there is one. */
+static void remove_inner(struct amb_netns *ns, const struct amb_if_row *row)
+{
+	if (row->inner && ns && !amb_netns_enter(ns))
+		remove_filter(row->inner, row->flags & AMB_IF_CLSACT_POD);
+}
+
 /* Puts @prog at interface @at of @ns. Who made the discipline is noted as @flag of the row. */
 static int guard_end(const struct amb_bpf *b, struct amb_netns *ns, int at, enum amb_bpf_prog prog,
 		     uint32_t ifindex, struct amb_if_row *row, enum amb_if_flag flag)
@@ -138,9 +145,14 @@ static int guard(const struct amb_bpf *b, struct amb_netns *ns, const struct amb
 	uint32_t ifindex = v->host;
 	int err;
 
-	/* An agent before may have made the disciplines. */
-	if (!bpf_map_lookup_elem(b->map[AMB_BPF_IF], &ifindex, &old) && old.netns == a->cookie)
-		row.flags = old.flags & (AMB_IF_CLSACT | AMB_IF_CLSACT_POD);
+	/* An agent before may have made the disciplines, and wanted both ends looked at. */
+	if (!bpf_map_lookup_elem(b->map[AMB_BPF_IF], &ifindex, &old) && old.netns == a->cookie) {
+		row.flags = old.flags & AMB_IF_CLSACT;
+		if (a->rules)
+			row.flags |= old.flags & AMB_IF_CLSACT_POD;
+		else
+			remove_inner(ns, &old);
+	}
 	row.netns = a->cookie;
 	/* What the mesh does not know it by is no concern of the direct way. */
 	if (a->rules)
@@ -177,8 +189,7 @@ static void unguard_end(const struct amb_bpf *b, struct amb_netns *ns, uint32_t 
 {
 	if (!amb_netns_enter(NULL))
 		remove_filter(ifindex, row->flags & AMB_IF_CLSACT);
-	if (row->inner && ns && !amb_netns_enter(ns))
-		remove_filter(row->inner, row->flags & AMB_IF_CLSACT_POD);
+	remove_inner(ns, row);
 	bpf_map_delete_elem(b->map[AMB_BPF_IF], &ifindex);
 }
 
@@ -313,33 +324,61 @@ int amb_attach_pod(const struct amb_bpf *b, struct amb_netns *ns, struct amb_att
 	return code;
 }
 
-void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie,
-		       uint32_t flags)
+static void remove_lookup(const struct amb_bpf *b, uint64_t cookie)
 {
 	char name[64];
-	size_t i;
-	int err;
 
 	lookup_name(name, sizeof(name), cookie);
 	amb_pins_remove(b->dir, name);
+}
+
+/* Those of @flags, in the namespace that the thread is in. */
+static void switch_off(uint32_t flags)
+{
+	size_t i;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(switches); i++)
+		if (flags & switches[i].flag)
+			(void)write_switch(switches[i].path, "0");
+}
+
+static void remove_direct(struct amb_netns *ns)
+{
+	int err = amb_nft_direct_remove(ns);
+
+	if (err)
+		amb_warn(KERNEL,
+			 "the table that leads past a CNI's rules stays in a pod: %s, continuing",
+			 strerror(-err));
+}
+
+void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie,
+		       uint32_t flags)
+{
+	remove_lookup(b, cookie);
 	unguard(b, ns, is_pod, &cookie);
 	if (!ns || amb_netns_enter(ns))
 		return;
 	if (flags & AMB_POD_RULES) {
-		err = amb_nft_direct_remove(ns);
-		if (err)
-			amb_warn(KERNEL,
-				 "the table that leads past a CNI's rules stays in a pod: %s, "
-				 "continuing",
-				 strerror(-err));
+		remove_direct(ns);
 		/* As its tunnels do; nobody would judge them any more. */
 		(void)amb_sockdiag_destroy_marked(ns, AMB_DIRECT_MARK);
 		return;
 	}
 	(void)amb_route_remove();
-	for (i = 0; i < AMB_ARRAY_SIZE(switches); i++)
-		if (flags & switches[i].flag)
-			(void)write_switch(switches[i].path, "0");
+	switch_off(flags);
+}
+
+void amb_attach_turn(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie, uint32_t flags)
+{
+	if (flags & AMB_POD_RULES) {
+		remove_direct(ns);
+		return;
+	}
+	remove_lookup(b, cookie);
+	/* The routes are the CNI's by now, which makes the same. */
+	if (!amb_netns_enter(ns))
+		switch_off(flags);
 }
 
 struct sweep {

@@ -46,6 +46,13 @@ int amb_attach_pod(const struct amb_bpf *b, struct amb_netns *ns, struct amb_att
 void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie,
 		       uint32_t flags);
 
+/*
+ * Before amb_attach_pod() of one that an agent before captured the other way, by a CNI's rules or
+ * without: undoes what is not taken over. @flags are the pod's as they were. Connections live on.
+ */
+void amb_attach_turn(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie,
+		     uint32_t flags);
+
 /* Undoes what is attached for pods that @wanted does not know; after a take-over. */
 void amb_attach_sweep(const struct amb_bpf *b, bool (*wanted)(void *ctx, uint64_t cookie),
 		      void *ctx);
