@@ -19,7 +19,6 @@ enum hbone_stream_flags {
 	HBONE_STREAM_RX_END, /* the peer sends no more */
 	HBONE_STREAM_RX_DONE, /* and the application was told */
 	HBONE_STREAM_TX_END, /* we send no more */
-	HBONE_STREAM_PEER_GONE, /* the peer reset it when it had all: deliver what came, then end */
 	HBONE_STREAM_NO_WINDOW, /* not read before its window opens; conn->lock */
 	HBONE_STREAM_CLOSED, /* set once: no table has it any more */
 };
