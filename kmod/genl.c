@@ -459,36 +459,22 @@ static int frame_send(struct sk_buff *skb, struct genl_info *info)
 
 /* --- the family ------------------------------------------------------------------------------ */
 
-#define OP(name, run, its_policy)                                                                  \
+#define OP(name, run, dump, its_policy)                                                            \
 	{                                                                                          \
-		.cmd = HBONE_CMD_##name, .doit = run, .policy = its_policy,                        \
+		.cmd = HBONE_CMD_##name, .doit = run, .dumpit = dump, .policy = its_policy,        \
 		.maxattr = HBONE_A_MAX, .flags = GENL_UNS_ADMIN_PERM,                              \
 	}
 
 static const struct genl_ops ops[] = {
-	OP(CONN_ADD, conn_add, conn_add_policy),
-	OP(CONN_OWN, conn_own, conn_policy),
-	OP(CONN_DEL, conn_del, conn_del_policy),
-	{
-		.cmd = HBONE_CMD_CONN_GET,
-		.doit = conn_get,
-		.dumpit = conn_dump,
-		.policy = conn_policy,
-		.maxattr = HBONE_A_MAX,
-		.flags = GENL_UNS_ADMIN_PERM,
-	},
-	OP(STREAM_ADD, stream_add, stream_add_policy),
-	OP(STREAM_DEL, stream_del, stream_del_policy),
-	{
-		.cmd = HBONE_CMD_STREAM_GET,
-		.doit = stream_get,
-		.dumpit = stream_dump,
-		.policy = stream_get_policy,
-		.maxattr = HBONE_A_MAX,
-		.flags = GENL_UNS_ADMIN_PERM,
-	},
-	OP(FRAME_RECV, frame_recv, conn_policy),
-	OP(FRAME_SEND, frame_send, frame_send_policy),
+	OP(CONN_ADD, conn_add, NULL, conn_add_policy),
+	OP(CONN_OWN, conn_own, NULL, conn_policy),
+	OP(CONN_DEL, conn_del, NULL, conn_del_policy),
+	OP(CONN_GET, conn_get, conn_dump, conn_policy),
+	OP(STREAM_ADD, stream_add, NULL, stream_add_policy),
+	OP(STREAM_DEL, stream_del, NULL, stream_del_policy),
+	OP(STREAM_GET, stream_get, stream_dump, stream_get_policy),
+	OP(FRAME_RECV, frame_recv, NULL, conn_policy),
+	OP(FRAME_SEND, frame_send, NULL, frame_send_policy),
 };
 
 static const struct genl_multicast_group groups[] = {
