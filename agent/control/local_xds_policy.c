@@ -20,19 +20,25 @@ static const char *const variants[] = { "", "Exact", "Prefix", "Suffix", "Presen
 /* !Exact x, or {Exact: x}. */
 static void *string_match(struct amb_decode *d, const struct amb_yaml *v)
 {
-	const char *tag = v->tag, *text = v->type == AMB_YAML_SCALAR ? v->text : "";
 	StringMatch *m = NEW(d, StringMatch, istio__security__string_match__init);
+	const struct amb_yaml *value = v;
+	const char *tag = v->tag;
 	uint32_t i = 0;
 
 	if (v->type == AMB_YAML_MAP && v->n == 1) {
 		tag = v->pairs[0].key->text;
-		if (v->pairs[0].value->type == AMB_YAML_SCALAR)
-			text = v->pairs[0].value->text;
+		value = v->pairs[0].value;
 	}
 	while (tag && i < AMB_ARRAY_SIZE(variants) && strcmp(variants[i], tag))
 		i++;
 	if (!i || i == AMB_ARRAY_SIZE(variants)) {
 		amb_decode_error(d, v, "has to be one of !Exact, !Prefix, !Suffix, !Presence");
+		return NULL;
+	}
+	/* Taken for "", it would be a prefix of everything. */
+	if (i != ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_PRESENCE &&
+	    (value->type != AMB_YAML_SCALAR || amb_yaml_is_null(value))) {
+		amb_decode_error(d, v, "!%s needs a text", variants[i]);
 		return NULL;
 	}
 	if (!m)
@@ -41,7 +47,7 @@ static void *string_match(struct amb_decode *d, const struct amb_yaml *v)
 	if (i == ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_PRESENCE)
 		m->presence = NEW(d, Google__Protobuf__Empty, google__protobuf__empty__init);
 	else
-		m->exact = amb_arena_strndup(d->arena, text, strlen(text));
+		m->exact = amb_arena_strndup(d->arena, value->text, strlen(value->text));
 	return m;
 }
 

@@ -199,6 +199,10 @@ static const struct {
 	{ P "  rules:\n  - - - principals: [x]\n",
 	  "LOCAL_XDS:7: policies[0].rules[0][0][0].principals[0]: has to be one of !Exact, "
 	  "!Prefix, !Suffix, !Presence" },
+	{ P "  rules:\n  - - - principals: [{Prefix: [a]}]\n",
+	  "LOCAL_XDS:7: policies[0].rules[0][0][0].principals[0]: !Prefix needs a text" },
+	{ P "  rules:\n  - - - namespaces: [{Suffix: ~}]\n",
+	  "LOCAL_XDS:7: policies[0].rules[0][0][0].namespaces[0]: !Suffix needs a text" },
 	{ P "  rules:\n  - - - destinationPorts: [80, 70000]\n",
 	  "LOCAL_XDS:7: policies[0].rules[0][0][0].destinationPorts: [1] is no port" },
 	{ P "  rules:\n  - - destinationPorts: [80]\n",
