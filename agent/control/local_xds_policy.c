@@ -106,6 +106,29 @@ static void port_list(struct amb_decode *d, const struct amb_yaml *map, const ch
 		amb_decode_leave(d);
 }
 
+#define LIST(key, type, one, field)                                                                \
+	{                                                                                          \
+		key, type, one, offsetof(Match, field), offsetof(Match, n_##field)                 \
+	}
+
+static const struct {
+	const char *key;
+	int type;
+	amb_lxds_one_fn *one;
+	size_t array, n; /* where they are in a Match */
+} lists[] = {
+	LIST("namespaces", AMB_LXDS_ANY, string_match, namespaces),
+	LIST("notNamespaces", AMB_LXDS_ANY, string_match, not_namespaces),
+	LIST("principals", AMB_LXDS_ANY, string_match, principals),
+	LIST("notPrincipals", AMB_LXDS_ANY, string_match, not_principals),
+	LIST("serviceAccounts", AMB_YAML_MAP, account, service_accounts),
+	LIST("notServiceAccounts", AMB_YAML_MAP, account, not_service_accounts),
+	LIST("sourceIps", AMB_YAML_SCALAR, range, source_ips),
+	LIST("notSourceIps", AMB_YAML_SCALAR, range, not_source_ips),
+	LIST("destinationIps", AMB_YAML_SCALAR, range, destination_ips),
+	LIST("notDestinationIps", AMB_YAML_SCALAR, range, not_destination_ips),
+};
+
 static void *match(struct amb_decode *d, const struct amb_yaml *v)
 {
 	static const char *const keys[] = {
@@ -124,29 +147,14 @@ static void *match(struct amb_decode *d, const struct amb_yaml *v)
 		NULL,
 	};
 	Match *m = NEW(d, Match, istio__security__match__init);
+	size_t i;
 
 	if (!m)
 		return NULL;
 	amb_decode_only(d, v, keys);
-	amb_lxds_list(d, v, "namespaces", AMB_LXDS_ANY, string_match, &m->namespaces,
-		      &m->n_namespaces);
-	amb_lxds_list(d, v, "notNamespaces", AMB_LXDS_ANY, string_match, &m->not_namespaces,
-		      &m->n_not_namespaces);
-	amb_lxds_list(d, v, "principals", AMB_LXDS_ANY, string_match, &m->principals,
-		      &m->n_principals);
-	amb_lxds_list(d, v, "notPrincipals", AMB_LXDS_ANY, string_match, &m->not_principals,
-		      &m->n_not_principals);
-	amb_lxds_list(d, v, "serviceAccounts", AMB_YAML_MAP, account, &m->service_accounts,
-		      &m->n_service_accounts);
-	amb_lxds_list(d, v, "notServiceAccounts", AMB_YAML_MAP, account, &m->not_service_accounts,
-		      &m->n_not_service_accounts);
-	amb_lxds_list(d, v, "sourceIps", AMB_YAML_SCALAR, range, &m->source_ips, &m->n_source_ips);
-	amb_lxds_list(d, v, "notSourceIps", AMB_YAML_SCALAR, range, &m->not_source_ips,
-		      &m->n_not_source_ips);
-	amb_lxds_list(d, v, "destinationIps", AMB_YAML_SCALAR, range, &m->destination_ips,
-		      &m->n_destination_ips);
-	amb_lxds_list(d, v, "notDestinationIps", AMB_YAML_SCALAR, range, &m->not_destination_ips,
-		      &m->n_not_destination_ips);
+	for (i = 0; i < AMB_ARRAY_SIZE(lists); i++)
+		amb_lxds_list(d, v, lists[i].key, lists[i].type, lists[i].one,
+			      (char *)m + lists[i].array, (size_t *)((char *)m + lists[i].n));
 	port_list(d, v, "destinationPorts", &m->destination_ports, &m->n_destination_ports);
 	port_list(d, v, "notDestinationPorts", &m->not_destination_ports,
 		  &m->n_not_destination_ports);
