@@ -40,7 +40,7 @@ static int user_open(struct amb_wire *w, uint8_t *p, size_t n, struct amb_wire_p
 		return 0;
 	got = amb_record_open(w->rx, p, len, &piece->type);
 	if (got < 0)
-		return -EBADMSG;
+		return got == -EOVERFLOW ? got : -EBADMSG;
 	piece->p = p + AMB_RECORD_HEAD;
 	piece->n = got;
 	return len;

@@ -37,12 +37,13 @@ struct amb_wire_rx {
 	bool runs; /* of data one piece may be many records */
 	/*
 	 * Like recv(2), without waiting: bytes, 0 at the end, or -errno, among them those of open()
-	 * below, and -EOVERFLOW for a key that is used up.
+	 * below.
 	 */
 	ssize_t (*recv)(struct amb_wire *w, uint8_t *p, size_t room);
 	/*
 	 * Opens in place what begins at @p. Returns how many of the @n received bytes it took, 0
-	 * when it needs more, -EPROTO for what is no record, -EBADMSG for one that does not open.
+	 * when it needs more, -EPROTO for what is no record, -EBADMSG for one that does not open,
+	 * -EOVERFLOW for a key that is used up.
 	 */
 	int (*open)(struct amb_wire *w, uint8_t *p, size_t n, struct amb_wire_piece *piece);
 	/* The peer's next record is under its next key. 0 or -errno. */
