@@ -78,6 +78,15 @@ void amb_lxds_string(struct amb_decode *d, const struct amb_yaml *map, const cha
 	amb_decode_string(d, map, key, (const char **)out);
 }
 
+char *amb_lxds_text(struct amb_decode *d, const char *s, size_t len)
+{
+	char *text = amb_arena_strndup(d->arena, s, len);
+
+	if (!text)
+		amb_decode_error(d, NULL, "out of memory");
+	return text;
+}
+
 void amb_lxds_flag(struct amb_decode *d, const struct amb_yaml *map, const char *key,
 		   protobuf_c_boolean *out)
 {

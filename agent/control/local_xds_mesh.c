@@ -32,7 +32,7 @@ static NetAddress *net_address(struct amb_decode *d, const char *text, bool cidr
 	m = NEW(d, NetAddress, istio__workload__network_address__init);
 	if (!m)
 		return NULL;
-	m->network = amb_arena_strndup(d->arena, text, slash - text);
+	m->network = amb_lxds_text(d, text, slash - text);
 	amb_lxds_bytes(d, &addr, &m->address);
 	if (cidr) {
 		m->prefix_case = ISTIO__WORKLOAD__NETWORK_ADDRESS__PREFIX_LENGTH;
@@ -95,8 +95,8 @@ static void destination(struct amb_decode *d, const struct amb_yaml *map, Gatewa
 	if (!m->hostname)
 		return;
 	m->destination_case = ISTIO__WORKLOAD__GATEWAY_ADDRESS__DESTINATION_HOSTNAME;
-	m->hostname->namespace_ = amb_arena_strndup(d->arena, text, slash - text);
-	m->hostname->hostname = amb_arena_strndup(d->arena, slash + 1, strlen(slash + 1));
+	m->hostname->namespace_ = amb_lxds_text(d, text, slash - text);
+	m->hostname->hostname = amb_lxds_text(d, slash + 1, strlen(slash + 1));
 }
 
 static Gateway *gateway(struct amb_decode *d, const struct amb_yaml *map, const char *key)
@@ -207,7 +207,7 @@ static void memberships(struct amb_decode *d, const struct amb_yaml *map, Worklo
 		e[i] = NEW(d, Membership, istio__workload__workload__services_entry__init);
 		if (!e[i])
 			break;
-		e[i]->key = amb_arena_strndup(d->arena, name, strlen(name));
+		e[i]->key = amb_lxds_text(d, name, strlen(name));
 		e[i]->value = NEW(d, Istio__Workload__PortList, istio__workload__port_list__init);
 		if (e[i]->value)
 			ports(d, v, name, &e[i]->value->ports, &e[i]->value->n_ports);

@@ -47,7 +47,7 @@ static void *string_match(struct amb_decode *d, const struct amb_yaml *v)
 	if (i == ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_PRESENCE)
 		m->presence = NEW(d, Google__Protobuf__Empty, google__protobuf__empty__init);
 	else
-		m->exact = amb_arena_strndup(d->arena, value->text, strlen(value->text));
+		m->exact = amb_lxds_text(d, value->text, strlen(value->text));
 	return m;
 }
 

@@ -31,6 +31,9 @@ void amb_lxds_items(struct amb_decode *d, const struct amb_yaml *seq, int type,
 void amb_lxds_list(struct amb_decode *d, const struct amb_yaml *map, const char *key, int type,
 		   amb_lxds_one_fn *one, void *array, size_t *n);
 
+/* A copy of @len bytes of @s in the decoder's arena; NULL: out of memory, which is reported. */
+char *amb_lxds_text(struct amb_decode *d, const char *s, size_t len);
+
 /* As those of manifest_decode.h, for the types of protobuf. */
 void amb_lxds_string(struct amb_decode *d, const struct amb_yaml *map, const char *key, char **out);
 void amb_lxds_flag(struct amb_decode *d, const struct amb_yaml *map, const char *key,
