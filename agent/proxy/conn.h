@@ -33,8 +33,6 @@ struct nghttp2_hd_inflater;
 #define AMB_HBONE_LIST_CLIENT (16 << 10)
 /* Longest header block that we write. */
 #define AMB_HBONE_BLOCK 8192
-/* Post-handshake TLS message that we take (a ticket). */
-#define AMB_HBONE_TLS_MESSAGE (64 << 10)
 /* WINDOW_UPDATEs that one DATA frame of ours may bring, and how many may be saved up. */
 #define AMB_HBONE_UPDATES 16
 #define AMB_HBONE_UPDATES_MAX 65536
@@ -97,8 +95,7 @@ struct amb_hbone {
 	struct amb_h2_parser parser;
 	struct nghttp2_hd_inflater *inflater;
 	struct amb_stream *cur; /* whose DATA frame is being read; NULL: nobody's */
-	uint8_t tls_head[4], ntls; /* post-handshake message */
-	uint32_t tls_left;
+	struct amb_tls_post post;
 	int64_t recv_window; /* what the peer may send */
 	int64_t late; /* DATA that may still come for streams that we ended */
 	uint32_t credit; /* to be given back */

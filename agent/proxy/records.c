@@ -32,44 +32,17 @@ static void follow(struct amb_hbone *c, bool requested)
 /* Messages after the handshake (RFC 8446 4.6): tickets are ignored, key updates followed. */
 static void tls_message(struct amb_hbone *c, const uint8_t *p, size_t n)
 {
-	bool key_update;
+	unsigned int before = c->post.tickets + c->post.updates, came;
+	int ret = amb_tls_post_handshake(&c->post, c->server, p, n);
 
-	while (n && !c->broken) {
-		if (c->ntls < sizeof(c->tls_head)) {
-			c->tls_head[c->ntls++] = *p++;
-			n--;
-			if (c->ntls < sizeof(c->tls_head))
-				continue;
-			amb_hbone_charge(c, AMB_ABUSE_KEYS);
-			c->tls_left = c->tls_head[1] << 16 | c->tls_head[2] << 8 | c->tls_head[3];
-			key_update = c->tls_head[0] == 24;
-			if ((!key_update && c->tls_head[0] != 4) ||
-			    (key_update ? c->tls_left != 1 : c->tls_left > AMB_HBONE_TLS_MESSAGE)) {
-				tls_error(c, 10, "unexpected message after the handshake");
-				return;
-			}
-			continue;
-		}
-		if (c->tls_head[0] == 24) {
-			/* Nothing may follow under the old keys, 4.6.3 and 5.1. */
-			if (n != 1 || *p > 1) {
-				tls_error(c, 10, "malformed key update");
-				return;
-			}
-			c->ntls = 0;
-			follow(c, *p);
-			return;
-		}
-		{
-			size_t k = AMB_MIN(n, (size_t)c->tls_left);
-
-			p += k;
-			n -= k;
-			c->tls_left -= k;
-			if (!c->tls_left)
-				c->ntls = 0;
-		}
-	}
+	for (came = c->post.tickets + c->post.updates - before; came && !c->broken; came--)
+		amb_hbone_charge(c, AMB_ABUSE_KEYS);
+	if (c->broken)
+		return;
+	if (ret < 0)
+		tls_error(c, 10, "unexpected message after the handshake");
+	else if (ret)
+		follow(c, ret == AMB_TLS_POST_UPDATE_REQUESTED);
 }
 
 static void tls_alert(struct amb_hbone *c, const uint8_t *p, size_t n)

@@ -254,10 +254,11 @@ static bool update_keys(struct amb_hbone *c)
 
 void amb_send_key_update(struct amb_hbone *c)
 {
-	static const uint8_t message[5] = { 24, 0, 0, 1, 0 }; /* update_not_requested */
+	uint8_t message[AMB_TLS_KEY_UPDATE_LEN];
 
 	if (!amb_wire_may_update(&c->wire))
 		return;
+	amb_tls_key_update(message, false);
 	c->wire.updating = true;
 	send_control(c, message, sizeof(message), AMB_RECORD_HANDSHAKE);
 	if (!c->broken && !c->wire.tx_ops->apart)
