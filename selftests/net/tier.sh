@@ -59,6 +59,7 @@ load_is_good auto
 probe_of() { ctl a probe -o json | jq -r --arg n "$1" '.[$n] | "\(.ok) \(.detail)"'; }
 KTLS=$(probe_of ktls) REKEYS=$(probe_of ktls-rekey)
 if [[ $KTLS != true* ]]; then
+	is "this is no machine of ours, where it has to be" "${VM_KERNEL:-}" ""
 	like "why kernel TLS is not there" "$KTLS" "^false .*: [A-Za-z_ ]+.*: [A-Z]"
 	agent_stop a
 	agent_start a --tier ktls
