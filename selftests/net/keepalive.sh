@@ -29,10 +29,17 @@ export KEEPALIVE_ENABLED=false
 agent_start a
 agent_ready a
 wait_enrolled client
-pod_spawn client "$TRAFFIC" rr -t 1 -s 3600 "${P4[server]}"
-check "another connection" busywait carrying
-
-check "nothing is probed when that is off" test -z "$(timer "sport = :15001 or dport = :15008")"
+pod_spawn client "$TRAFFIC" hold -n 1 "${P4[server]}"
+check "another connection, which says nothing" busywait grep -q '"hold","count":1,' "$TMP/app-client.log"
+# A socket has one timer at a time to show: that of what is on its way, if anything is.
+sockets() { pod_exec client ss -Htno state established "sport = :15001 or dport = :15008"; }
+quiet() {
+	local s
+	s=$(sockets)
+	[ "$(wc -l <<<"$s")" -ge 2 ] && [[ $s != *"timer:(on"* ]]
+}
+check "nothing is on its way in either of its sockets" busywait quiet
+unlike "nothing is probed when that is off" "$(sockets)" 'timer:\(keepalive'
 for bad in KEEPALIVE_TIME=0s KEEPALIVE_TIME=10h KEEPALIVE_RETRIES=0 KEEPALIVE_ENABLED=maybe; do
 	is "$bad is refused" "$(env "$bad" "$AMBIENTD" --standalone "$MANIFESTS" --node x \
 		2>&1 >/dev/null | grep -c "^ambientd: ${bad%%=*}: ")" 1
