@@ -5,6 +5,8 @@
 #   client (a) ==outer== gateway (b, Python, relays) --inner TLS--> server (b, network far)
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=selftests/mesh.sh
+. "$LIB_DIR/mesh.sh"
 
 need_peers
 need_agent
@@ -19,53 +21,7 @@ pod_manifest gateway demo gateway \
 	"app: gateway, networking.istio.io/tunnel: http, istio.io/dataplane-mode: none"
 pod_manifest server
 http_server server 80 hello
-mkdir -p "$TMP/near" "$TMP/far"
-# Each side has its own view: for node a the service's pod is beyond the gateway.
-cat >"$TMP/far/service.yaml" <<-YAML
-	apiVersion: v1
-	kind: Service
-	metadata: {name: web, namespace: demo}
-	spec:
-	  clusterIP: 10.96.0.1
-	  selector: {app: server}
-	  ports: [{port: 8000, targetPort: 80}]
-YAML
-cat >"$TMP/near/service.yaml" <<-YAML
-	apiVersion: networking.istio.io/v1
-	kind: ServiceEntry
-	metadata: {name: web, namespace: demo}
-	spec:
-	  hosts: [web.demo.svc.cluster.local]
-	  addresses: [10.96.0.1]
-	  ports: [{number: 8000, name: http, protocol: TCP, targetPort: 80}]
-	  resolution: STATIC
-	  location: MESH_INTERNAL
-	  subjectAltNames: ["$SPIFFE/server"]
-	  workloadSelector: {labels: {app: remote}}
-	---
-	apiVersion: networking.istio.io/v1
-	kind: WorkloadEntry
-	metadata:
-	  name: remote
-	  namespace: demo
-	  labels: {app: remote, networking.istio.io/tunnel: http, topology.istio.io/network: far}
-	spec:
-	  network: far
-	  labels: {app: remote}
-	  serviceAccount: server
-	---
-	apiVersion: gateway.networking.k8s.io/v1
-	kind: Gateway
-	metadata:
-	  name: far
-	  namespace: demo
-	  labels: {topology.istio.io/network: far}
-	  annotations: {gateway.istio.io/service-account: gateway}
-	spec:
-	  gatewayClassName: istio-remote
-	  addresses: [{type: IPAddress, value: ${P4[gateway]}}]
-	  listeners: [{name: hbone, port: 15008, protocol: HBONE}]
-YAML
+far_network "{port: 8000, targetPort: 80}" "{number: 8000, name: http, protocol: TCP, targetPort: 80}"
 cp "$MANIFESTS"/{00-namespace,pod-server}.yaml "$TMP/far"
 cp "$MANIFESTS"/{00-namespace,pod-client}.yaml "$TMP/near"
 MANIFESTS=$TMP/near agent_start a

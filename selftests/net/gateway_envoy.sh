@@ -10,6 +10,8 @@
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=selftests/envoy.sh
 . "$LIB_DIR/envoy.sh"
+# shellcheck source=selftests/mesh.sh
+. "$LIB_DIR/mesh.sh"
 
 need_envoy
 need_agent
@@ -21,56 +23,9 @@ mesh_defaults
 for p in client other server; do pod_manifest $p; done
 http_server server 80 hello
 traffic_server server 9000 32
-mkdir -p "$TMP/near" "$TMP/far"
-# Each side has its own view: for node a the service's pod is beyond the gateway.
-cat >"$TMP/far/service.yaml" <<-YAML
-	apiVersion: v1
-	kind: Service
-	metadata: {name: web, namespace: demo}
-	spec:
-	  clusterIP: 10.96.0.1
-	  selector: {app: server}
-	  ports: [{name: http, port: 8000, targetPort: 80}, {name: echo, port: 9000}, {name: sink, port: 9001}]
-YAML
-cat >"$TMP/near/service.yaml" <<-YAML
-	apiVersion: networking.istio.io/v1
-	kind: ServiceEntry
-	metadata: {name: web, namespace: demo}
-	spec:
-	  hosts: [web.demo.svc.cluster.local]
-	  addresses: [10.96.0.1]
-	  ports:
-	  - {number: 8000, name: http, protocol: TCP, targetPort: 80}
-	  - {number: 9000, name: echo, protocol: TCP}
-	  - {number: 9001, name: sink, protocol: TCP}
-	  resolution: STATIC
-	  location: MESH_INTERNAL
-	  subjectAltNames: ["$SPIFFE/server"]
-	  workloadSelector: {labels: {app: remote}}
-	---
-	apiVersion: networking.istio.io/v1
-	kind: WorkloadEntry
-	metadata:
-	  name: remote
-	  namespace: demo
-	  labels: {app: remote, networking.istio.io/tunnel: http, topology.istio.io/network: far}
-	spec:
-	  network: far
-	  labels: {app: remote}
-	  serviceAccount: server
-	---
-	apiVersion: gateway.networking.k8s.io/v1
-	kind: Gateway
-	metadata:
-	  name: far
-	  namespace: demo
-	  labels: {topology.istio.io/network: far}
-	  annotations: {gateway.istio.io/service-account: gateway}
-	spec:
-	  gatewayClassName: istio-remote
-	  addresses: [{type: IPAddress, value: ${P4[gateway]}}]
-	  listeners: [{name: hbone, port: 15008, protocol: HBONE}]
-YAML
+far_network "{name: http, port: 8000, targetPort: 80}, {name: echo, port: 9000}, {name: sink, port: 9001}" \
+	"{number: 8000, name: http, protocol: TCP, targetPort: 80}, \
+	{number: 9000, name: echo, protocol: TCP}, {number: 9001, name: sink, protocol: TCP}"
 cp "$MANIFESTS"/{00-namespace,pod-server}.yaml "$TMP/far"
 cp "$MANIFESTS"/{00-namespace,pod-client,pod-other}.yaml "$TMP/near"
 MANIFESTS=$TMP/near agent_start a

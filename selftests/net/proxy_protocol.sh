@@ -5,6 +5,8 @@
 #   client (a) ==CONNECT 10.96.0.1:80==> agent b --PROXY v2--> 127.0.0.1:15088 of waypoint (b)
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=selftests/mesh.sh
+. "$LIB_DIR/mesh.sh"
 
 need_agent
 nodes a b
@@ -12,33 +14,7 @@ pod a client
 pod b waypoint
 mesh_defaults
 pod_manifest client
-pod_manifest waypoint demo waypoint \
-	"app: waypoint, gateway.networking.k8s.io/gateway-name: waypoint"
-service_manifest waypoint 10.96.0.15 "app: waypoint" "{name: mesh, port: 15008}"
-manifest waypoint <<-YAML
-	apiVersion: gateway.networking.k8s.io/v1
-	kind: Gateway
-	metadata:
-	  name: waypoint
-	  namespace: demo
-	  annotations: {ambient.istio.io/waypoint-inbound-binding: PROXY/15088}
-	spec:
-	  gatewayClassName: istio-waypoint
-	  listeners:
-	  - {name: mesh, port: 15008, protocol: HBONE}
-	  - {name: proxy, port: 15088, protocol: istio.io/PROXY}
-	---
-	apiVersion: v1
-	kind: Service
-	metadata:
-	  name: web
-	  namespace: demo
-	  labels: {istio.io/use-waypoint: waypoint}
-	spec:
-	  clusterIP: 10.96.0.1
-	  selector: {app: web}
-	  ports: [{port: 80}]
-YAML
+sandwich
 cat >"$TMP/sandwich.py" <<-'PY'
 	import ipaddress, socket, struct
 	l = socket.create_server(("127.0.0.1", 15088))

@@ -10,6 +10,8 @@
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=selftests/envoy.sh
 . "$LIB_DIR/envoy.sh"
+# shellcheck source=selftests/mesh.sh
+. "$LIB_DIR/mesh.sh"
 
 need_envoy
 need_agent
@@ -23,34 +25,7 @@ for p in one two; do
 	pod_manifest $p demo $p "app: web"
 	http_server $p
 done
-pod_manifest waypoint demo waypoint \
-	"app: waypoint, gateway.networking.k8s.io/gateway-name: waypoint"
-service_manifest waypoint 10.96.0.15 "app: waypoint" "{name: mesh, port: 15008}"
-manifest waypoint <<-YAML
-	apiVersion: gateway.networking.k8s.io/v1
-	kind: Gateway
-	metadata:
-	  name: waypoint
-	  namespace: demo
-	  annotations: {ambient.istio.io/waypoint-inbound-binding: PROXY/15088}
-	spec:
-	  gatewayClassName: istio-waypoint
-	  listeners:
-	  - {name: mesh, port: 15008, protocol: HBONE}
-	  - {name: proxy, port: 15088, protocol: istio.io/PROXY}
-	---
-	apiVersion: v1
-	kind: Service
-	metadata:
-	  name: web
-	  namespace: demo
-	  labels: {istio.io/use-waypoint: waypoint}
-	spec:
-	  clusterIP: 10.96.0.1
-	  clusterIPs: [10.96.0.1, "fd96::1"]
-	  selector: {app: web}
-	  ports: [{port: 80}]
-YAML
+sandwich
 agents_start
 WEB="\"rules\": [{\"header\": [\"x-version\", \"2\"], \"to\": [\"${P4[two]}:80\"]},
 	{\"to\": [\"${P4[one]}:80\"]}]}"
