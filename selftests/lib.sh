@@ -440,6 +440,21 @@ ctl() {
 	"$AMBIENTCTL" "$2" --socket "$(agent_socket "$1")" "${@:3}"
 }
 
+# uninstall NODE: `ambientctl uninstall` in the agent's namespace, as on a real host, and with eyes
+# for this test's namespaces only: it looks everywhere, and other tests run beside this one.
+uninstall() {
+	nsenter --net="/run/netns/$(node_ns "$1")" unshare --mount --pid --fork --mount-proc bash -c '
+		run=$1; shift
+		mkdir "$0/only"
+		for n in /run/netns/$run-*; do
+			touch "$0/only/${n##*/}" && mount --bind "$n" "$0/only/${n##*/}"
+		done
+		mount --rbind "$0/only" /run/netns
+		"$@"; status=$?
+		umount -R /run/netns; umount "$0"/only/*; rm -r "$0/only"
+		exit $status' "$TMP" "$RUN" "$AMBIENTCTL" uninstall --bpf-dir "$(agent_pins "$1")" 2>&1
+}
+
 # Waits until the log of NODE has a line that matches, from line FROM on.
 log_has() { grep -Eq -- "$2" <(tail -n "+${3:-1}" "$(agent_log "$1")"); }
 # log_lines NODE: the number of its next line.

@@ -17,20 +17,6 @@ pod_manifest near
 http_server near 80
 http_server near 8080
 
-# In the agent's namespace, as on a real host, and with eyes for this test's namespaces only:
-# uninstall looks everywhere, and other tests run beside this one.
-uninstall() {
-	nsenter --net="/run/netns/$(node_ns a)" unshare --mount --pid --fork --mount-proc bash -c '
-		run=$1; shift
-		mkdir "$0/only"
-		for n in /run/netns/$run-*; do
-			touch "$0/only/${n##*/}" && mount --bind "$n" "$0/only/${n##*/}"
-		done
-		mount --rbind "$0/only" /run/netns
-		"$@"; status=$?
-		umount -R /run/netns; umount "$0"/only/*; rm -r "$0/only"
-		exit $status' "$TMP" "$RUN" "$AMBIENTCTL" uninstall --bpf-dir "$(agent_pins a)" 2>&1
-}
 leftovers() {
 	local p
 	for p in client near; do
@@ -47,7 +33,7 @@ leftovers() {
 for CAPTURE in ebpf nft; do
 	agents_start
 	like "$CAPTURE: while an agent runs it is refused" \
-		"$([ $CAPTURE = nft ] && echo 'an agent uses' || uninstall)" "an agent uses"
+		"$([ $CAPTURE = nft ] && echo 'an agent uses' || uninstall a)" "an agent uses"
 	is "$CAPTURE: traffic" "$(fetch client "http://${P4[near]}/")" near
 	agent_stop a KILL
 	AGENT_EXIT=()
@@ -55,10 +41,10 @@ for CAPTURE in ebpf nft; do
 	is "$CAPTURE: which keep pods from talking" "$(fetch client "http://${P4[near]}:8080/")" ""
 	[ $CAPTURE = nft ] || is "ebpf: but where the kernel had decided" \
 		"$(fetch client "http://${P4[near]}/")" near
-	like "$CAPTURE: uninstall tells what it removes" "$(uninstall)" "^removed: "
+	like "$CAPTURE: uninstall tells what it removes" "$(uninstall a)" "^removed: "
 	is "$CAPTURE: nothing is left" "$(leftovers)" ""
 	is "$CAPTURE: the pods talk again, outside of the mesh" \
 		"$(fetch client "http://${P4[near]}/")" near
-	like "$CAPTURE: nothing is left to remove" "$(uninstall)" "^nothing was left"
+	like "$CAPTURE: nothing is left to remove" "$(uninstall a)" "^nothing was left"
 done
 finish

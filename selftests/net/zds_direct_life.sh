@@ -144,23 +144,11 @@ done
 rules_are "the end"
 
 # Killed, and removed for good
-uninstall() {
-	nsenter --net="/run/netns/$(node_ns a)" unshare --mount --pid --fork --mount-proc bash -c '
-		run=$1; shift
-		mkdir "$0/only"
-		for n in /run/netns/$run-*; do
-			touch "$0/only/${n##*/}" && mount --bind "$n" "$0/only/${n##*/}"
-		done
-		mount --rbind "$0/only" /run/netns
-		"$@"; status=$?
-		umount -R /run/netns; umount "$0"/only/*; rm -r "$0/only"
-		exit $status' "$TMP" "$RUN" "$AMBIENTCTL" uninstall --bpf-dir "$(agent_pins a)" 2>&1
-}
 alone
 check "direct" busywait turns_direct fetch client "$URL/"
 agent_stop a KILL
 unlike "a killed agent leaves things" "$(ours_beside client)" '^$'
-like "uninstall removes them" "$(uninstall)" "^removed: "
+like "uninstall removes them" "$(uninstall a)" "^removed: "
 for p in client server; do
 	is "uninstall: nothing is left in $p" "$(ours_beside $p)" ""
 done
