@@ -32,8 +32,8 @@ leftovers() {
 
 for CAPTURE in ebpf nft; do
 	agents_start
-	like "$CAPTURE: while an agent runs it is refused" \
-		"$([ $CAPTURE = nft ] && echo 'an agent uses' || uninstall a)" "an agent uses"
+	[ $CAPTURE = nft ] || like "ebpf: while an agent runs it is refused" "$(uninstall a)" \
+		"an agent uses"
 	is "$CAPTURE: traffic" "$(fetch client "http://${P4[near]}/")" near
 	agent_stop a KILL
 	AGENT_EXIT=()
