@@ -155,7 +155,6 @@ manifest_remove policy-what
 wait_no_policy a what
 
 # A stranger
-plain_opened() { opened destination unknown source_workload=stranger; }
 check "a stranger is let in" busywait fetches stranger "$URL/"
 is "his address is real" "$(fetch stranger "$URL/from")" "${P4[stranger]}"
 echo_once stranger >/dev/null
@@ -199,7 +198,6 @@ tunnels() { # WHAT COMMAND...
 	check "$1, the second too" goes mutual_tls "${@:2}"
 }
 note() { pod_document "$1" | sed "s|^  annotations:|&\n    $2|" | manifest "pod-$1"; }
-settled() { busywait enrolled "$1" && busywait fetches client "$URL/"; }
 joins() { grep -c "pod demo/$1: joined" "$(agent_log a)"; }
 joined_again() { [ "$(joins "$1")" -gt "$2" ]; }
 before=$(joins client)

@@ -7,6 +7,8 @@
 #   client --direct--> server (a)        client --nothing--> remote (b)        stranger (a)
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=selftests/ways.sh
+. "$LIB_DIR/ways.sh"
 
 CAPTURE=ebpf
 need_agent
@@ -35,27 +37,13 @@ alone() { # [OPTIONS]: the agent of node a only, up and with its pods
 	wait_enrolled client
 	wait_enrolled server
 }
-denied() { # POD URL: refused at connect()
-	pod_exec "$1" curl -s -m 20 -o /dev/null "$2"
-	[ $? -eq 7 ]
-}
-direct() { metric a istio_tcp_connections_opened_total reporter=source \
-	connection_security_policy=node_local; }
-more_direct() { [ "$(direct)" -gt "$1" ]; }
-turns_direct() {
-	local before
-	before=$(direct)
-	"$@" >/dev/null && more_direct "$before"
-}
-held() { [ "$(pod_exec server ss -Htn state established "sport = :9000" | wc -l)" -eq "$1" ]; }
 is "nobody is captured: remote answers in clear" "$(fetch client "$REMOTE/")" clear
 alone
 check "captured: it does not" refused client "$REMOTE/"
 check "connections within the node become direct" busywait turns_direct fetch client "$URL/"
 echo_once() { pod_exec client "$TRAFFIC" rr -s 0.1 "${P4[server]}"; }
 check "so do those that will be held" busywait turns_direct echo_once
-pod_spawn client "$TRAFFIC" rr -s 600 "${P4[server]}"
-load=$LAST_PID
+hold client "${P4[server]}"
 check "one is held" busywait held 1
 fetch client "http://${P4[stranger]}/" >/dev/null
 fetch client http://10.96.0.1/ >/dev/null
@@ -116,7 +104,7 @@ moves() { [ "$(metric a istio_tcp_received_bytes_total reporter=source)" -gt 100
 check "and counts its bytes" busywait moves
 policy cut DENY "app: server" "$(from_principal cluster.local/ns/demo/sa/client)"
 check "and cuts it when a policy says so" busywait held 0
-wait "$load" 2>/dev/null
+wait "$HELD" 2>/dev/null
 manifest_remove policy-cut
 wait_no_policy a cut
 check "a new one is direct" busywait turns_direct fetch client "$URL/"
