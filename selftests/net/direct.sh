@@ -35,14 +35,7 @@ s.recv(1)
 print(*s.getpeername()[:2], *s.getsockname()[:1])'
 
 # First by a tunnel, then direct
-check "the first connection goes by tunnel" goes mutual_tls fetches client "$URL/"
-is "and is no direct one" "$(opened source node_local)" 0
-check "the second is direct, told by both ends" goes_direct fetches client "$URL/"
-for r in source destination; do
-	check "$r: both principals" [ "$(opened $r node_local source_principal=$SPIFFE/client \
-		destination_principal=$SPIFFE/server source_workload=client \
-		destination_workload=server)" -ge 1 ]
-done
+first_by_tunnel
 line="src\.workload=\"?client\"? .*src\.identity=\"?$SPIFFE/client"
 line="$line.*dst\.identity=\"?$SPIFFE/server"
 check "access log: outbound" wait_log a "dst\.addr=${P4[server]}:80 .*direction=\"outbound\""
@@ -77,18 +70,10 @@ check "the service is named by the source" busywait more_opened 0 source node_lo
 	destination_service_name=web
 
 # A long one: lists and bytes
-echo_once() { pod_exec "${1:-client}" "$TRAFFIC" rr -s 0.1 "${P4[server]}"; }
 check "port 9000 becomes direct" busywait turns_direct echo_once
 hold client "${P4[server]}"
 check "a connection is held" busywait held 1
-check "ctl connections: once for each end, with both identities" busywait live_is 9000 \
-	"$(printf '%s\n' "direct inbound $SPIFFE/client $SPIFFE/server" \
-		"direct outbound $SPIFFE/client $SPIFFE/server")"
-bytes() {
-	ctl a connections -o json | jq '[.[] | select(.way == "direct") |
-		.bytesToDst, .bytesToSrc] | min'
-}
-grows() { [ "$(bytes)" -gt "$1" ]; }
+check "ctl connections: once for each end, with both identities" busywait live_is 9000 "$(both_ends)"
 check "its bytes are seen" busywait grows 100000
 counted() { metric a istio_tcp_received_bytes_total reporter="$1" \
 	connection_security_policy=node_local destination_workload=server; }
@@ -100,20 +85,7 @@ check "by the destination" busywait counts destination 100000
 policy cut DENY "app: server" "$(from_principal cluster.local/ns/demo/sa/other)"
 wait_policy a cut
 check "a policy against others leaves it alone" held 1
-policy cut DENY "app: server" "$(from_principal cluster.local/ns/demo/sa/client)"
-check "a policy against it cuts it" busywait held 0
-check "the application notices" busywait ended "$HELD"
-check "told as cut" wait_log a 'policy change'
-check "and counted" busywait metric_at_least 1 a istio_tcp_connections_failed_total \
-	reporter=destination response_flags=DENY source_workload=client
-check "a new connection is refused at connect()" busywait denied client "$URL/"
-denials() { metric a istio_tcp_connections_failed_total reporter=destination \
-	response_flags=DENY source_principal=$SPIFFE/client connection_security_policy=node_local; }
-more_denials() { [ "$(denials)" -gt "$1" ]; }
-before=$(denials)
-check "so is the next, by the kernel" denied client "$URL/"
-check "and by the service" busywait denied client http://10.96.0.1:8080/
-check "counted with flag DENY for the destination" busywait more_denials "$before"
+policy_cuts
 check "other is not" fetches other "$URL/"
 manifest_remove policy-cut
 wait_no_policy a cut
@@ -169,9 +141,7 @@ strict STRICT
 check "STRICT cuts the stranger's, not the client's" busywait held 1
 check "the stranger is refused at connect()" busywait denied stranger "$URL/"
 check "the client's new ones stay direct" busywait turns_direct fetch client "$URL/"
-is "the one that lives is the client's" "$(live 9000)" \
-	"$(printf '%s\n' "direct inbound $SPIFFE/client $SPIFFE/server" \
-		"direct outbound $SPIFFE/client $SPIFFE/server")"
+is "the one that lives is the client's" "$(live 9000)" "$(both_ends)"
 kill_app "$HELD"
 manifest_remove peerauth
 check "and in again" busywait fetches stranger "$URL/"

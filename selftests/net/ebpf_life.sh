@@ -41,7 +41,6 @@ is "nobody is captured: remote answers in clear" "$(fetch client "$REMOTE/")" cl
 alone
 check "captured: it does not" refused client "$REMOTE/"
 check "connections within the node become direct" busywait turns_direct fetch client "$URL/"
-echo_once() { pod_exec client "$TRAFFIC" rr -s 0.1 "${P4[server]}"; }
 check "so do those that will be held" busywait turns_direct echo_once
 hold client "${P4[server]}"
 check "one is held" busywait held 1

@@ -44,14 +44,7 @@ for p in client other server; do wait_enrolled $p; done
 like "capture is the CNI's" "$(ctl a status)" "capture +cni"
 
 # First by a tunnel, then direct
-check "the first connection goes by tunnel" goes mutual_tls fetches client "$URL/"
-is "and is no direct one" "$(opened source node_local)" 0
-check "the second is direct, told by both ends" goes_direct fetches client "$URL/"
-for r in source destination; do
-	check "$r: both principals" [ "$(opened $r node_local source_principal=$SPIFFE/client \
-		destination_principal=$SPIFFE/server source_workload=client \
-		destination_workload=server)" -ge 1 ]
-done
+first_by_tunnel
 line="src\.identity=\"?$SPIFFE/client.*dst\.addr=${P4[server]}:80 .*dst\.identity=\"?$SPIFFE/server"
 check "access log: outbound" wait_log a "$line.*direction=\"outbound\""
 check "access log: inbound" wait_log a "$line.*direction=\"inbound\""
@@ -65,13 +58,10 @@ is "the client's rules are as they were" "$(cni_state client)" "$before_client"
 is "the server's too" "$(cni_state server)" "$before_server"
 
 # A live one: lists, bytes, and the CNI writes its rules anew under it
-echo_once() { pod_exec "${1:-client}" "$TRAFFIC" rr -s 0.1 "${P4[server]}"; }
 check "port 9000 becomes direct" busywait turns_direct echo_once
 hold client "${P4[server]}"
 check "a connection is held" busywait held 1
-check "ctl connections: once for each end, with both identities" busywait live_is 9000 \
-	"$(printf '%s\n' "direct inbound $SPIFFE/client $SPIFFE/server" \
-		"direct outbound $SPIFFE/client $SPIFFE/server")"
+check "ctl connections: once for each end, with both identities" busywait live_is 9000 "$(both_ends)"
 for flavour in iptables-nft iptables-legacy "iptables-legacy nft" "iptables-nft iptables-legacy" \
 	nft; do
 	cni_unrule client server
@@ -94,11 +84,6 @@ for flavour in iptables-nft iptables-legacy "iptables-legacy nft" "iptables-nft 
 	is "$flavour: the client's rules are as they were" "$(cni_state client)" "$before_client"
 	is "$flavour: the server's too" "$(cni_state server)" "$before_server"
 done
-bytes() {
-	ctl a connections -o json | jq '[.[] | select(.way == "direct") | .bytesToDst, .bytesToSrc] |
-		min'
-}
-grows() { [ "$(bytes)" -gt "$1" ]; }
 check "the held one moved all the time" busywait grows "$(bytes)"
 is "plaintext from outside is told of by the agent alone" \
 	"$(ctl a connections -o json | jq '[.[] | select(.way == "passthrough")] | length')" 0
@@ -114,20 +99,7 @@ policy cut DENY "app: server" "$(from_principal cluster.local/ns/demo/sa/other)"
 wait_policy a cut
 check "a policy against others leaves it alone" held 1
 check "others are refused" busywait denied other "$URL/"
-policy cut DENY "app: server" "$(from_principal cluster.local/ns/demo/sa/client)"
-check "a policy against it cuts it" busywait held 0
-check "the application notices" busywait ended "$HELD"
-check "told as cut" wait_log a 'policy change'
-check "and counted" busywait metric_at_least 1 a istio_tcp_connections_failed_total \
-	reporter=destination response_flags=DENY source_workload=client
-check "a new connection is refused at connect()" busywait denied client "$URL/"
-denials() { metric a istio_tcp_connections_failed_total reporter=destination \
-	response_flags=DENY source_principal=$SPIFFE/client connection_security_policy=node_local; }
-more_denials() { [ "$(denials)" -gt "$1" ]; }
-before=$(denials)
-check "so is the next, by the kernel" denied client "$URL/"
-check "and by the service" busywait denied client http://10.96.0.1:8080/
-check "counted with flag DENY for the destination" busywait more_denials "$before"
+policy_cuts
 manifest_remove policy-cut
 wait_no_policy a cut
 check "without the policy it is direct again" busywait turns_direct fetch client "$URL/"

@@ -48,7 +48,6 @@ rewrite() { # FLAVOUR...: the CNI writes its rules anew
 }
 rules_are() { is "$1: the CNI's rules are as they were" "$(cni_state client; cni_state server)" "$RULES"; }
 RULES=$(cni_state client; cni_state server)
-echo_once() { pod_exec client "$TRAFFIC" rr -s 0.1 "${P4[server]}"; }
 
 is "rules that are compared" "$(grep -c 'to-ports 15001' <<<"$RULES")" 4
 
