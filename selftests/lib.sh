@@ -245,6 +245,11 @@ traffic_server() {
 	wait_listen "$1" $((${2:-9000} + 3))
 }
 
+# held N: so many connections to port 9000 of pod server are open there; held_min N: or more.
+connections_held() { pod_exec server ss -Htn state established "sport = :9000" | wc -l; }
+held() { [ "$(connections_held)" -eq "$1" ]; }
+held_min() { [ "$(connections_held)" -ge "$1" ]; }
+
 # traffic_result POD CASE FILTER: of what amb-traffic said in the end.
 traffic_result() { grep -h "\"$2\"" "$TMP/app-$1.log" | jq -r "$3"; }
 # load_start POD ADDRESS [ADDRESS]: held connections and new ones (to the second address) all the

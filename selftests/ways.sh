@@ -45,10 +45,9 @@ denied() { # POD URL: refused at connect(), not later
 	[ $? -eq 7 ]
 }
 
-# Connections to port 9000 of pod server: one of POD that is over at once; how many there are; one of
-# POD to ADDRESS, HELD is its pid.
+# Connections to port 9000 of pod server: one of POD that is over at once; one of POD to ADDRESS, HELD
+# is its pid.
 echo_once() { pod_exec "${1:-client}" "$TRAFFIC" rr -s 0.1 "${P4[server]}"; }
-held() { [ "$(pod_exec server ss -Htn state established "sport = :9000" | wc -l)" -eq "$1" ]; }
 hold() { # POD ADDRESS
 	pod_spawn "$1" "$TRAFFIC" rr -s 600 "$2"
 	HELD=$LAST_PID

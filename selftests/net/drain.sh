@@ -12,8 +12,7 @@ pod_spawn client "$TRAFFIC" rr -t 2 -s 300 "${P4[server]}"
 short=$LAST_PID
 pod_spawn client "$TRAFFIC" rr -t 1 -s 300 "${P4[server]}"
 long=$LAST_PID
-carrying() { [ "$(pod_exec server ss -Htn state established "sport = :9000" | wc -l)" -ge 3 ]; }
-busywait carrying
+busywait held_min 3
 begin=$SECONDS
 kill -TERM "${AGENT_PID[b]}"
 check "not ready" busywait eval '! ready b'

@@ -11,8 +11,7 @@ export KEEPALIVE_TIME=40s KEEPALIVE_INTERVAL=3s KEEPALIVE_RETRIES=2
 agents_start
 traffic_server server 9000 4
 pod_spawn client "$TRAFFIC" rr -t 1 -s 3600 "${P4[server]}"
-carrying() { [ "$(pod_exec server ss -Htn state established "sport = :9000" | wc -l)" -ge 1 ]; }
-check "a connection is carried" busywait carrying
+check "a connection is carried" busywait held_min 1
 # timer FILTER: seconds to the next probe of the agent's sockets in pod client.
 timer() {
 	pod_exec client ss -Htno state established "$1" |
