@@ -475,6 +475,10 @@ certificate() {
 		".certificates[] | select(.identity == \$id) | $3"
 }
 serial() { certificate "$1" "$2" '.certChain[0].serialNumber // empty'; }
+# roots NODE ACCOUNT: the serial numbers of what it trusts. n_roots N: client on node a and server on
+# node b trust so many.
+roots() { certificate "$1" "$2" '[.rootCerts[].serialNumber] | sort | join(" ")'; }
+n_roots() { [ "$(roots a client | wc -w)" = "$1" ] && [ "$(roots b server | wc -w)" = "$1" ]; }
 # differs OLD COMMAND...: it prints something, and that is another thing.
 differs() {
 	local now

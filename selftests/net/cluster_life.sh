@@ -100,9 +100,7 @@ plane remove address demo/late.demo.svc.cluster.local >/dev/null
 check "it goes" busywait knows_no service a late
 
 # The control plane restarts, and three times more with other roots.
-roots() { certificate "$1" "$2" '[.rootCerts[].serialNumber] | sort | join(" ")'; }
 has_roots() { [ "$(roots a client)" = "$1" ] && [ "$(roots b server)" = "$1" ]; }
-n_roots() { [ "$(roots a client | wc -w)" = "$1" ] && [ "$(roots b server | wc -w)" = "$1" ]; }
 mesh2() { mesh; workload spare; }
 mesh2 | jq -s . >"$ISTIOD/state"
 before=$(roots a client)

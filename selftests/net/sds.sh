@@ -72,10 +72,7 @@ check "a good one is taken again" busywait changed a client "$old"
 "$AMBIENTCTL" ca init "$TMP/ca2" >/dev/null
 cat "$CA/root.pem" "$TMP/ca2/root.pem" >"$TMP/both.pem"
 sds roots "$TMP/both.pem"
-roots() { config_dump "$1" | jq -r --arg id "$SPIFFE/$2" \
-	'.certificates[] | select(.identity == $id) | .rootCerts | length'; }
-two_roots() { [ "$(roots a client)" = 2 ] && [ "$(roots b server)" = 2 ]; }
-check "new roots are taken over" busywait two_roots
+check "new roots are taken over" busywait n_roots 2
 is "connections go on" "$(fetch client "http://${P4[server]}/")" hello
 
 # --- a service that goes away
