@@ -41,7 +41,8 @@ node_exec b curl -s -m 30 http://127.0.0.1:15021/healthz/ready >"$TMP/late-ready
 READY_PID=$!
 "$AMBIENTCTL" status --socket "$(agent_socket b)" >"$TMP/late-status" 2>&1 &
 STATUS_PID=$!
-sleep 0.5
+waiting() { [ -n "$(node_exec b ss -Htn state established "sport = :15021")" ]; }
+check "somebody asks" busywait waiting
 kill -STOP "$innocent"
 seen=$(at_work b)
 kill -CONT "$innocent"

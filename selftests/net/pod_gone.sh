@@ -16,8 +16,8 @@ pod_spawn client "$TRAFFIC" rr -t 2 -s 300 "${P4[server]}"
 innocent=$LAST_PID
 pod_spawn client "$TRAFFIC" crr -t 4 -s 300 "${P4[brief]}"
 caller=$LAST_PID
-connected() { [ -n "$(pod_exec brief ss -Htn state established "sport = :15008")" ]; }
-busywait connected
+connected() { [ -n "$(pod_exec "$1" ss -Htn state established "sport = :15008")" ]; }
+check "connections are open" busywait connected brief
 manifest_remove pod-brief
 check "a pod without a manifest is let go" busywait not_enrolled brief
 check "others are carried" kill -0 "$innocent"
@@ -28,7 +28,7 @@ traffic_server second 9000 8
 wait_enrolled second
 pod_spawn client "$TRAFFIC" crr -t 4 -s 300 "${P4[second]}"
 caller=$LAST_PID
-sleep 0.5
+check "and to the next pod" busywait connected second
 # The namespace dies before the mesh hears of it.
 kill_app "${APP_PIDS[${#APP_PIDS[@]}-2]}"
 ip netns del "$(pod_ns second)"
@@ -63,10 +63,7 @@ waits stranger "${P4[third]}" 15008 '\x16\x03\x01\x00'
 INTO=$LAST_PID
 waits caller "${P4[silent]}" 80
 OUT_OF=$LAST_PID
-begun() {
-	[ -n "$(pod_exec third ss -Htn state established "sport = :15008")" ] &&
-		[ -n "$(pod_exec silent ss -Htn state established "sport = :15008")" ]
-}
+begun() { connected third && connected silent; }
 check "two handshakes are under way" busywait begun
 check "neither has ended" kill -0 "$INTO" "$OUT_OF"
 manifest_remove pod-third
