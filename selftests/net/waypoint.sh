@@ -60,6 +60,9 @@ kill_app "$WAYPOINT_PID"
 is "without the waypoint nothing goes past it" "$(fetch client http://10.96.0.1/)" ""
 pod_manifest waypoint demo waypoint \
 	"app: other, networking.istio.io/tunnel: http, istio.io/dataplane-mode: none"
-sleep 0.5
+no_pod() {
+	config_dump a | jq -e '.services[] | select(.name == "waypoint").endpoints | length == 0'
+}
+check "the waypoint's pod is one no longer" busywait no_pod
 is "nor when it has no pod" "$(fetch client http://10.96.0.1/)" ""
 finish
