@@ -6,26 +6,23 @@ set -uo pipefail
 run=$(cd "$(dirname "$0")/.." && pwd)/run
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-count=0
-failed=0
+. "$(dirname "$run")/tap.sh"
+
+# ended SUM STATUS PATTERN: the runner's output, $text, and $status are so.
+ended() {
+	printf 'status %s, wanted %s and: %s\n%s\n' "$status" "$2" "$1" "$text"
+	[ "$(tail -n 1 <<<"$text")" = "$1" ] && [ "$status" -eq "$2" ] && grep -q "$3" <<<"$text"
+}
 
 # row DESCRIPTION SUM STATUS: standard input is the script.
 row() {
-	local file=$dir/t/file sum status
+	local file=$dir/t/file text status
 	mkdir -p "$dir/t"
 	{ echo '#!/bin/bash'; cat; } >"$file"
 	chmod +x "$file"
-	sum=$("$run" -o "$dir/logs" -s "$dir/skips" --group g --timeout 2 "$file" 2>&1)
+	text=$("$run" -o "$dir/logs" -s "$dir/skips" --group g --timeout 2 "$file" 2>&1)
 	status=$?
-	count=$((count + 1))
-	if [ "$(tail -n 1 <<<"$sum")" = "$2" ] && [ $status -eq "$3" ] && grep -q "${4:-}" <<<"$sum"
-	then
-		echo "ok $count - $1"
-	else
-		failed=1
-		echo "not ok $count - $1"
-		printf 'status %s, wanted %s and: %s\n%s\n' $status "$3" "$2" "$sum" | sed 's/^/# /'
-	fi
+	check "$1" ended "$2" "$3" "${4:-}"
 }
 
 echo "t/file needs a moon" >"$dir/skips"
@@ -61,21 +58,13 @@ printf '#!/bin/bash\necho 1..1; echo ok 1\n' >"$dir/t/other"
 chmod +x "$dir/t/other"
 # via DESCRIPTION SUM STATUS AS [PATTERN]: of a good file and of standard input, side by side.
 via() {
-	local sum status
+	local text status
 	{ echo '#!/bin/bash'; cat; } >"$dir/t/file"
-	sum=$(AS=$4 "$run" -o "$dir/logs" -s "$dir/skips" --group g "$dir/t/other" --group there \
+	text=$(AS=$4 "$run" -o "$dir/logs" -s "$dir/skips" --group g "$dir/t/other" --group there \
 		--beside --timeout 2 --env GREETING="a b" --via "$dir/via" "$dir/t/other" \
 		"$dir/t/file" 2>&1)
 	status=$?
-	count=$((count + 1))
-	if [ "$(tail -n 1 <<<"$sum")" = "$2" ] && [ $status -eq "$3" ] && grep -q "${5:-}" <<<"$sum"
-	then
-		echo "ok $count - $1"
-	else
-		failed=1
-		echo "not ok $count - $1"
-		printf 'status %s, wanted %s and: %s\n%s\n' $status "$3" "$2" "$sum" | sed 's/^/# /'
-	fi
+	check "$1" ended "$2" "$3" "${5:-}"
 }
 good='echo 1..2; echo ok 1; [ "$GREETING" = "a b" ] && echo ok 2'
 via "elsewhere: good results" "4 passed, 0 failed" 0 '"$@"' 'ok *there *t/file' <<<"$good"
@@ -94,5 +83,4 @@ via "elsewhere: it ended in the middle and says all is well" "2 passed, 1 failed
 	'"$@" | head -n 1' 'not run: t/file' <<<"sleep 1; $good"
 via "elsewhere: nothing at all" "1 passed, 3 failed" 1 'exit 1' <<<"$good"
 
-echo "1..$count"
-exit $failed
+tap_end

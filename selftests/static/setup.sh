@@ -3,32 +3,18 @@
 # A machine that is ready is left alone; one that is not gets one sentence and a command.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
-count=0
-failed=0
-# is DESCRIPTION GOT WANTED-PATTERN
-is() {
-	count=$((count + 1))
-	# shellcheck disable=SC2053
-	if [[ $2 == $3 ]]; then
-		echo "ok $count - $1"
-	else
-		failed=1
-		echo "not ok $count - $1"
-		printf 'got: %s\nwanted: %s\n' "$2" "$3" | sed 's/^/# /'
-	fi
-}
+. selftests/tap.sh
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
 is "a second set-up does nothing and says nothing" "$(scripts/setup 2>&1; echo $?)" 0
 is "nothing is missing" "$(scripts/setup --check 2>&1; echo $?)" 0
 out=$(make -n PKG_CONFIG=false 2>&1)
-is "without libraries make says one sentence" "$(wc -l <<<"$out"): $out" '1: *Run: *scripts/setup*'
+like "without libraries make says one sentence" "$(wc -l <<<"$out"): $out" '^1: .*Run: .*scripts/setup'
 empty=$(mktemp -d)
 trap 'rm -rf "$empty"' EXIT
 out=$(make -n WOLFSSL="$empty" 2>&1)
-is "without wolfSSL make says one sentence" "$(wc -l <<<"$out"): $out" '1: *Run: *scripts/setup*'
+like "without wolfSSL make says one sentence" "$(wc -l <<<"$out"): $out" '^1: .*Run: .*scripts/setup'
 out=$(AMBIENT_CACHE=$empty HOME=$empty scripts/setup --unknown 2>&1)
-is "an unknown option is refused" "$out" 'setup: unknown option --unknown*'
+like "an unknown option is refused" "${out%%$'\n'*}" '^setup: unknown option --unknown'
 is "and leaves nothing" "$(find "$empty" -mindepth 1)" ""
-echo "1..$count"
-exit $failed
+tap_end

@@ -6,23 +6,18 @@ cd "$(dirname "$0")/../.." || exit 1
 empty=$(mktemp -d)
 trap 'rm -rf "$empty"' EXIT
 export AMBIENT_CACHE=$empty/cache TMPDIR=$empty
-count=0
-failed=0
-# refuses DESCRIPTION WANTED-PATTERN ARGUMENT...: status 1 and one line that matches.
-refuses() {
-	local what=$1 wanted=$2 got
-	shift 2
+. selftests/tap.sh
+
+# refused WANTED-PATTERN ARGUMENT...: status 1 and one line that matches.
+refused() {
+	local wanted=$1 got
+	shift
 	got=$(scripts/vm "$@" 2>&1 </dev/null; echo "status $?")
-	count=$((count + 1))
+	printf 'got: %s\nwanted: %s\n' "$got" "$wanted"
 	# shellcheck disable=SC2053
-	if [[ $got == vm:\ $wanted$'\n'"status 1" ]]; then
-		echo "ok $count - $what"
-	else
-		failed=1
-		echo "not ok $count - $what"
-		printf 'got: %s\nwanted: %s\n' "$got" "$wanted" | sed 's/^/# /'
-	fi
+	[[ $got == vm:\ $wanted$'\n'"status 1" ]]
 }
+refuses() { check "$1" refused "${@:2}"; }
 
 unknown="unknown kernel 5.4 (known: 6.1 6.12 newest)"
 refuses "run of an unknown kernel" "$unknown" run 5.4 -- true
@@ -41,22 +36,6 @@ refuses "an option without its value" "*" run 6.12 --memory
 refuses "a number that is none" "--memory, --cpus, --timeout want *" run 6.12 --cpus two -- true
 refuses "a directory that qemu cannot name" "cannot use a path with blanks *" \
 	run 6.12 --out "$empty/a b" -- true
-got=$(scripts/vm list)
-count=$((count + 1))
-if [ "$got" = "$(printf '%s not fetched\n' 6.1 6.12 newest)" ]; then
-	echo "ok $count - list tells what is not fetched"
-else
-	failed=1
-	echo "not ok $count - list tells what is not fetched"
-	sed 's/^/# /' <<<"$got"
-fi
-count=$((count + 1))
-if [ -z "$(find "$empty" -type f)" ]; then
-	echo "ok $count - nothing was written"
-else
-	failed=1
-	echo "not ok $count - nothing was written"
-	find "$empty" -type f | sed 's/^/# /'
-fi
-echo "1..$count"
-exit $failed
+is "list tells what is not fetched" "$(scripts/vm list)" "$(printf '%s not fetched\n' 6.1 6.12 newest)"
+is "nothing was written" "$(find "$empty" -type f)" ""
+tap_end
