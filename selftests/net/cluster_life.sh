@@ -122,8 +122,12 @@ check "new connections pass" fetches client http://10.96.0.1/
 # Revocation: of who has done nothing else.
 check "spare is there" busywait fetches spare "http://${P4[client]}:8081/"
 plane certs direct=1 ttl=3600 >/dev/null
-spare_serial=$(serial b spare)
-check "with a certificate that stays" busywait differs "$spare_serial" serial b spare
+# A renewal with the short life may be under way.
+stays() {
+	[ "$(date -d "$(certificate b spare '.certChain[0].expirationTime')" +%s)" -gt \
+		$(($(date +%s) + 600)) ]
+}
+check "with a certificate that stays" busywait stays
 crl "$NEW/root.key" "$(hex_serial b spare 0)" | install_crl
 check "it is revoked" wait_log a "$CRL: 1 certificates are revoked"
 check "and refused" busywait refused spare "http://${P4[client]}:8081/"
