@@ -283,8 +283,13 @@ static int compile_rule(struct amb_policy *p, const Istio__Security__Rule *m, st
 	return 0;
 }
 
+/*
+ * The resource as dumps show it. Unknown fields are kept, and protobuf-c takes in some (number
+ * 0, in a tag longer than need be) that it refuses when it reads what it wrote itself.
+ */
 static int keep_source(struct amb_policy *p, const Istio__Security__Authorization *m)
 {
+	Istio__Security__Authorization *again;
 	uint8_t *to;
 
 	p->packed_len = istio__security__authorization__get_packed_size(m);
@@ -293,6 +298,10 @@ static int keep_source(struct amb_policy *p, const Istio__Security__Authorizatio
 		return -ENOMEM;
 	istio__security__authorization__pack(m, to);
 	p->packed = to;
+	again = istio__security__authorization__unpack(NULL, p->packed_len, to);
+	if (!again)
+		return -EINVAL;
+	istio__security__authorization__free_unpacked(again, NULL);
 	return 0;
 }
 
@@ -337,6 +346,7 @@ struct amb_policy *amb_rule_compile(const Istio__Security__Authorization *m, cha
 {
 	const char *why = refusal(m);
 	struct amb_policy *p;
+	int err;
 
 	if (why) {
 		snprintf(reason, AMB_RESOURCE_REASON, "%s", why);
@@ -344,12 +354,14 @@ struct amb_policy *amb_rule_compile(const Istio__Security__Authorization *m, cha
 		return NULL;
 	}
 	p = calloc(1, sizeof(*p));
-	if (!p || compile(p, m)) {
-		amb_rule_free(p);
-		errno = ENOMEM;
-		return NULL;
-	}
-	return p;
+	err = p ? compile(p, m) : -ENOMEM;
+	if (!err)
+		return p;
+	if (err == -EINVAL)
+		snprintf(reason, AMB_RESOURCE_REASON, "fields that cannot be read back");
+	amb_rule_free(p);
+	errno = -err;
+	return NULL;
 }
 
 void amb_rule_free(struct amb_policy *p)

@@ -418,6 +418,25 @@ TEST(refusals)
 	mesh_free();
 }
 
+/* Field number 0 is none; protobuf-c takes it in when its tag is longer than need be. */
+TEST(unreadable)
+{
+	static const uint8_t bytes[] = { 0x0a, 1, 'p', 0x12, 2, 'n', 's', 0x85, 0, 1, 2, 3, 4 };
+	struct amb_state *st = mesh_state("");
+	Istio__Security__Authorization *m;
+
+	CHECK_EQ(mesh_put_policy(st, mesh_policy("ns", "p", 0, 1, 0, "any")), 0);
+	m = istio__security__authorization__unpack(NULL, sizeof(bytes), bytes);
+	CHECK(m);
+	CHECK_EQ(m ? mesh_put_policy(st, m) : 0, 1);
+	CHECK_STR(mesh_reason, "fields that cannot be read back");
+	CHECK_EQ(amb_state_count_policies(st), 1);
+	if (m)
+		istio__security__authorization__free_unpacked(m, NULL);
+	amb_state_destroy(st);
+	mesh_free();
+}
+
 static bool look(void *ctx, const struct amb_policy_info *p)
 {
 	CHECK_STR(p->name, "p");
