@@ -187,6 +187,7 @@ setup:
 TESTS ?=
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 10
+FUZZ_SEED ?= 1
 ASAN := SAN=address,undefined OPT="-O1 -g" CC=$(CLANG)
 TSAN := SAN=thread OPT="-O1 -g" CC=$(CLANG)
 FUZZER := SAN=fuzzer-no-link,address,undefined OPT="-O1 -g" CC=$(CLANG)
@@ -231,7 +232,8 @@ check: root setup
 		--group "unit asan" $(SAN_ENV) $(call pick,$(UNIT:$(O)/%=$(O)/asan/%)) \
 		--group "unit tsan" $(SAN_ENV) $(call pick,$(UNIT:$(O)/%=$(O)/tsan/%)) \
 		--group fuzz $(SAN_ENV) --with selftests/fuzz/run \
-			--env FUZZ_SECONDS=$(FUZZ_SECONDS) $(call pick,$(FUZZ:$(O)/%=$(O)/fuzz/%)) \
+			--env FUZZ_SECONDS=$(FUZZ_SECONDS) --env FUZZ_SEED=$(FUZZ_SEED) \
+			$(call pick,$(FUZZ:$(O)/%=$(O)/fuzz/%)) \
 		--group "net asan" $(SAN_ENV) --env AMB_BUILD=$(abspath $(O))/asan \
 			--env AMB_SANITIZED=1 $(call pick,$(NET)) \
 		--group "net nft" --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) \
