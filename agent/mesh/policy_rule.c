@@ -283,12 +283,28 @@ static int compile_rule(struct amb_policy *p, const Istio__Security__Rule *m, st
 	return 0;
 }
 
+static void *again_alloc(void *failed, size_t size)
+{
+	void *p = malloc(size);
+
+	*(bool *)failed |= !p;
+	return p;
+}
+
+static void again_free(void *failed, void *p)
+{
+	(void)failed;
+	free(p);
+}
+
 /*
  * The resource as dumps show it. Unknown fields are kept, and protobuf-c takes in some (number
  * 0, in a tag longer than need be) that it refuses when it reads what it wrote itself.
  */
 static int keep_source(struct amb_policy *p, const Istio__Security__Authorization *m)
 {
+	bool failed = false;
+	ProtobufCAllocator heap = { again_alloc, again_free, &failed };
 	Istio__Security__Authorization *again;
 	uint8_t *to;
 
@@ -298,10 +314,10 @@ static int keep_source(struct amb_policy *p, const Istio__Security__Authorizatio
 		return -ENOMEM;
 	istio__security__authorization__pack(m, to);
 	p->packed = to;
-	again = istio__security__authorization__unpack(NULL, p->packed_len, to);
+	again = istio__security__authorization__unpack(&heap, p->packed_len, to);
 	if (!again)
-		return -EINVAL;
-	istio__security__authorization__free_unpacked(again, NULL);
+		return failed ? -ENOMEM : -EINVAL;
+	istio__security__authorization__free_unpacked(again, &heap);
 	return 0;
 }
 
