@@ -348,6 +348,7 @@ static void set_params(struct hbone_conn *c, const struct hbone_conn_params *p)
 	c->recv_full = p->recv_window;
 	c->last_local = p->last_local;
 	c->last_peer = p->last_peer;
+	c->goaway_last = HBONE_H2_STREAM_MAX;
 	c->owner = p->owner;
 	c->calm = HBONE_CONN_CALM;
 	c->calm_at = jiffies;

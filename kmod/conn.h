@@ -119,6 +119,7 @@ struct hbone_conn {
 	} refusals[HBONE_CONN_REFUSALS];
 	u32 nrefusals;
 	bool goaway_due; /* with NO_ERROR; others end the connection */
+	u32 goaway_last; /* the stream that the last one named: it never grows */
 	u64 rx_bytes, tx_bytes;
 	u8 end_reason; /* enum hbone_reason, of the first who called hbone_conn_end */
 	u32 end_code; /* HTTP/2 */

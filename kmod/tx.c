@@ -181,6 +181,16 @@ static void put_refusals(struct hbone_conn *c)
 	memmove(&c->refusals[0], &c->refusals[i], c->nrefusals * sizeof(c->refusals[0]));
 }
 
+/*
+ * c->lock, or nobody else is left. The peer may have retried elsewhere what an earlier one left
+ * out, so streams that came, and were refused, since do not count (RFC 9113, 6.8).
+ */
+static size_t write_goaway(struct hbone_conn *c, u8 *to, u32 code)
+{
+	c->goaway_last = min(c->goaway_last, c->last_peer);
+	return hbone_h2frame_write_goaway(to, c->goaway_last, code);
+}
+
 /* What the connection itself owes the peer; c->lock. */
 static void put_answers(struct hbone_conn *c)
 {
@@ -194,7 +204,7 @@ static void put_answers(struct hbone_conn *c)
 		c->credit = 0;
 	}
 	if (c->goaway_due && room(c) >= HBONE_H2_SMALL) {
-		c->tx_len += hbone_h2frame_write_goaway(tail(c), c->last_peer, HBONE_H2_NO_ERROR);
+		c->tx_len += write_goaway(c, tail(c), HBONE_H2_NO_ERROR);
 		c->goaway_due = false;
 	}
 }
@@ -440,7 +450,7 @@ void hbone_tx_goodbye(struct hbone_conn *c)
 
 	/* Not into the middle of a frame. */
 	if (c->tx_off == c->tx_len && !c->frame_off) {
-		n = hbone_h2frame_write_goaway(goaway, c->last_peer, c->end_code);
+		n = write_goaway(c, goaway, c->end_code);
 		hbone_sock_send_mem(&c->tls, goaway, n);
 	}
 	hbone_sock_close_notify(&c->tls);

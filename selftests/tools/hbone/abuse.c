@@ -243,7 +243,7 @@ void case_refused(void)
 {
 	struct conn_spec spec = { .server = true, .max_streams = 3 };
 	struct nl *nl = nl_open();
-	uint32_t conn, id, refused = 0;
+	uint32_t conn, id, refused = 0, last;
 	uint8_t big[16000] = { 0 };
 	struct peer p = { .fd = -1 };
 	int tls[2], tcp[2];
@@ -275,10 +275,18 @@ void case_refused(void)
 		peer_send(&p, 1, 4, id, big, sizeof(big));
 	peer_expect(&p, 7, 0);
 	EXPECT(peer_u32(&p, 4) == 0);
+	last = peer_u32(&p, 0);
 	EXPECT(stat_number("RxHeadersLost") > 0);
 	/* What lives lives on. */
 	peer_send(&p, 0, 0, 1, "alive", 5);
 	EXPECT(read_all(tcp[1], big, 5) && !memcmp(big, "alive", 5));
+	/* What was refused since is in no later GOAWAY either. */
+	peer_send(&p, 1, 4, id, "\x82", 1);
+	peer_expect(&p, 3, id);
+	EXPECT(peer_u32(&p, 0) == 7);
+	EXPECT(!conn_del(nl, conn, 0));
+	peer_expect(&p, 7, 0);
+	EXPECT(peer_u32(&p, 0) == last && last < id);
 	close(tcp[1]);
 	close(p.fd);
 	conn_gone(nl, conn);
