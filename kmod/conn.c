@@ -269,6 +269,24 @@ void hbone_conn_end_all(struct hbone_net *hn)
 	} while (!gone);
 }
 
+void hbone_conn_drain(struct hbone_conn *c, enum hbone_conn_goaway what)
+{
+	bool stricter;
+
+	if (!test_bit(HBONE_CONN_SERVER, &c->flags))
+		what = HBONE_CONN_GOAWAY_FINAL;
+	spin_lock(&c->lock);
+	/* Before tx_work reads last_peer: rx_work sets that, and looks then. */
+	if (what == HBONE_CONN_GOAWAY_FINAL)
+		set_bit(HBONE_CONN_DRAINING, &c->flags);
+	stricter = what > c->goaway;
+	if (stricter)
+		c->goaway = what;
+	spin_unlock(&c->lock);
+	if (stricter)
+		hbone_conn_kick_tx(c);
+}
+
 static void orphan_work(struct work_struct *work)
 {
 	struct hbone_conn *c = container_of(to_delayed_work(work), struct hbone_conn, orphan_work);

@@ -40,9 +40,16 @@ enum hbone_conn_flags {
 	HBONE_CONN_SERVER, /* constant: the peer opens streams */
 	HBONE_CONN_ENDING, /* set once; no more work begins */
 	HBONE_CONN_PEER_CLOSED, /* nothing more comes; it ends with its last stream */
-	HBONE_CONN_DRAINING, /* we sent GOAWAY, or are to: no new streams from the peer */
+	HBONE_CONN_DRAINING, /* the last GOAWAY went, or is to: no new streams from the peer */
 	HBONE_CONN_GOAWAY_IN, /* the peer sent GOAWAY */
 	HBONE_CONN_HEADERS_LOST, /* the owner missed a block: HPACK is out of step for good */
+};
+
+/* What the peer hears of the streams that it may open here; it only gets stricter. */
+enum hbone_conn_goaway {
+	HBONE_CONN_GOAWAY_NONE,
+	HBONE_CONN_GOAWAY_SOON, /* that it should stop; what it opens meanwhile is taken */
+	HBONE_CONN_GOAWAY_FINAL, /* where it ended; DRAINING is set */
 };
 
 /* A header frame on its way to or from the owner. */
@@ -118,7 +125,8 @@ struct hbone_conn {
 		u32 stream, code;
 	} refusals[HBONE_CONN_REFUSALS];
 	u32 nrefusals;
-	bool goaway_due; /* with NO_ERROR; others end the connection */
+	/* GOAWAY with NO_ERROR, others end the connection: is to go, and went */
+	u8 goaway, goaway_sent; /* enum hbone_conn_goaway */
 	u32 goaway_last; /* the stream that the last one named: it never grows */
 	u64 rx_bytes, tx_bytes;
 	u8 end_reason; /* enum hbone_reason, of the first who called hbone_conn_end */
@@ -156,6 +164,9 @@ void hbone_conn_put(struct hbone_conn *c);
 void hbone_conn_end(struct hbone_conn *c, enum hbone_reason reason, u32 code, int err);
 /* All of a namespace, and waits until they are gone. */
 void hbone_conn_end_all(struct hbone_net *hn);
+
+/* Has the peer told, unless it was; a client's connection has but FINAL. Process context. */
+void hbone_conn_drain(struct hbone_conn *c, enum hbone_conn_goaway what);
 
 void hbone_conn_own(struct hbone_conn *c, u32 portid);
 void hbone_conn_owner_gone(struct hbone_net *hn, u32 portid);

@@ -136,13 +136,24 @@ static void read_conn(struct hbone_conn *c, struct conn_row *row)
 	spin_unlock(&c->lock);
 }
 
+static u32 conn_flags(const struct hbone_conn *c)
+{
+	u32 flags = 0;
+
+	if (test_bit(HBONE_CONN_SERVER, &c->flags))
+		flags |= HBONE_F_SERVER;
+	if (test_bit(HBONE_CONN_DRAINING, &c->flags))
+		flags |= HBONE_F_DRAINING;
+	return flags;
+}
+
 int hbone_event_put_conn(struct sk_buff *skb, struct hbone_conn *c)
 {
-	u32 flags = test_bit(HBONE_CONN_SERVER, &c->flags) ? HBONE_F_SERVER : 0;
 	struct conn_row row;
 
 	read_conn(c, &row);
-	if (nla_put_u32(skb, HBONE_A_CONN, c->id) || nla_put_u32(skb, HBONE_A_FLAGS, flags) ||
+	if (nla_put_u32(skb, HBONE_A_CONN, c->id) ||
+	    nla_put_u32(skb, HBONE_A_FLAGS, conn_flags(c)) ||
 	    nla_put_u64_64bit(skb, HBONE_A_COOKIE, c->cookie, HBONE_A_PAD) ||
 	    nla_put_u32(skb, HBONE_A_OWNER, row.owner) ||
 	    nla_put_s32(skb, HBONE_A_SEND_WINDOW, row.send_window) ||

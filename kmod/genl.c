@@ -61,6 +61,11 @@ static const struct nla_policy conn_del_policy[HBONE_A_MAX + 1] = {
 	[HBONE_A_ERROR] = { .type = NLA_U32 },
 };
 
+static const struct nla_policy conn_drain_policy[HBONE_A_MAX + 1] = {
+	[HBONE_A_CONN] = { .type = NLA_U32 },
+	[HBONE_A_FLAGS] = NLA_POLICY_MASK(NLA_U32, HBONE_F_FINAL),
+};
+
 static const struct nla_policy stream_add_policy[HBONE_A_MAX + 1] = {
 	[HBONE_A_CONN] = { .type = NLA_U32 },
 	[HBONE_A_STREAM] = NLA_POLICY_FULL_RANGE(NLA_U32, &stream_range),
@@ -227,6 +232,19 @@ static int conn_del(struct sk_buff *skb, struct genl_info *info)
 	if (IS_ERR(c))
 		return PTR_ERR(c);
 	hbone_conn_end(c, HBONE_REASON_REQUEST, u32_or(info, HBONE_A_ERROR, HBONE_H2_NO_ERROR), 0);
+	hbone_conn_put(c);
+	return 0;
+}
+
+static int conn_drain(struct sk_buff *skb, struct genl_info *info)
+{
+	struct hbone_conn *c = conn_of(info);
+
+	if (IS_ERR(c))
+		return PTR_ERR(c);
+	hbone_conn_drain(c, u32_or(info, HBONE_A_FLAGS, 0) & HBONE_F_FINAL ?
+				    HBONE_CONN_GOAWAY_FINAL :
+				    HBONE_CONN_GOAWAY_SOON);
 	hbone_conn_put(c);
 	return 0;
 }
@@ -469,6 +487,7 @@ static const struct genl_ops ops[] = {
 	OP(CONN_ADD, conn_add, NULL, conn_add_policy),
 	OP(CONN_OWN, conn_own, NULL, conn_policy),
 	OP(CONN_DEL, conn_del, NULL, conn_del_policy),
+	OP(CONN_DRAIN, conn_drain, NULL, conn_drain_policy),
 	OP(CONN_GET, conn_get, conn_dump, conn_policy),
 	OP(STREAM_ADD, stream_add, NULL, stream_add_policy),
 	OP(STREAM_DEL, stream_del, NULL, stream_del_policy),

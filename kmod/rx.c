@@ -411,12 +411,7 @@ static void headers_lost(struct hbone_conn *c, u32 id)
 
 	hbone_mib_inc(c->hn, RX_HEADERS_LOST);
 	set_bit(HBONE_CONN_HEADERS_LOST, &c->flags);
-	if (!test_and_set_bit(HBONE_CONN_DRAINING, &c->flags)) {
-		spin_lock(&c->lock);
-		c->goaway_due = true;
-		spin_unlock(&c->lock);
-		hbone_conn_kick_tx(c);
-	}
+	hbone_conn_drain(c, HBONE_CONN_GOAWAY_FINAL);
 	s = hbone_stream_get(c, id);
 	if (!s)
 		return;

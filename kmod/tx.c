@@ -191,6 +191,19 @@ static size_t write_goaway(struct hbone_conn *c, u8 *to, u32 code)
 	return hbone_h2frame_write_goaway(to, c->goaway_last, code);
 }
 
+/* c->lock */
+static void put_goaway(struct hbone_conn *c)
+{
+	if (c->goaway_sent == c->goaway || room(c) < HBONE_H2_SMALL)
+		return;
+	if (c->goaway == HBONE_CONN_GOAWAY_SOON)
+		c->tx_len +=
+			hbone_h2frame_write_goaway(tail(c), HBONE_H2_STREAM_MAX, HBONE_H2_NO_ERROR);
+	else
+		c->tx_len += write_goaway(c, tail(c), HBONE_H2_NO_ERROR);
+	c->goaway_sent = c->goaway;
+}
+
 /* What the connection itself owes the peer; c->lock. */
 static void put_answers(struct hbone_conn *c)
 {
@@ -203,10 +216,7 @@ static void put_answers(struct hbone_conn *c)
 		c->tx_len += hbone_h2frame_write_u32(tail(c), HBONE_H2_WINDOW_UPDATE, 0, c->credit);
 		c->credit = 0;
 	}
-	if (c->goaway_due && room(c) >= HBONE_H2_SMALL) {
-		c->tx_len += write_goaway(c, tail(c), HBONE_H2_NO_ERROR);
-		c->goaway_due = false;
-	}
+	put_goaway(c);
 }
 
 /* c->lock; there is room for one small frame. */

@@ -31,6 +31,7 @@ static const struct {
 	{ "mutated", case_mutated },
 	{ "resets", case_resets },
 	{ "close_under_load", case_close_under_load },
+	{ "drain", case_drain },
 	{ "adopt", case_adopt },
 	{ "orphan", case_orphan },
 	{ "abi", case_abi },

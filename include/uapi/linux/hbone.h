@@ -59,12 +59,25 @@
  *    HBONE_A_CONN: NLA_U32
  *    HBONE_A_ERROR: NLA_U32, HTTP/2 error code. Optional, default 0
  *
+ * HBONE_CMD_CONN_DRAIN
+ * --------------------
+ * Tells the peer that it should open no more streams here (RFC 9113, 6.8); those that live go on,
+ * and the owner deletes the connection when it has none any more. Without HBONE_F_FINAL by a GOAWAY
+ * that excludes none: the peer stops when it hears of it, and what it opened before is taken. With
+ * it by one that names the last stream that it opened: later ones are refused from now on. A
+ * client's peer opens none, so there it is the latter always; what the owner opens is up to him.
+ * Again, or in the wrong order, nothing new is sent.
+ *
+ *    HBONE_A_CONN: NLA_U32
+ *    HBONE_A_FLAGS: NLA_U32, HBONE_F_FINAL. Optional
+ *
  * HBONE_CMD_CONN_GET
  * ------------------
  * One (HBONE_A_CONN) or, as a dump, all. The answer:
  *
- *    HBONE_A_CONN, HBONE_A_FLAGS, HBONE_A_LAST_LOCAL, HBONE_A_LAST_PEER, HBONE_A_SEND_WINDOW,
+ *    HBONE_A_CONN, HBONE_A_LAST_LOCAL, HBONE_A_LAST_PEER, HBONE_A_SEND_WINDOW,
  *    HBONE_A_RECV_WINDOW, HBONE_A_LOCAL, HBONE_A_PEER: as above
+ *    HBONE_A_FLAGS: NLA_U32, HBONE_F_SERVER, HBONE_F_DRAINING
  *    HBONE_A_OWNER: NLA_U32, port of the owner, 0 when there is none
  *    HBONE_A_STREAMS: NLA_U32, streams that live
  *    HBONE_A_FRAMES: NLA_U32, frames that wait for HBONE_CMD_FRAME_RECV
@@ -102,8 +115,8 @@
  * --------------------
  * Takes the oldest HEADERS or CONTINUATION frame that came, in the answer, as it was on the wire,
  * with its head. EAGAIN when none waits; ENOBUFS when the caller's socket has no room for it, and
- * it still waits. A stream that the peer opened beyond its limit, or after
- * we sent GOAWAY, was refused already, but its headers are told: HPACK needs them.
+ * it still waits. A stream that the peer opened beyond its limit, or while
+ * the connection drains, was refused already, but its headers are told: HPACK needs them.
  * PUSH_PROMISE is an error of the peer's, PRIORITY and unknown frames are nobody's.
  *
  *    HBONE_A_CONN: NLA_U32; in the answer too
@@ -148,6 +161,7 @@ enum hbone_cmd {
 	HBONE_CMD_CONN_ADD,
 	HBONE_CMD_CONN_OWN,
 	HBONE_CMD_CONN_DEL,
+	HBONE_CMD_CONN_DRAIN,
 	HBONE_CMD_CONN_GET,
 	HBONE_CMD_STREAM_ADD,
 	HBONE_CMD_STREAM_DEL,
@@ -212,6 +226,8 @@ enum hbone_set {
 #define HBONE_F_TX_END (1U << 2) /* the application sends no more */
 #define HBONE_F_ATTACHED (1U << 3)
 #define HBONE_F_REFUSED (1U << 4)
+#define HBONE_F_FINAL (1U << 5)
+#define HBONE_F_DRAINING (1U << 6) /* streams that the peer opens are refused */
 
 /* Why something ended. New ones are appended. */
 enum hbone_reason {

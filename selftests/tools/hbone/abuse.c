@@ -277,6 +277,7 @@ void case_refused(void)
 	EXPECT(peer_u32(&p, 4) == 0);
 	last = peer_u32(&p, 0);
 	EXPECT(stat_number("RxHeadersLost") > 0);
+	EXPECT(ask_number(nl, conn, 0, HBONE_A_FLAGS) == (HBONE_F_SERVER | HBONE_F_DRAINING));
 	/* What lives lives on. */
 	peer_send(&p, 0, 0, 1, "alive", 5);
 	EXPECT(read_all(tcp[1], big, 5) && !memcmp(big, "alive", 5));

@@ -31,4 +31,7 @@ void case_abi(void);
 /* Streams with traffic, until killed. */
 void case_hold(void);
 
+/* drain.c: connections that peers are to leave */
+void case_drain(void);
+
 #endif

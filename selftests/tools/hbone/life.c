@@ -353,11 +353,14 @@ void case_abi(void)
 	EXPECT(ask_with(nl, HBONE_CMD_CONN_ADD, HBONE_A_FD, tls[0]) == -EINVAL);
 	EXPECT(ask_with(nl, HBONE_CMD_CONN_GET, HBONE_A_CONN, 77) == -ENOENT && nl->error[0]);
 	EXPECT(ask_with(nl, HBONE_CMD_CONN_DEL, HBONE_A_STREAM, 77) == -EINVAL);
+	EXPECT(ask_with(nl, HBONE_CMD_CONN_DRAIN, HBONE_A_CONN, 77) == -ENOENT && nl->error[0]);
+	EXPECT(ask_with(nl, HBONE_CMD_CONN_DRAIN, HBONE_A_FLAGS, HBONE_F_FINAL) == -EINVAL);
 	EXPECT(ask_with(nl, HBONE_CMD_FRAME_READY, HBONE_A_CONN, 1) == -EOPNOTSUPP);
 
 	again = dup(tls[1]);
 	conn = conn_add(nl, tls[1], &spec);
 	EXPECT(conn_try(nl, again, &spec) == -EBUSY && nl->error[0]);
+	EXPECT(conn_drain(nl, conn, HBONE_F_DRAINING) == -EINVAL && nl->error[0]);
 	EXPECT(ask_with(nl, HBONE_CMD_FRAME_RECV, HBONE_A_CONN, conn) == -EAGAIN);
 	EXPECT(stream_add(nl, conn, 1, dup(tcp[0]), 0) == -ENOENT && nl->error[0]);
 	/* A server opens no streams. */

@@ -61,6 +61,15 @@ int conn_del(struct nl *nl, uint32_t conn, uint32_t code)
 	return nl_ask(nl);
 }
 
+int conn_drain(struct nl *nl, uint32_t conn, uint32_t flags)
+{
+	nl_begin(nl, HBONE_CMD_CONN_DRAIN, 0);
+	nl_put32(nl, HBONE_A_CONN, conn);
+	if (flags)
+		nl_put32(nl, HBONE_A_FLAGS, flags);
+	return nl_ask(nl);
+}
+
 int64_t ask_number(struct nl *nl, uint32_t conn, uint32_t stream, int attr)
 {
 	int ret;

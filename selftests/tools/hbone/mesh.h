@@ -23,6 +23,7 @@ int conn_try(struct nl *nl, int fd, const struct conn_spec *spec);
 /* The same, which must succeed. */
 uint32_t conn_add(struct nl *nl, int fd, const struct conn_spec *spec);
 int conn_del(struct nl *nl, uint32_t conn, uint32_t code);
+int conn_drain(struct nl *nl, uint32_t conn, uint32_t flags);
 /* Waits until it is gone. */
 void conn_gone(struct nl *nl, uint32_t conn);
 /* One number of HBONE_CMD_CONN_GET or, with @stream, HBONE_CMD_STREAM_GET; -errno. */
