@@ -71,6 +71,7 @@ static const struct nla_policy stream_add_policy[HBONE_A_MAX + 1] = {
 	[HBONE_A_STREAM] = NLA_POLICY_FULL_RANGE(NLA_U32, &stream_range),
 	[HBONE_A_FD] = NLA_POLICY_FULL_RANGE(NLA_U32, &fd_range),
 	[HBONE_A_COOKIE] = { .type = NLA_U64 },
+	[HBONE_A_NOTE] = { .type = NLA_BINARY, .len = HBONE_NOTE_MAX },
 };
 
 static const struct nla_policy stream_del_policy[HBONE_A_MAX + 1] = {
@@ -265,6 +266,18 @@ static int conn_get(struct sk_buff *skb, struct genl_info *info)
 	return err;
 }
 
+/* The longest must fit where there is nothing else, or dumps would end there. */
+static_assert(HBONE_NOTE_MAX + 512 <= NLMSG_DEFAULT_SIZE);
+
+static int put_stream(struct sk_buff *skb, struct hbone_stream *s)
+{
+	int err = hbone_event_put_stream(skb, s);
+
+	if (err || !hbone_stream_is(s, HBONE_STREAM_ATTACHED) || !s->note)
+		return err;
+	return nla_put(skb, HBONE_A_NOTE, s->note_len, s->note);
+}
+
 /* One message of a dump; 0 when there was room. */
 static int dump_one(struct sk_buff *skb, struct netlink_callback *cb, u8 cmd, struct hbone_conn *c,
 		    struct hbone_stream *s)
@@ -276,7 +289,7 @@ static int dump_one(struct sk_buff *skb, struct netlink_callback *cb, u8 cmd, st
 	if (!head)
 		return -EMSGSIZE;
 	genl_dump_check_consistent(cb, head);
-	err = s ? hbone_event_put_stream(skb, s) : hbone_event_put_conn(skb, c);
+	err = s ? put_stream(skb, s) : hbone_event_put_conn(skb, c);
 	if (err)
 		genlmsg_cancel(skb, head);
 	else
@@ -303,14 +316,20 @@ static int conn_dump(struct sk_buff *skb, struct netlink_callback *cb)
 
 static int attach(struct hbone_conn *c, struct genl_info *info)
 {
-	u64 cookie = info->attrs[HBONE_A_COOKIE] ? nla_get_u64(info->attrs[HBONE_A_COOKIE]) : 0;
+	struct hbone_stream_params p = { .fd = nla_get_u32(info->attrs[HBONE_A_FD]) };
 	struct hbone_stream *s;
 	int err;
 
+	if (info->attrs[HBONE_A_COOKIE])
+		p.cookie = nla_get_u64(info->attrs[HBONE_A_COOKIE]);
+	if (info->attrs[HBONE_A_NOTE]) {
+		p.note = nla_data(info->attrs[HBONE_A_NOTE]);
+		p.note_len = nla_len(info->attrs[HBONE_A_NOTE]);
+	}
 	s = stream_of(c, info);
 	if (IS_ERR(s))
 		return PTR_ERR(s);
-	err = hbone_stream_attach(s, nla_get_u32(info->attrs[HBONE_A_FD]), cookie, info->extack);
+	err = hbone_stream_attach(s, &p, info->extack);
 	if (!err && hbone_stream_is(s, HBONE_STREAM_CLOSED)) {
 		NL_SET_ERR_MSG(info->extack, "the stream was closed meanwhile");
 		err = -ECONNRESET;
@@ -368,7 +387,7 @@ static int stream_get(struct sk_buff *skb, struct genl_info *info)
 	}
 	reply = answer_new(info, HBONE_CMD_STREAM_GET, NLMSG_DEFAULT_SIZE, &head);
 	if (reply)
-		err = answer(reply, head, info, hbone_event_put_stream(reply, s));
+		err = answer(reply, head, info, put_stream(reply, s));
 	hbone_stream_put(s);
 out_put_conn:
 	hbone_conn_put(c);

@@ -153,6 +153,7 @@ void hbone_stream_put(struct hbone_stream *s)
 		return;
 	hbone_sock_uninit(&s->app);
 	free_backlog(s);
+	kfree(s->note);
 	hbone_mib_inc(s->conn->hn, STREAMS_DESTROYED);
 	kfree_rcu(s, rcu);
 }
@@ -168,8 +169,10 @@ static void app_wake(struct hbone_sock *hs, __poll_t events)
 		hbone_stream_wr_ready(s);
 }
 
-int hbone_stream_attach(struct hbone_stream *s, int fd, u64 cookie, struct netlink_ext_ack *extack)
+int hbone_stream_attach(struct hbone_stream *s, const struct hbone_stream_params *params,
+			struct netlink_ext_ack *extack)
 {
+	void *note = NULL;
 	int err;
 
 	/* Requests come one at a time (generic netlink's mutex), so nobody attaches beside us. */
@@ -177,11 +180,20 @@ int hbone_stream_attach(struct hbone_stream *s, int fd, u64 cookie, struct netli
 		NL_SET_ERR_MSG(extack, "the stream has a socket");
 		return -EALREADY;
 	}
-	err = hbone_sock_init(&s->app, fd, false, extack);
-	if (err)
+	if (params->note_len) {
+		note = kmemdup(params->note, params->note_len, GFP_KERNEL_ACCOUNT);
+		if (!note)
+			return -ENOMEM;
+	}
+	err = hbone_sock_init(&s->app, params->fd, false, extack);
+	if (err) {
+		kfree(note);
 		return err;
-	s->cookie = cookie;
-	/* rx_work reads app when it sees the flag. */
+	}
+	s->cookie = params->cookie;
+	s->note = note;
+	s->note_len = params->note_len;
+	/* Who sees the flag reads them: rx_work app, dumps the note. */
 	smp_mb__before_atomic();
 	set_bit(HBONE_STREAM_ATTACHED, &s->flags);
 	hbone_sock_watch(&s->app, app_wake);

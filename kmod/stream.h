@@ -40,6 +40,8 @@ struct hbone_stream {
 	unsigned long flags; /* enum hbone_stream_flags */
 	u64 cookie; /* the owner's */
 	struct hbone_sock app; /* valid once ATTACHED */
+	void *note; /* the owner's, as app; NULL when there is none */
+	u32 note_len;
 	struct rcu_head rcu;
 
 	struct list_head rd_node, wr_node; /* conn->ready_lock */
@@ -69,8 +71,16 @@ struct hbone_stream *hbone_stream_get(struct hbone_conn *c, u32 id);
 struct hbone_stream *hbone_stream_get_next(struct hbone_conn *c, unsigned long *id);
 void hbone_stream_put(struct hbone_stream *s);
 
+/* What HBONE_CMD_STREAM_ADD says. */
+struct hbone_stream_params {
+	int fd;
+	u64 cookie;
+	const void *note;
+	u32 note_len;
+};
+
 /* Gives it its application's socket. 0 or -errno, and it is as before. */
-int hbone_stream_attach(struct hbone_stream *s, int fd, u64 cookie,
+int hbone_stream_attach(struct hbone_stream *s, const struct hbone_stream_params *params,
 			struct netlink_ext_ack *extack);
 
 /*

@@ -33,6 +33,7 @@ static const struct {
 	{ "close_under_load", case_close_under_load },
 	{ "drain", case_drain },
 	{ "adopt", case_adopt },
+	{ "notes", case_notes },
 	{ "orphan", case_orphan },
 	{ "abi", case_abi },
 	{ "hold", case_hold },

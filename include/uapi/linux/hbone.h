@@ -94,6 +94,8 @@
  *    HBONE_A_STREAM: NLA_U32, a stream that began on this connection
  *    HBONE_A_FD: NLA_U32
  *    HBONE_A_COOKIE: NLA_U64, told again with this stream, for the caller's use. Optional
+ *    HBONE_A_NOTE: NLA_BINARY, at most HBONE_NOTE_MAX, told by HBONE_CMD_STREAM_GET and not looked
+ *                  at: what the next owner needs to know. An empty one is none. Optional
  *
  * HBONE_CMD_STREAM_DEL
  * --------------------
@@ -110,6 +112,7 @@
  *    HBONE_A_CONN, HBONE_A_STREAM, HBONE_A_SEND_WINDOW, HBONE_A_RECV_WINDOW, HBONE_A_COOKIE,
  *    HBONE_A_BACKLOG, HBONE_A_RX_BYTES, HBONE_A_TX_BYTES: as above
  *    HBONE_A_FLAGS: NLA_U32, HBONE_F_ATTACHED, HBONE_F_RX_END, HBONE_F_TX_END
+ *    HBONE_A_NOTE: as it was given; absent when none was
  *
  * HBONE_CMD_FRAME_RECV
  * --------------------
@@ -140,7 +143,8 @@
  * (ENOBUFS) asks by the dumps.
  *
  *    HBONE_CMD_FRAME_READY: HBONE_A_CONN. A frame waits where none did: take all, until EAGAIN
- *    HBONE_CMD_STREAM_CLOSED: as HBONE_CMD_STREAM_GET tells, and HBONE_A_REASON, HBONE_A_ERROR
+ *    HBONE_CMD_STREAM_CLOSED: as HBONE_CMD_STREAM_GET tells, without HBONE_A_NOTE, but with
+ *                             HBONE_A_REASON, HBONE_A_ERROR
  *    HBONE_CMD_GOAWAY: HBONE_A_CONN, HBONE_A_ERROR, HBONE_A_LAST_LOCAL: the last of our streams
  *                      that the peer looks at. Streams beyond it were closed, as refused
  *    HBONE_CMD_CONN_CLOSED: HBONE_A_CONN, HBONE_A_REASON, HBONE_A_ERROR (HTTP/2), HBONE_A_ERRNO,
@@ -155,6 +159,7 @@
 
 #define HBONE_INPUT_MAX 32768
 #define HBONE_FRAME_SEND_MAX 32768
+#define HBONE_NOTE_MAX 1024
 
 enum hbone_cmd {
 	HBONE_CMD_UNSPEC,
@@ -204,6 +209,7 @@ enum hbone_attr {
 	HBONE_A_BACKLOG,
 	HBONE_A_RX_BYTES,
 	HBONE_A_TX_BYTES,
+	HBONE_A_NOTE,
 	__HBONE_A_MAX
 };
 

@@ -34,4 +34,7 @@ void case_hold(void);
 /* drain.c: connections that peers are to leave */
 void case_drain(void);
 
+/* kept.c: what streams cost, and what is kept for them */
+void case_notes(void);
+
 #endif

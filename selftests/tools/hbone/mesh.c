@@ -90,7 +90,8 @@ void conn_gone(struct nl *nl, uint32_t conn)
 	WAIT_FOR(ask_number(nl, conn, 0, HBONE_A_CONN) == -ENOENT, "a connection ends");
 }
 
-int stream_add(struct nl *nl, uint32_t conn, uint32_t stream, int fd, uint64_t cookie)
+int stream_note(struct nl *nl, uint32_t conn, uint32_t stream, int fd, uint64_t cookie,
+		const void *note, size_t n)
 {
 	int ret;
 
@@ -99,9 +100,16 @@ int stream_add(struct nl *nl, uint32_t conn, uint32_t stream, int fd, uint64_t c
 	nl_put32(nl, HBONE_A_STREAM, stream);
 	nl_put32(nl, HBONE_A_FD, fd);
 	nl_put64(nl, HBONE_A_COOKIE, cookie);
+	if (note)
+		nl_put(nl, HBONE_A_NOTE, note, n);
 	ret = nl_ask(nl);
 	close(fd);
 	return ret;
+}
+
+int stream_add(struct nl *nl, uint32_t conn, uint32_t stream, int fd, uint64_t cookie)
+{
+	return stream_note(nl, conn, stream, fd, cookie, NULL, 0);
 }
 
 int stream_del(struct nl *nl, uint32_t conn, uint32_t stream, uint32_t code)
@@ -281,20 +289,31 @@ void pump(struct app *apps, size_t n, size_t chunk)
 	free(p);
 }
 
-uint64_t stat_number(const char *name)
+/* Of a file whose lines begin with a name and a number. */
+static uint64_t number_of(const char *path, const char *name)
 {
-	FILE *f = fopen("/proc/net/hbone_stat", "re");
-	char key[64];
+	FILE *f = fopen(path, "re");
+	char key[64] = "";
 	unsigned long long value = 0;
 
 	if (!f)
-		err(1, "/proc/net/hbone_stat");
-	while (fscanf(f, "%63s %llu", key, &value) == 2 && strcmp(key, name))
+		err(1, "%s", path);
+	while (fscanf(f, "%63s %llu%*[^\n]", key, &value) == 2 && strcmp(key, name))
 		;
 	fclose(f);
 	if (strcmp(key, name))
-		FAIL("no counter %s", name);
+		FAIL("no %s in %s", name, path);
 	return value;
+}
+
+uint64_t stat_number(const char *name)
+{
+	return number_of("/proc/net/hbone_stat", name);
+}
+
+uint64_t slab_bytes(void)
+{
+	return number_of("/proc/meminfo", "Slab:") * 1024;
 }
 
 void expect_balance(void)

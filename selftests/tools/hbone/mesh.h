@@ -30,6 +30,9 @@ void conn_gone(struct nl *nl, uint32_t conn);
 int64_t ask_number(struct nl *nl, uint32_t conn, uint32_t stream, int attr);
 
 int stream_add(struct nl *nl, uint32_t conn, uint32_t stream, int fd, uint64_t cookie);
+/* The same, with a note. */
+int stream_note(struct nl *nl, uint32_t conn, uint32_t stream, int fd, uint64_t cookie,
+		const void *note, size_t n);
 int stream_del(struct nl *nl, uint32_t conn, uint32_t stream, uint32_t code);
 /* A header block of one frame: HEADERS whose content does not matter to the module. */
 int headers_send(struct nl *nl, uint32_t conn, uint32_t stream, bool end);
@@ -62,6 +65,8 @@ void app_pair(struct app *a, struct app *b, const int fd[2], uint64_t ab, uint64
 void pump(struct app *apps, size_t n, size_t chunk);
 
 uint64_t stat_number(const char *name);
+/* What the kernel has in slabs, in bytes: of the whole machine. */
+uint64_t slab_bytes(void);
 /* All that was created was destroyed, in this namespace; waited for. */
 void expect_balance(void);
 

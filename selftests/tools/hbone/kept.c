@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the module keeps for a stream: its owner's note. */
+#include "cases.h"
+#include "mesh.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct conn_spec server = { .server = true };
+
+/* Byte for byte what the stream was given; the cookie tells how many. */
+static void see_note(struct nl *nl, void *ctx)
+{
+	uint32_t *streams = ctx, id = nl_u32(nl, HBONE_A_STREAM);
+	size_t want = nl_u64(nl, HBONE_A_COOKIE), n, i;
+	const uint8_t *p;
+
+	++*streams;
+	if (!want) {
+		EXPECT(!nl->a[HBONE_A_NOTE]);
+		return;
+	}
+	EXPECT(nl->a[HBONE_A_NOTE]);
+	p = nl_bytes(nl, HBONE_A_NOTE, &n);
+	EXPECT(n == want);
+	for (i = 0; i < n; i++)
+		EXPECT(p[i] == pattern(id, i));
+}
+
+/* A stream of the peer's, @with a note, of @n bytes. The application's end. */
+static int noted(struct nl *nl, uint32_t conn, struct peer *p, uint32_t id, size_t n, bool with)
+{
+	uint8_t note[HBONE_NOTE_MAX + 1];
+	size_t i;
+	int tcp[2];
+
+	tcp_pair(tcp);
+	for (i = 0; i < sizeof(note); i++)
+		note[i] = pattern(id, i);
+	peer_send(p, 1, 4, id, "\x82", 1);
+	EXPECT(headers_recv(nl, conn) == id);
+	/* What fails leaves nothing. */
+	EXPECT(stream_note(nl, conn, id, dup(tcp[0]), 7, note, sizeof(note)) == -ERANGE);
+	EXPECT(nl->error[0]);
+	EXPECT(stream_note(nl, conn, id, dup(nl->fd), 7, note, HBONE_NOTE_MAX) == -EOPNOTSUPP);
+	EXPECT(ask_number(nl, conn, id, HBONE_A_COOKIE) == 0 && !nl->a[HBONE_A_NOTE]);
+	EXPECT(!stream_note(nl, conn, id, tcp[0], n, with ? note : NULL, n));
+	return tcp[1];
+}
+
+#define NOTED 40 /* more than one message of a dump holds */
+#define LEAKS 1200
+
+/* Again and again, until what is lost each time would show. */
+static void note_leaks(struct nl *nl, uint32_t conn, struct peer *p, uint32_t id)
+{
+	uint64_t before = 0;
+	int i;
+
+	for (i = -LEAKS / 10; i < LEAKS; i++, id += 2) {
+		if (!i)
+			before = slab_bytes();
+		close(noted(nl, conn, p, id, HBONE_NOTE_MAX, true));
+		EXPECT(!stream_del(nl, conn, id, 8));
+		peer_expect(p, 3, id);
+	}
+	/* Freed after a grace period. */
+	for (i = 0; i < 100 && slab_bytes() > before + LEAKS * HBONE_NOTE_MAX / 2; i++)
+		usleep(100000);
+	if (i == 100)
+		FAIL("slabs grew by %lld bytes", (long long)(slab_bytes() - before));
+}
+
+/* What an owner writes on a stream the next one reads. */
+void case_notes(void)
+{
+	static const size_t length[] = { 0, 0, 1, 2, 3, 4, 5, 1000, 1023 };
+	struct nl *nl = nl_open(), *events = nl_open();
+	struct peer p = { .fd = -1 };
+	uint32_t conn, id, streams = 0;
+	int tls[2], app[NOTED], i;
+
+	tls_pair(tls);
+	p.fd = tls[0];
+	conn = conn_add(nl, tls[1], &server);
+	for (i = 0, id = 1; i < NOTED; i++, id += 2)
+		app[i] = noted(nl, conn, &p, id, i < 9 ? length[i] : HBONE_NOTE_MAX, i);
+	nl_close(nl);
+
+	nl = nl_open();
+	EXPECT(ask_number(nl, conn, 0, HBONE_A_OWNER) == 0);
+	nl_begin(nl, HBONE_CMD_STREAM_GET, NLM_F_DUMP);
+	nl_put32(nl, HBONE_A_CONN, conn);
+	EXPECT(nl_dump(nl, see_note, &streams) == NOTED && streams == NOTED);
+	nl_begin(nl, HBONE_CMD_STREAM_GET, 0);
+	nl_put32(nl, HBONE_A_CONN, conn);
+	nl_put32(nl, HBONE_A_STREAM, 2 * NOTED - 1);
+	EXPECT(!nl_ask(nl) && nl_u64(nl, HBONE_A_COOKIE) == HBONE_NOTE_MAX);
+	see_note(nl, &streams);
+
+	/* Not for all who listen. */
+	nl_listen(events);
+	EXPECT(!stream_del(nl, conn, 2 * NOTED - 1, 8));
+	event_expect(events, HBONE_CMD_STREAM_CLOSED);
+	EXPECT(nl_u64(events, HBONE_A_COOKIE) == HBONE_NOTE_MAX && !events->a[HBONE_A_NOTE]);
+	nl_close(events);
+	note_leaks(nl, conn, &p, id);
+	close(p.fd);
+	for (i = 0; i < NOTED; i++)
+		close(app[i]);
+	conn_gone(nl, conn);
+	nl_close(nl);
+	expect_balance();
+}
