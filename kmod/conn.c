@@ -34,6 +34,9 @@
 #include "trace.h"
 #include "tx.h"
 
+/* Idle it is this and no buffer, beside its socket: it may be 32 KB. */
+static_assert(sizeof(struct hbone_conn) < 8192);
+
 #define BUFFER_GFP (GFP_KERNEL_ACCOUNT | __GFP_COMP | __GFP_NOWARN)
 
 void hbone_conn_kick_rx(struct hbone_conn *c)

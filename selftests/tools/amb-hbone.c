@@ -34,6 +34,7 @@ static const struct {
 	{ "drain", case_drain },
 	{ "adopt", case_adopt },
 	{ "notes", case_notes },
+	{ "idle", case_idle },
 	{ "orphan", case_orphan },
 	{ "abi", case_abi },
 	{ "hold", case_hold },

@@ -36,5 +36,6 @@ void case_drain(void);
 
 /* kept.c: what streams cost, and what is kept for them */
 void case_notes(void);
+void case_idle(void);
 
 #endif

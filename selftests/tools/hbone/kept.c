@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the module keeps for a stream: its owner's note. */
+/* What the module keeps for a stream: its owner's note, and how much memory in all. */
 #include "cases.h"
 #include "mesh.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -110,6 +111,81 @@ void case_notes(void)
 	for (i = 0; i < NOTED; i++)
 		close(app[i]);
 	conn_gone(nl, conn);
+	nl_close(nl);
+	expect_balance();
+}
+
+#define IDLE_CONNS 200
+#define IDLE_STREAMS 1000
+
+/* What @n of them took, beside sockets, which were there before. The most that one may: @most. */
+static void expect_memory(const char *what, uint64_t before, int n, uint64_t most)
+{
+	int64_t each = ((int64_t)slab_bytes() - (int64_t)before) / n;
+
+	printf("%s: %lld bytes of slab\n", what, (long long)each);
+	EXPECT(each > 0 && (uint64_t)each < most);
+}
+
+static void idle_conns(struct nl *nl)
+{
+	uint32_t conn[IDLE_CONNS];
+	int tls[IDLE_CONNS][2], i;
+	uint64_t before;
+
+	for (i = 0; i < IDLE_CONNS; i++)
+		tls_pair(tls[i]);
+	before = slab_bytes();
+	for (i = 0; i < IDLE_CONNS; i++)
+		conn[i] = conn_add(nl, tls[i][1], &server);
+	expect_memory("an idle connection", before, IDLE_CONNS, 32768);
+	for (i = 0; i < IDLE_CONNS; i++) {
+		close(tls[i][0]);
+		conn_gone(nl, conn[i]);
+	}
+}
+
+/* Of which each was answered, has its application and the longest note. */
+static void idle_streams(struct nl *nl)
+{
+	static int tcp[IDLE_STREAMS][2];
+	static const uint8_t note[HBONE_NOTE_MAX];
+	struct peer p = { .fd = -1 };
+	uint64_t before;
+	uint32_t conn;
+	int tls[2], i;
+
+	tls_pair(tls);
+	p.fd = tls[0];
+	conn = conn_add(nl, tls[1], &server);
+	for (i = 0; i < IDLE_STREAMS; i++)
+		tcp_pair(tcp[i]);
+	before = slab_bytes();
+	for (i = 0; i < IDLE_STREAMS; i++) {
+		uint32_t id = 2 * i + 1;
+
+		peer_send(&p, 1, 4, id, "\x82", 1);
+		EXPECT(headers_recv(nl, conn) == id);
+		EXPECT(!stream_note(nl, conn, id, tcp[i][0], 0, note, sizeof(note)));
+		EXPECT(!headers_send(nl, conn, id, false));
+		peer_expect(&p, 1, id);
+	}
+	expect_memory("an idle stream", before, IDLE_STREAMS, 4096);
+	EXPECT(ask_number(nl, conn, 0, HBONE_A_STREAMS) == IDLE_STREAMS);
+	close(p.fd);
+	for (i = 0; i < IDLE_STREAMS; i++)
+		close(tcp[i][1]);
+	conn_gone(nl, conn);
+}
+
+/* What waits for its next byte costs no more than it may. */
+void case_idle(void)
+{
+	struct nl *nl = nl_open();
+
+	/* In this order: what the latter give back must not hide what the former take. */
+	idle_streams(nl);
+	idle_conns(nl);
 	nl_close(nl);
 	expect_balance();
 }
