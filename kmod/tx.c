@@ -207,6 +207,12 @@ static void put_goaway(struct hbone_conn *c)
 /* What the connection itself owes the peer; c->lock. */
 static void put_answers(struct hbone_conn *c)
 {
+	/*
+	 * Who closed has no use for them, and a socket that nobody reads any more answers with a
+	 * reset: the next write would fail, and take along streams that wait for their application.
+	 */
+	if (test_bit(HBONE_CONN_PEER_CLOSED, &c->flags))
+		return;
 	for (; c->nacks && room(c) >= HBONE_H2_SMALL; c->nacks--)
 		c->tx_len +=
 			hbone_h2frame_write_head(tail(c), 0, HBONE_H2_SETTINGS, HBONE_H2_ACK, 0);

@@ -249,8 +249,11 @@ void case_early(void)
 	expect_balance();
 }
 
-/* The peer ends a stream and then the connection; a slow application still gets all. */
-void case_late_reader(void)
+/*
+ * The peer ends a stream and then the connection, of which it may still read; or it is gone. A slow
+ * application still gets all.
+ */
+static void late_reader(bool gone)
 {
 	struct conn_spec spec = { .window = 8 << 20, .recv_window = 8 << 20 };
 	size_t total = 6 << 20, at = 0, k;
@@ -258,29 +261,46 @@ void case_late_reader(void)
 	uint8_t b[16384];
 	struct peer p;
 	uint32_t conn;
-	int app, ret;
+	int app, ret, small = 65536;
 
 	conn = raw_open(nl, &p, &spec, &app);
+	/* So that nothing is given back to the peer before it is gone. */
+	setsockopt(app, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
 	shutdown(app, SHUT_WR);
 	peer_expect(&p, 0, 1);
+	/* This one does not outlive the peer, so it shows when its end was seen. */
+	peer_send(&p, 1, 4, 3, "\x82", 1);
+	EXPECT(headers_recv(nl, conn) == 3);
 	for (; at < total; at += 8192) {
 		for (k = 0; k < 8192; k++)
 			b[k] = pattern(3, at + k);
 		peer_send(&p, 0, at + 8192 == total, 1, b, 8192);
 	}
 	shutdown(p.fd, SHUT_WR);
-	while (ask_number(nl, conn, 1, HBONE_A_RX_BYTES) != (int64_t)total)
+	while (ask_number(nl, conn, 3, HBONE_A_STREAM) != -ENOENT)
 		usleep(1000);
+	EXPECT(ask_number(nl, conn, 1, HBONE_A_RX_BYTES) == (int64_t)total);
 	EXPECT(ask_number(nl, conn, 1, HBONE_A_BACKLOG) > 0);
+	if (gone) {
+		close(p.fd);
+		EXPECT(!conn_drain(nl, conn, 0) && !conn_drain(nl, conn, HBONE_F_FINAL));
+	}
 	for (at = 0; (ret = read_some(app, b, sizeof(b))) > 0; at += ret)
 		for (k = 0; k < (size_t)ret; k++)
 			EXPECT(b[k] == pattern(3, at + k));
 	EXPECT(!ret && at == total);
 	conn_gone(nl, conn);
-	close(p.fd);
+	if (!gone)
+		close(p.fd);
 	close(app);
 	nl_close(nl);
 	expect_balance();
+}
+
+void case_late_reader(void)
+{
+	late_reader(false);
+	late_reader(true);
 }
 
 /* An application that does not read holds up nobody, and no more than its window. */
