@@ -312,6 +312,19 @@ void hbone_conn_own(struct hbone_conn *c, u32 portid)
 	spin_unlock(&c->lock);
 }
 
+/* Streams that wait for their owner's word wait in vain. */
+static void end_unattached(struct hbone_conn *c)
+{
+	struct hbone_stream *s;
+	unsigned long id = 0;
+
+	for (; (s = hbone_stream_get_next(c, &id)); id++) {
+		if (!hbone_stream_is(s, HBONE_STREAM_ATTACHED))
+			hbone_stream_close(s, HBONE_REASON_ORPHAN, HBONE_H2_REFUSED_STREAM);
+		hbone_stream_put(s);
+	}
+}
+
 void hbone_conn_owner_gone(struct hbone_net *hn, u32 portid)
 {
 	struct hbone_conn *c;
@@ -327,9 +340,12 @@ void hbone_conn_owner_gone(struct hbone_net *hn, u32 portid)
 		if (was)
 			c->owner = 0;
 		spin_unlock(&c->lock);
-		if (was && !hbone_conn_ending(c))
-			mod_delayed_work(hbone_main_wq, &c->orphan_work,
-					 hbone_main_orphan_seconds * HZ);
+		if (!was || hbone_conn_ending(c))
+			continue;
+		/* What HPACK's tables held is gone with the owner. */
+		hbone_conn_drain(c, HBONE_CONN_GOAWAY_FINAL);
+		end_unattached(c);
+		mod_delayed_work(hbone_main_wq, &c->orphan_work, hbone_main_orphan_seconds * HZ);
 	}
 	mutex_unlock(&hn->lock);
 }

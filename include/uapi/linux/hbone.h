@@ -43,7 +43,9 @@
  *                   not looked at, as they came. Optional
  *
  * The caller becomes the connection's owner: when its netlink socket closes, the connection lives
- * on, and ends when it had no stream for a while (module parameter orphan_seconds).
+ * on with the streams that have their application, and ends when it had no stream for a while
+ * (module parameter orphan_seconds). It drains (HBONE_CMD_CONN_DRAIN, HBONE_F_FINAL), and streams
+ * without application are reset: nobody else could decode their headers.
  *
  * HBONE_CMD_CONN_OWN
  * ------------------
@@ -246,7 +248,7 @@ enum hbone_reason {
 	HBONE_REASON_SOCKET, /* the connection's socket failed; HBONE_A_ERRNO */
 	HBONE_REASON_TLS, /* a record that is not data: alert, key update */
 	HBONE_REASON_MEMORY, /* no memory */
-	HBONE_REASON_ORPHAN, /* no owner, and no streams for long */
+	HBONE_REASON_ORPHAN, /* no owner, and no streams for long; a stream: no application */
 	HBONE_REASON_NETNS, /* its network namespace ended */
 };
 

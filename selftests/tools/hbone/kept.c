@@ -106,10 +106,16 @@ void case_notes(void)
 	event_expect(events, HBONE_CMD_STREAM_CLOSED);
 	EXPECT(nl_u64(events, HBONE_A_COOKIE) == HBONE_NOTE_MAX && !events->a[HBONE_A_NOTE]);
 	nl_close(events);
-	note_leaks(nl, conn, &p, id);
 	close(p.fd);
 	for (i = 0; i < NOTED; i++)
 		close(app[i]);
+	conn_gone(nl, conn);
+
+	tls_pair(tls);
+	p = (struct peer){ .fd = tls[0] };
+	conn = conn_add(nl, tls[1], &server);
+	note_leaks(nl, conn, &p, 1);
+	close(p.fd);
 	conn_gone(nl, conn);
 	nl_close(nl);
 	expect_balance();
