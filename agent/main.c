@@ -304,19 +304,36 @@ static int say_probes(const struct amb_agent *a)
 	return bad ? die("this kernel or these rights are not enough; is it run as root?") : 0;
 }
 
-/* Kernel TLS by itself saves no system call and no wake-up: nobody has it who did not ask. */
+static int no_tier(int tier, const struct amb_probe *p, const char *module)
+{
+	return die("tier %s: %s: %s%s%s", amb_tier_name(tier), p->detail, strerror(-p->err),
+		   p->err == -ENOENT ? " (the kernel has no module " : "",
+		   p->err == -ENOENT ? module : "");
+}
+
+/*
+ * Who has loaded hbone.ko wants it used. Kernel TLS by itself saves no system call and no wake-up:
+ * nobody has it who did not ask.
+ */
 static int choose_tier(struct amb_agent *a)
 {
 	struct amb_probe *ktls = amb_probe_find(a->probes, a->nprobes, AMB_PROBE_KTLS);
 	struct amb_probe *rekey = amb_probe_find(a->probes, a->nprobes, AMB_PROBE_REKEY);
+	struct amb_probe *kmod = amb_probe_find(a->probes, a->nprobes, AMB_PROBE_KMOD);
+	int tier = a->opt.tier;
 
-	if (a->opt.tier != AMB_TIER_KTLS)
+	if (tier == AMB_OPTIONS_TIER_AUTO)
+		tier = ktls->err || kmod->err ? AMB_TIER_USER : AMB_TIER_KMOD;
+	if (tier == AMB_TIER_USER)
 		return 0;
 	if (ktls->err)
-		return die("tier ktls: %s: %s%s", ktls->detail, strerror(-ktls->err),
-			   ktls->err == -ENOENT ? " (the kernel has no module tls)" : "");
-	ktls->used = rekey->used = true;
-	a->opt.proxy.hbone.tier = AMB_TIER_KTLS;
+		return no_tier(tier, ktls, "tls)");
+	if (tier == AMB_TIER_KMOD && kmod->err)
+		return no_tier(tier, kmod, "hbone)");
+	ktls->used = true;
+	rekey->used = tier == AMB_TIER_KTLS;
+	kmod->used = tier == AMB_TIER_KMOD;
+	a->opt.proxy.hbone.tier = tier;
 	a->opt.proxy.hbone.rekeys = !rekey->err;
 	return 0;
 }
@@ -371,7 +388,7 @@ static int start_issuer(struct amb_agent *a)
 		return die("wolfSSL does not start");
 	/* Chosen now: what choosing touches is given back with the rest of the start. */
 	amb_info(TLS, "records are protected by %s",
-		 a->opt.proxy.hbone.tier == AMB_TIER_KTLS ? "the kernel" : amb_aead_library());
+		 a->opt.proxy.hbone.tier == AMB_TIER_USER ? amb_aead_library() : "the kernel");
 	err = a->opt.istiod.used ? start_cluster(a) : 0;
 	if (!err && a->opt.sds)
 		err = start_sds(a);
@@ -496,13 +513,17 @@ static int start_capture(struct amb_agent *a)
 		.ready = capture_ready,
 		.ctx = a,
 	};
+	enum amb_capture_mode mode;
 	char why[320];
 
 	a->capture = amb_capture_create(a->loop, a->state, &config, why, sizeof(why));
 	if (!a->capture)
 		return die("capture: %s", why);
 	a->opt.proxy.bpf = amb_capture_bpf(a->capture);
-	amb_info(KERNEL, "capture: %s", amb_capture_mode_name(amb_capture_mode(a->capture)));
+	mode = amb_capture_mode(a->capture);
+	/* Rules that go with us take what the kernel carries along, those of others do not. */
+	a->opt.proxy.leave = a->opt.keep || mode == AMB_CAPTURE_CNI || mode == AMB_CAPTURE_NONE;
+	amb_info(KERNEL, "capture: %s", amb_capture_mode_name(mode));
 	return 0;
 }
 

@@ -103,8 +103,9 @@ static const struct argp_option options[] = {
 	{ "always-tunnel", OPT_ALWAYS_TUNNEL, NULL, 0,
 	  "Encrypt within the node too: no direct connections between its pods", 3 },
 	{ "tier", OPT_TIER, "TIER", 0,
-	  "Who encrypts tunnels: user (the agent), ktls (kernel TLS), or auto (default): user "
-	  "(AMBIENT_TIER)",
+	  "Who encrypts tunnels: user (the agent), ktls (kernel TLS), kmod (kernel TLS, and "
+	  "hbone.ko carries their bytes), or auto (default): kmod where the module is loaded, "
+	  "else user (AMBIENT_TIER)",
 	  3 },
 	{ "no-dns", OPT_NO_DNS, NULL, 0,
 	  "Leave the DNS queries of pods alone (ISTIO_META_DNS_CAPTURE=false)", 3 },
@@ -173,7 +174,7 @@ static int tier(const char *name, const char *text)
 	}
 	if (!strcmp(text, "auto"))
 		return AMB_OPTIONS_TIER_AUTO;
-	fprintf(stderr, "ambientd: %s: '%s' is none of auto, user, ktls\n", name, text);
+	fprintf(stderr, "ambientd: %s: '%s' is none of auto, user, ktls, kmod\n", name, text);
 	exit(EX_USAGE);
 }
 

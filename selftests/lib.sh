@@ -245,6 +245,9 @@ traffic_server() {
 	wait_listen "$1" $((${2:-9000} + 3))
 }
 
+# module_count NODE NAME: a counter of hbone.ko in the node's namespace.
+module_count() { node_exec "$1" awk -v n="$2" '$1 == n { print $2 }' /proc/net/hbone_stat; }
+
 # held N: so many connections to port 9000 of pod server are open there; held_min N: or more.
 connections_held() { pod_exec server ss -Htn state established "sport = :9000" | wc -l; }
 held() { [ "$(connections_held)" -eq "$1" ]; }

@@ -20,16 +20,18 @@ int ctl_uninstall(const struct ctl *ctl)
 		return CTL_REFUSED;
 	}
 	if (ctl->json) {
-		json_t *o = json_pack("{s:b,s:i,s:i}", "pins", done.pins, "pods", (int)done.pods,
-				      "ruled", (int)done.rules);
+		json_t *o = json_pack("{s:b,s:i,s:i,s:i}", "pins", done.pins, "pods",
+				      (int)done.pods, "ruled", (int)done.rules, "tunnels",
+				      (int)done.tunnels);
 
 		ctl_print_json(o);
 		json_decref(o);
-	} else if (!done.pins && !done.rules) {
+	} else if (!done.pins && !done.rules && !done.tunnels) {
 		printf("nothing was left in %s or in any network namespace\n", dir);
 	} else {
-		printf("removed: %s, %u captured pods, rules of %u namespaces\n",
-		       done.pins ? dir : "no programs", done.pods, done.rules);
+		printf("removed: %s, %u captured pods, rules of %u namespaces, %u tunnels of the "
+		       "kernel\n",
+		       done.pins ? dir : "no programs", done.pods, done.rules, done.tunnels);
 	}
 	if (!err)
 		return CTL_OK;

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/util.h"
+#include "khbone.h"
 #include "netns.h"
 #include "probe_ktls.h"
 
@@ -90,6 +91,12 @@ static int probe_cubic(struct amb_probe *row)
 	return 0;
 }
 
+static int probe_kmod(struct amb_probe *row)
+{
+	errno = -amb_khbone_probe();
+	return errno ? amb_probe_failed(row, "generic netlink family " HBONE_GENL_NAME) : 0;
+}
+
 static const struct {
 	const char *name, *purpose;
 	bool needed, used;
@@ -104,6 +111,7 @@ static const struct {
 	  probe_cubic },
 	{ AMB_PROBE_KTLS, "records of tunnels made by the kernel", false, false, amb_probe_ktls },
 	{ AMB_PROBE_REKEY, "kernel TLS takes new keys for old", false, false, amb_probe_rekey },
+	{ AMB_PROBE_KMOD, "bytes of tunnels carried by hbone.ko", false, false, probe_kmod },
 };
 
 _Static_assert(AMB_ARRAY_SIZE(probes) <= AMB_PROBE_MAX, "rows fit");

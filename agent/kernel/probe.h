@@ -20,6 +20,7 @@ struct amb_probe {
 int amb_probe_failed(struct amb_probe *row, const char *step);
 
 #define AMB_PROBE_MAX 8
+#define AMB_PROBE_KMOD "kmod"
 #define AMB_PROBE_KTLS "ktls"
 #define AMB_PROBE_REKEY "ktls-rekey"
 

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "bpf.h"
+#include "khbone.h"
 #include "netns.h"
 #include "nft.h"
 #include "rows.h"
@@ -138,6 +139,7 @@ int amb_uninstall(const char *dir, struct amb_uninstall *out)
 	*out = (struct amb_uninstall){ .pins = !!b };
 	if (!b && errno != ENOENT)
 		return -errno;
+	w.err = amb_khbone_remove_orphans(&out->tunnels);
 	look_everywhere(&w);
 	if (b)
 		clean_rest(&w);

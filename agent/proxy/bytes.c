@@ -286,6 +286,13 @@ struct amb_bytes *amb_bytes_create(struct amb_loop *loop, const struct amb_hbone
 	b->wake.fn = wake_waiters;
 	b->bury.fn = bury_work;
 	b->trim.fn = trim;
+	if (b->config.tier != AMB_TIER_KMOD)
+		return b;
+	b->kmod = amb_kmod_create(b);
+	if (!b->kmod) {
+		free(b);
+		return NULL;
+	}
 	return b;
 }
 
@@ -298,6 +305,7 @@ void amb_bytes_destroy(struct amb_bytes *b)
 	amb_relay_end_all(b);
 	amb_hbone_end_all(b);
 	free_graves(b);
+	amb_kmod_destroy(b->kmod);
 	amb_loop_timer_cancel(b->loop, &b->trim);
 	amb_loop_undefer(b->loop, &b->bury);
 	amb_loop_undefer(b->loop, &b->wake);

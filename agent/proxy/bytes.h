@@ -116,6 +116,7 @@ struct amb_bytes {
 
 	struct amb_hbone *conns;
 	struct amb_relay *relays;
+	struct amb_kmod *kmod; /* NULL: no tier of ours */
 };
 
 /* Counters are read by other threads, written by one. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * An HBONE connection and its streams as the parts of the byte path see them: hbone.c (life),
- * records.c and frames.c (what the peer says), send.c (what we say), stream.c (applications).
+ * recv.c, records.c and frames.c (what the peer says), send.c (what we say), stream.c
+ * (applications), kmod.c (connections that the kernel carries).
  */
 #ifndef AMB_CONN_H
 #define AMB_CONN_H
@@ -9,6 +10,7 @@
 #include "bytes.h"
 #include "h2.h"
 #include "hbone.h"
+#include "kmod.h"
 #include "wire.h"
 
 struct nghttp2_hd_deflater;
@@ -86,6 +88,10 @@ struct amb_hbone {
 	bool pinging;
 	bool eof; /* the socket has no more to read */
 	bool shut; /* FIN went to the peer */
+	bool keep; /* amb_hbone_keep */
+	uint8_t kmod; /* enum amb_kmod_state */
+	bool kmod_gone; /* the module ended it */
+	bool kmod_left; /* it lives on there without us */
 	uint8_t fail_reason; /* enum amb_reason */
 	uint32_t fail_code; /* HTTP/2 code, or NO_GOAWAY */
 	const char *fail_text;
@@ -121,6 +127,12 @@ struct amb_hbone {
 	struct amb_stream *ready, **ready_tail; /* readable applications that wait their turn */
 	uint32_t nready;
 
+	/* kmod.c */
+	uint32_t kmod_id;
+	uint32_t nheld;
+	uint8_t *held; /* read, and for the module to look at */
+	struct amb_hbone *kmod_next;
+
 	uint64_t ping_id;
 	uint64_t refilled; /* budgets, ns */
 	uint16_t budget[AMB_ABUSE_MAX];
@@ -141,6 +153,7 @@ struct amb_stream {
 	void *owner;
 	struct amb_buf *pend, *pend_tail; /* received bytes that wait for the application */
 	uint64_t to_app, from_app;
+	uint64_t before[2]; /* kmod: bytes that another agent counted, in that order */
 	int64_t send_window, recv_window;
 	uint32_t id;
 	uint32_t credit; /* to be given back */
@@ -171,6 +184,11 @@ void amb_hbone_fail(struct amb_hbone *c, enum amb_reason reason, uint32_t code, 
 void amb_hbone_later(struct amb_hbone *c);
 /* Takes one from a budget; overdrawn, the connection fails with ENHANCE_YOUR_CALM. */
 void amb_hbone_charge(struct amb_hbone *c, enum amb_hbone_abuse kind);
+/* One that is in the kernel already, of an agent before; it takes no new streams. */
+struct amb_hbone *amb_hbone_adopt(struct amb_bytes *b, bool server, struct amb_identity *peer,
+				  uint16_t suite);
+/* Has the timer fire in @ns; what for depends on the state. */
+void amb_hbone_arm(struct amb_hbone *c, uint64_t ns);
 /* A pong came. */
 void amb_hbone_pong(struct amb_hbone *c, const uint8_t payload[8]);
 /* The peer's first SETTINGS came. */
@@ -186,6 +204,13 @@ bool amb_hbone_taken(struct amb_hbone *c, int ret);
 /* The peer said, or its socket shows, that nothing comes any more. */
 void amb_hbone_peer_closed(struct amb_hbone *c);
 
+/* recv.c */
+
+/* Reads what is there. @told: the socket said that there is something. */
+void amb_recv_run(struct amb_hbone *c, bool told);
+/* Takes bytes of the handshake; of none it begins. Returns how many it took. */
+size_t amb_recv_handshake(struct amb_hbone *c, const uint8_t *p, size_t n);
+
 /* records.c */
 
 /*
@@ -200,6 +225,8 @@ void amb_records_failed(struct amb_hbone *c, int err);
 
 /* Takes plaintext of the connection. What goes wrong ends in amb_hbone_fail(). */
 void amb_frames_input(struct amb_hbone *c, uint8_t *p, size_t n);
+/* Takes one frame of a header block from the module. @refused: nobody's, but for HPACK. */
+void amb_frames_headers(struct amb_hbone *c, uint8_t *p, size_t n, bool refused);
 
 /* send.c; all but flush only queue, and fail the connection when memory is out */
 
@@ -213,9 +240,11 @@ void amb_send_fin(struct amb_stream *s);
 void amb_send_alert(struct amb_hbone *c, uint8_t description);
 /* Answers a KeyUpdate, or begins one. */
 void amb_send_key_update(struct amb_hbone *c);
-/* @nv are nghttp2_nv. 0, or -EMSGSIZE and nothing was queued. */
-int amb_send_headers(struct amb_hbone *c, uint32_t stream, const void *nv, uint32_t n,
-		     bool end_stream);
+/*
+ * @nv are nghttp2_nv. 0, or -EMSGSIZE, or what the module says to a connection of its own, and
+ * nothing was queued.
+ */
+int amb_send_headers(struct amb_hbone *c, uint32_t stream, void *nv, uint32_t n, bool end_stream);
 /* @n received bytes left for the application, or nobody wants them: windows open again. */
 void amb_send_conn_credit(struct amb_hbone *c, uint32_t n);
 void amb_send_stream_credit(struct amb_stream *s, uint32_t n);

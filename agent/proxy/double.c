@@ -118,7 +118,9 @@ static void outer_response(struct amb_stream *s, void *owner, int status,
 		return;
 	d->inner = amb_hbone_client(d->pod->worker->bytes, take_fd(&d->pair), d->to.cred,
 				    d->to.expect, &inner_ops, d);
-	if (!d->inner)
+	if (d->inner)
+		amb_hbone_keep(d->inner);
+	else
 		fail(d, AMB_REASON_MEMORY, NULL);
 }
 
@@ -140,7 +142,10 @@ static void outer_closed(struct amb_stream *s, void *owner, enum amb_reason reas
 	maybe_free(d);
 }
 
-static const struct amb_stream_ops outer_ops = { outer_response, outer_closed };
+static const struct amb_stream_ops outer_ops = {
+	.response = outer_response,
+	.closed = outer_closed,
+};
 
 static void give_up(struct amb_double *d, enum amb_reason reason)
 {

@@ -192,8 +192,9 @@ static void on_request(struct amb_hbone *c, const struct amb_h2_event *ev)
 	if (r < 0)
 		return;
 	c->last_id = ev->stream;
-	if (c->goaway_last || c->nactive >= most ||
-	    c->nobjects >= most * (1 + AMB_HBONE_LINGERERS)) {
+	/* The module has looked at its own limits; what it told of ends may not be read yet. */
+	if (c->kmod != AMB_KMOD_THERE && (c->goaway_last || c->nactive >= most ||
+					  c->nobjects >= most * (1 + AMB_HBONE_LINGERERS))) {
 		refuse(c, ev->stream);
 		return;
 	}
@@ -220,7 +221,7 @@ static void on_trailers(struct amb_hbone *c, struct amb_stream *s, const struct 
 		stream_error(s, AMB_H2_STREAM_CLOSED);
 	else if (r == AMB_H2_BLOCK_BAD || !ev->end_stream)
 		stream_error(s, AMB_H2_PROTOCOL_ERROR);
-	else
+	else if (c->kmod != AMB_KMOD_THERE)
 		amb_stream_deliver_end(s);
 }
 
@@ -241,7 +242,7 @@ static void on_response(struct amb_hbone *c, struct amb_stream *s, const struct 
 		return;
 	}
 	amb_stream_answered(s, status, f.req.has_baggage ? &f.req.baggage : NULL);
-	if (ev->end_stream && !s->dead)
+	if (ev->end_stream && !s->dead && c->kmod != AMB_KMOD_THERE)
 		amb_stream_deliver_end(s);
 }
 
@@ -475,6 +476,10 @@ void amb_frames_input(struct amb_hbone *c, uint8_t *p, size_t n)
 	int r;
 
 	while (!c->broken && c->state == AMB_CONN_UP) {
+		if (amb_unlikely(c->kmod != AMB_KMOD_NO && c->settled)) {
+			amb_kmod_hold(c, p, n);
+			return;
+		}
 		r = amb_h2_next(&c->parser, &p, &n, &ev);
 		if (!r)
 			return;
@@ -482,5 +487,35 @@ void amb_frames_input(struct amb_hbone *c, uint8_t *p, size_t n)
 			conn_error(c, -r);
 		else
 			dispatch(c, &ev);
+	}
+}
+
+/* The block of a stream that is nobody's: it may open one, and changes HPACK's table. */
+static void on_refused(struct amb_hbone *c, const struct amb_h2_event *ev)
+{
+	struct fields f;
+
+	if (c->server && idle(c, ev->stream)) {
+		c->last_id = ev->stream;
+		AMB_BYTES_COUNT(c->bytes, refused_streams, 1);
+	}
+	inflate(c, ev, AMB_H2_TRAILERS, &f);
+}
+
+void amb_frames_headers(struct amb_hbone *c, uint8_t *p, size_t n, bool refused)
+{
+	struct amb_h2_event ev;
+	int r;
+
+	while (!c->broken && c->state == AMB_CONN_UP) {
+		r = amb_h2_next(&c->parser, &p, &n, &ev);
+		if (!r)
+			return;
+		if (r < 0)
+			conn_error(c, -r);
+		else if (ev.type == AMB_H2_HEADERS && refused)
+			on_refused(c, &ev);
+		else if (ev.type == AMB_H2_HEADERS)
+			on_headers(c, &ev);
 	}
 }

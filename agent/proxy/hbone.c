@@ -88,7 +88,7 @@ void amb_hbone_charge(struct amb_hbone *c, enum amb_hbone_abuse kind)
 
 /* Timers: handshake, then ping, at last linger */
 
-static void arm(struct amb_hbone *c, uint64_t ns)
+void amb_hbone_arm(struct amb_hbone *c, uint64_t ns)
 {
 	if (amb_loop_timer_set(c->bytes->loop, &c->timer, amb_loop_now(c->bytes->loop) + ns))
 		amb_hbone_fail(c, AMB_REASON_MEMORY, AMB_CONN_NO_GOAWAY, "no timer");
@@ -117,7 +117,7 @@ static void ping_due(struct amb_hbone *c)
 		if (!c->goaway_out || c->goaway_last)
 			c->ping_id = amb_util_random();
 		send_ping(c, c->ping_id);
-		arm(c, c->bytes->config.ping_timeout_ns);
+		amb_hbone_arm(c, c->bytes->config.ping_timeout_ns);
 		return;
 	}
 	AMB_BYTES_COUNT(c->bytes, ping_timeouts, 1);
@@ -132,7 +132,7 @@ void amb_hbone_pong(struct amb_hbone *c, const uint8_t payload[8])
 	memcpy(&id, payload, sizeof(id));
 	if (c->pinging && id == c->ping_id) {
 		c->pinging = false;
-		arm(c, c->bytes->config.ping_interval_ns);
+		amb_hbone_arm(c, c->bytes->config.ping_interval_ns);
 	} else if (c->goaway_out && !c->goaway_last && id == ~c->ping_id) {
 		/* What the peer opened before it heard of the first GOAWAY is here now. */
 		c->goaway_last = true;
@@ -145,10 +145,23 @@ void amb_hbone_pong(struct amb_hbone *c, const uint8_t payload[8])
 void amb_hbone_settled(struct amb_hbone *c)
 {
 	c->settled = true;
-	arm(c, c->bytes->config.ping_interval_ns);
+	amb_hbone_arm(c, c->bytes->config.ping_interval_ns);
 }
 
 static void bury(struct amb_hbone *c);
+
+/* What the module does not do by itself. */
+static void kernel_due(struct amb_hbone *c)
+{
+	if (c->goaway_out && !c->goaway_last) {
+		/* What the peer opened before it heard of the first GOAWAY is here by now. */
+		c->goaway_last = true;
+		amb_kmod_drain(c, true);
+		amb_hbone_later(c);
+	}
+	amb_kmod_look(c);
+	amb_hbone_arm(c, c->bytes->config.ping_interval_ns);
+}
 
 static void on_timer(struct amb_timer *t)
 {
@@ -156,6 +169,8 @@ static void on_timer(struct amb_timer *t)
 
 	if (c->state == AMB_CONN_LINGER) {
 		bury(c);
+	} else if (c->kmod == AMB_KMOD_THERE) {
+		kernel_due(c);
 	} else if (c->state == AMB_CONN_UP && c->settled) {
 		ping_due(c);
 	} else if (c->state <= AMB_CONN_UP) {
@@ -179,6 +194,7 @@ static void fini(void *p)
 	amb_h2_uninit(&c->parser);
 	amb_identity_put(c->peer.identity);
 	free(c->peer.certs);
+	free(c->held);
 	amb_cred_put(c->cred);
 	free(c->table);
 }
@@ -194,7 +210,8 @@ static void bury(struct amb_hbone *c)
 	amb_loop_undefer(b->loop, &c->work);
 	amb_bytes_unwait(b, &c->waiter);
 	amb_loop_del(b->loop, &c->io);
-	close(c->io.fd);
+	if (c->io.fd >= 0)
+		close(c->io.fd);
 	amb_send_drop(c);
 	amb_bytes_put(b, take_ptr(c->stash));
 	*c->pprev = c->next;
@@ -236,7 +253,7 @@ static void tell_closed(struct amb_hbone *c)
 	c->state = AMB_CONN_LINGER;
 	if (c->ops->closed)
 		c->ops->closed(c, c->owner, c->fail_reason, spoken ? c->fail_text : NULL);
-	arm(c, AMB_HBONE_LINGER_NS);
+	amb_hbone_arm(c, AMB_HBONE_LINGER_NS);
 	wind_down(c, false);
 }
 
@@ -264,11 +281,15 @@ static void end_streams(struct amb_hbone *c, bool all)
 static void end(struct amb_hbone *c, enum amb_reason reason, uint32_t code, const char *text)
 {
 	c->broken = false;
-	if (c->state == AMB_CONN_UP && code != AMB_CONN_NO_GOAWAY)
-		send_goaway(c, c->last_id, code);
-	/* Sent apart, it also takes along what the kernel has not sent yet. */
-	if (c->state == AMB_CONN_UP && (!c->eof || c->wire.tx_ops->apart))
-		amb_send_alert(c, 0);
+	if (c->kmod == AMB_KMOD_THERE) {
+		amb_kmod_end(c, code == AMB_CONN_NO_GOAWAY ? AMB_H2_NO_ERROR : code);
+	} else if (c->state == AMB_CONN_UP) {
+		if (code != AMB_CONN_NO_GOAWAY)
+			send_goaway(c, c->last_id, code);
+		/* Sent apart, it also takes along what the kernel has not sent yet. */
+		if (!c->eof || c->wire.tx_ops->apart)
+			amb_send_alert(c, 0);
+	}
 	c->fail_reason = reason;
 	c->fail_text = text;
 	c->state = AMB_CONN_ENDING;
@@ -310,6 +331,13 @@ void amb_hbone_drain(struct amb_hbone *c)
 		return;
 	}
 	c->goaway_out = true;
+	if (c->kmod == AMB_KMOD_THERE) {
+		c->goaway_last = !c->server;
+		amb_kmod_drain(c, c->goaway_last);
+		amb_hbone_arm(c, SECOND);
+		amb_hbone_later(c);
+		return;
+	}
 	if (c->server) {
 		send_goaway(c, AMB_H2_STREAM_MAX, AMB_H2_NO_ERROR);
 		if (!c->pinging)
@@ -321,8 +349,6 @@ void amb_hbone_drain(struct amb_hbone *c)
 	}
 	amb_hbone_later(c);
 }
-
-/* Receiving */
 
 void amb_hbone_peer_closed(struct amb_hbone *c)
 {
@@ -337,24 +363,18 @@ void amb_hbone_peer_closed(struct amb_hbone *c)
 		amb_hbone_fail(c, AMB_REASON_NONE, AMB_CONN_NO_GOAWAY, NULL);
 }
 
-static int output(void *ctx, const uint8_t *p, size_t n)
-{
-	struct amb_hbone *c = ctx;
-
-	amb_send_raw(c, p, n);
-	return c->broken ? -ENOBUFS : 0;
-}
-
 /* One that fails to go over is no worse than before. */
 bool amb_hbone_taken(struct amb_hbone *c, int ret)
 {
 	struct amb_bytes *b = c->bytes;
 
-	if (ret > 0 && amb_wire_tier(&c->wire) == AMB_TIER_KTLS)
+	if (ret > 0 && amb_wire_tier(&c->wire) == AMB_TIER_KTLS && c->kmod == AMB_KMOD_NO)
 		AMB_BYTES_COUNT(b, tiers[AMB_TIER_KTLS], 1);
 	if (ret >= 0)
 		return ret;
-	AMB_BYTES_COUNT(b, tiers[AMB_TIER_USER], 1);
+	/* One on its way to the module is counted when it is there, or stays. */
+	if (c->kmod == AMB_KMOD_NO)
+		AMB_BYTES_COUNT(b, tiers[AMB_TIER_USER], 1);
 	/* The inner one of two tunnels has no TCP below; a peer that is gone takes no keys. */
 	if (ret == -EOPNOTSUPP || ret == -ENOTCONN)
 		return false;
@@ -363,145 +383,6 @@ bool amb_hbone_taken(struct amb_hbone *c, int ret)
 			 strerror(-ret));
 	AMB_BYTES_COUNT(b, tier_refused, 1);
 	return false;
-}
-
-static void up(struct amb_hbone *c)
-{
-	const char *why;
-
-	if (amb_tls_finish(c->tls, &c->wire.tx, &c->wire.rx, &c->peer) ||
-	    nghttp2_hd_inflate_new(&c->inflater) || nghttp2_hd_deflate_new(&c->deflater, 4096)) {
-		amb_hbone_fail(c, AMB_REASON_MEMORY, AMB_CONN_NO_GOAWAY, "no memory");
-		return;
-	}
-	amb_tls_destroy(take_ptr(c->tls));
-	why = amb_tls_revoked(&c->peer);
-	if (why) {
-		amb_hbone_fail(c, AMB_REASON_CERT_REVOKED, AMB_CONN_NO_GOAWAY, why);
-		return;
-	}
-	c->state = AMB_CONN_UP;
-	c->wire.tier = c->bytes->config.tier;
-	c->wire.rekeys = c->bytes->config.rekeys;
-	c->wire.limit = c->bytes->config.record_limit;
-	if (c->wire.tier == AMB_TIER_USER)
-		AMB_BYTES_COUNT(c->bytes, tiers[AMB_TIER_USER], 1);
-	amb_h2_init(&c->parser, c->server, c->bytes->config.frame_size, AMB_HBONE_LIST_SERVER);
-	amb_send_preface(c);
-	if (c->ops->up)
-		c->ops->up(c, c->owner);
-}
-
-static size_t handshake(struct amb_hbone *c, const uint8_t *p, size_t n)
-{
-	const char *text = NULL;
-	size_t used = 0;
-	int r = amb_tls_handshake(c->tls, p, n, &used, output, c);
-
-	if (r > 0) {
-		up(c);
-	} else if (r < 0) {
-		enum amb_reason reason = amb_tls_error(c->tls, &text);
-
-		AMB_BYTES_COUNT(c->bytes, tls_errors, 1);
-		amb_hbone_fail(c, reason, AMB_CONN_NO_GOAWAY, text);
-	}
-	return used;
-}
-
-/* Takes what it can of @n bytes; returns how many. */
-static size_t input(struct amb_hbone *c, uint8_t *p, size_t n)
-{
-	size_t used = 0, k = 1;
-
-	while (k && used < n && !c->broken && c->state <= AMB_CONN_UP) {
-		k = c->state == AMB_CONN_UP ? amb_records_input(c, p + used, n - used) :
-					      handshake(c, p + used, n - used);
-		used += k;
-	}
-	return used;
-}
-
-/* A record's beginning waits in a small buffer, so that a stalled peer holds no large one. */
-static void keep_rest(struct amb_hbone *c, const uint8_t *p, size_t n)
-{
-	if (!n)
-		return;
-	c->stash = amb_bytes_get(c->bytes, AMB_BYTES_SMALL, AMB_BYTES_MUST);
-	if (!c->stash || n > c->stash->cap) {
-		amb_hbone_fail(c, AMB_REASON_MEMORY, AMB_CONN_NO_GOAWAY, "no buffer to receive");
-		return;
-	}
-	memcpy(c->stash->d, p, n);
-	c->stash->w = n;
-}
-
-/* The kernel tells nobody of records without content. */
-static void charge_empties(struct amb_hbone *c)
-{
-	uint64_t n = c->wire.rx_ops->empties(&c->wire);
-
-	while (n-- && !c->broken)
-		amb_hbone_charge(c, AMB_ABUSE_EMPTY);
-}
-
-/* @told: the socket said that there is something. */
-static void receive(struct amb_hbone *c, bool told)
-{
-	uint8_t *area = amb_bytes_scratch(c->bytes);
-	size_t n = 0;
-	int round;
-
-	c->more = false;
-	if (!area) {
-		amb_hbone_fail(c, AMB_REASON_MEMORY, AMB_CONN_NO_GOAWAY, "no memory to receive");
-		return;
-	}
-	if (c->stash) {
-		n = c->stash->w;
-		memcpy(area, c->stash->d, n);
-		amb_bytes_put(c->bytes, take_ptr(c->stash));
-	}
-	for (round = 0;; round++) {
-		size_t room, used;
-		ssize_t got;
-
-		if (round == AMB_HBONE_RECEIVES) {
-			c->more = true;
-			amb_hbone_later(c);
-			break;
-		}
-		room = amb_wire_room(&c->wire, area, n, AMB_BYTES_SCRATCH - n);
-		got = c->wire.rx_ops->recv(&c->wire, area + n, room);
-		if (got == -EAGAIN) {
-			if (told && !round && !n && c->wire.rx_ops->empties)
-				charge_empties(c);
-			break;
-		}
-		if (got < 0) {
-			amb_records_failed(c, got);
-			return;
-		}
-		if (!got) {
-			amb_hbone_peer_closed(c);
-			return;
-		}
-		n += got;
-		used = input(c, area, n);
-		amb_stream_flush_all(c->bytes);
-		if (c->broken || c->state > AMB_CONN_UP)
-			return;
-		n -= used;
-		if (n)
-			memmove(area, area + used, n);
-		/* What is in the socket by then tells nobody again. */
-		else if (amb_hbone_taken(c, amb_wire_rx_border(&c->wire)))
-			continue;
-		/* Behind a run of data something else may wait, which has to be asked for. */
-		if ((size_t)got < room && !c->rdhup && !c->wire.rx_ops->runs)
-			break;
-	}
-	keep_rest(c, area, n);
 }
 
 /* Events */
@@ -518,7 +399,7 @@ static void connected(struct amb_hbone *c)
 		return;
 	}
 	c->state = AMB_CONN_HANDSHAKE;
-	handshake(c, NULL, 0);
+	amb_recv_handshake(c, NULL, 0);
 }
 
 static void on_event(struct amb_io *io, uint32_t events)
@@ -540,7 +421,7 @@ static void on_event(struct amb_io *io, uint32_t events)
 	if (c->broken || c->more || c->state == AMB_CONN_CONNECTING)
 		return;
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-		receive(c, events & EPOLLIN);
+		amb_recv_run(c, events & EPOLLIN);
 }
 
 static void flush(struct amb_hbone *c)
@@ -570,7 +451,7 @@ static void on_work(struct amb_work *w)
 		return;
 	}
 	if (c->more && !c->broken)
-		receive(c, false);
+		amb_recv_run(c, false);
 	if (c->state == AMB_CONN_UP && !c->broken) {
 		if (c->backlog >= AMB_HBONE_BACKLOG)
 			flush(c);
@@ -580,6 +461,7 @@ static void on_work(struct amb_work *w)
 	}
 	if (!c->broken && c->state <= AMB_CONN_UP)
 		flush(c);
+	amb_kmod_turn(c);
 	if (c->ready && amb_stream_may_send(c))
 		amb_hbone_later(c);
 	if (c->tell_room && !c->broken && c->state == AMB_CONN_UP) {
@@ -637,6 +519,18 @@ static struct amb_hbone *create(struct amb_bytes *b, int fd, struct amb_cred *cr
 	return c;
 }
 
+static void enlist(struct amb_hbone *c)
+{
+	struct amb_bytes *b = c->bytes;
+
+	c->next = b->conns;
+	c->pprev = &b->conns;
+	if (c->next)
+		c->next->pprev = &c->next;
+	b->conns = c;
+	AMB_BYTES_COUNT(b, conns, 1);
+}
+
 static struct amb_hbone *start(struct amb_hbone *c, struct amb_tls *tls)
 {
 	struct amb_bytes *b = c->bytes;
@@ -656,12 +550,7 @@ static struct amb_hbone *start(struct amb_hbone *c, struct amb_tls *tls)
 		errno = -err;
 		return NULL;
 	}
-	c->next = b->conns;
-	c->pprev = &b->conns;
-	if (c->next)
-		c->next->pprev = &c->next;
-	b->conns = c;
-	AMB_BYTES_COUNT(b, conns, 1);
+	enlist(c);
 	return c;
 }
 
@@ -694,7 +583,32 @@ struct amb_hbone *amb_hbone_server(struct amb_bytes *b, int fd, struct amb_cred 
 	return start(c, amb_tls_server(cred));
 }
 
+static const struct amb_hbone_ops nobody;
+
+struct amb_hbone *amb_hbone_adopt(struct amb_bytes *b, bool server, struct amb_identity *peer,
+				  uint16_t suite)
+{
+	struct amb_hbone *c = create(b, -1, NULL, &nobody, NULL);
+
+	if (!c) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	c->server = server;
+	c->state = AMB_CONN_UP;
+	c->settled = c->draining = c->goaway_out = c->goaway_last = true;
+	c->peer.identity = amb_identity_get(peer);
+	c->peer.suite = suite;
+	enlist(c);
+	return c;
+}
+
 /* Questions */
+
+void amb_hbone_keep(struct amb_hbone *c)
+{
+	c->keep = true;
+}
 
 bool amb_hbone_is_up(const struct amb_hbone *c)
 {
@@ -714,7 +628,11 @@ struct amb_hbone_records amb_hbone_records(struct amb_hbone *c)
 		amb_wire_counts(&c->wire, &c->counted[0], &c->counted[1]);
 		c->counted_ns = now;
 	}
-	return (struct amb_hbone_records){ amb_wire_tier(&c->wire), c->counted[0], c->counted[1] };
+	return (struct amb_hbone_records){
+		c->kmod == AMB_KMOD_THERE ? AMB_TIER_KMOD : amb_wire_tier(&c->wire),
+		c->counted[0],
+		c->counted[1],
+	};
 }
 
 struct amb_cred *amb_hbone_cred(const struct amb_hbone *c)

@@ -103,7 +103,10 @@ struct amb_hbone_request {
 };
 
 struct amb_hbone_ops {
-	/* Handshake done, settings sent; the peer is known. */
+	/*
+	 * Handshake done, settings sent; the peer is known. A client's in tier kmod: and the
+	 * peer's came.
+	 */
 	void (*up)(struct amb_hbone *c, void *owner);
 	/* Server: a request; answer now or later by accept, reject or reset. */
 	void (*request)(struct amb_hbone *c, void *owner, struct amb_stream *s,
@@ -126,6 +129,12 @@ struct amb_hbone *amb_hbone_client(struct amb_bytes *b, int fd, struct amb_cred 
 				   const struct amb_hbone_ops *ops, void *owner);
 struct amb_hbone *amb_hbone_server(struct amb_bytes *b, int fd, struct amb_cred *cred,
 				   const struct amb_hbone_ops *ops, void *owner);
+
+/*
+ * The agent carries the connection's bytes whatever the tier: the application of one of its streams
+ * will be no TCP socket. To be said before the turn is over.
+ */
+void amb_hbone_keep(struct amb_hbone *c);
 
 bool amb_hbone_is_up(const struct amb_hbone *c);
 /* After up. */
@@ -161,6 +170,11 @@ struct amb_stream_ops {
 	 * readable. @reason NONE when both sides ended properly.
 	 */
 	void (*closed)(struct amb_stream *s, void *owner, enum amb_reason reason, const char *text);
+	/*
+	 * Tier kmod, the module takes the application's socket: writes what the next agent should
+	 * know of the stream. The length, 0 when there is nothing to know. May be NULL.
+	 */
+	size_t (*note)(struct amb_stream *s, void *owner, char *to, size_t room);
 };
 
 /* Header fields to send with a CONNECT; all but authority may be NULL. Copied. */

@@ -14,6 +14,7 @@
 #include "base/reason.h"
 #include "base/util.h"
 #include "mesh/policy.h"
+#include "note.h"
 #include "pod.h"
 #include "worker.h"
 
@@ -251,6 +252,15 @@ static void read_bytes(const struct amb_live *l, uint64_t *to_dst, uint64_t *to_
 		amb_stream_bytes(l->stream, to_src, to_dst);
 }
 
+/* @room: for what the flow then points to. */
+static void fill_authority(const struct amb_live *l, struct amb_flow *f, char *room)
+{
+	const struct amb_endpoint e = { l->actual.addr, l->authority_port };
+
+	if (l->authority_port)
+		f->authority = amb_endpoint_format(&e, room);
+}
+
 void amb_live_close(struct amb_live *l, enum amb_flag flag, enum amb_reason reason,
 		    const char *text)
 {
@@ -262,11 +272,7 @@ void amb_live_close(struct amb_live *l, enum amb_flag flag, enum amb_reason reas
 	fill_flow(l, &f, &baggage);
 	if (!l->opened)
 		announce(l, &f);
-	if (l->authority_port) {
-		const struct amb_endpoint e = { l->actual.addr, l->authority_port };
-
-		f.authority = amb_endpoint_format(&e, authority);
-	}
+	fill_authority(l, &f, authority);
 	read_bytes(l, &f.bytes_to_dst, &f.bytes_to_src);
 	f.end_ns = amb_util_now_ns();
 	f.flag = flag;
@@ -364,7 +370,24 @@ static void stream_closed(struct amb_stream *s, void *owner, enum amb_reason rea
 	amb_live_close(l, flag_at_end(reason), reason, text);
 }
 
-const struct amb_stream_ops amb_live_stream_ops = { stream_response, stream_closed };
+static size_t stream_note(struct amb_stream *s, void *owner, char *to, size_t room)
+{
+	char authority[AMB_ENDPOINT_STRLEN];
+	const struct amb_live *l = owner;
+	struct amb_baggage baggage;
+	struct amb_flow f;
+
+	fill_flow(l, &f, &baggage);
+	fill_authority(l, &f, authority);
+	return amb_note_write(l->pod->info->uid, &f, amb_hbone_peer(amb_stream_conn(s))->suite, to,
+			      room);
+}
+
+const struct amb_stream_ops amb_live_stream_ops = {
+	.response = stream_response,
+	.closed = stream_closed,
+	.note = stream_note,
+};
 
 static void relay_closed(struct amb_relay *r, void *owner, enum amb_reason reason, const char *text)
 {

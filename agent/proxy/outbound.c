@@ -279,6 +279,7 @@ static void go_tunnel(struct outbound *o)
 		.src = o->source->identity,
 		.dst = o->decision.dial,
 		.expect = &o->decision.expect,
+		.keep = o->decision.protocol == AMB_PROTO_DOUBLE_HBONE,
 	};
 
 	o->pool.fn = tunnel_there;

@@ -7,6 +7,7 @@
  */
 #include "pod.h"
 
+#include "adopt.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/reason.h"
@@ -282,6 +283,7 @@ int amb_pod_create(struct amb_worker *w, struct amb_pod_info *info)
 		return err;
 	}
 	info->in[w->index] = pod;
+	amb_adopt_pod(pod);
 	return 0;
 }
 

@@ -38,6 +38,7 @@ struct amb_pool_peer {
 	struct amb_identity *src;
 	struct amb_endpoint dst;
 	struct amb_identset expect;
+	bool keep;
 	struct cds_list_head tunnels, waiters;
 	uint32_t nwaiters, ndials, holds;
 };
@@ -77,7 +78,7 @@ static uint32_t key_hash(const struct amb_pool_key *key)
 static bool key_is(const struct amb_pool_peer *peer, const struct amb_pool_key *key)
 {
 	return peer->src == key->src && amb_endpoint_eq(&peer->dst, &key->dst) &&
-	       amb_identset_eq(&peer->expect, key->expect);
+	       peer->keep == key->keep && amb_identset_eq(&peer->expect, key->expect);
 }
 
 static struct amb_pool_peer **bucket_of(struct amb_pool *pool, uint32_t hash)
@@ -101,7 +102,8 @@ static int grow(struct amb_pool *pool)
 	pool->nbuckets = n;
 	for (i = 0; i < nold; i++) {
 		while ((peer = old[i])) {
-			struct amb_pool_key key = { peer->src, peer->dst, &peer->expect };
+			struct amb_pool_key key = { peer->src, peer->dst, &peer->expect,
+						    peer->keep };
 			struct amb_pool_peer **b = bucket_of(pool, key_hash(&key));
 
 			old[i] = peer->next;
@@ -127,6 +129,7 @@ static struct amb_pool_peer *peer_create(struct amb_pool *pool, const struct amb
 	peer->pool = pool;
 	peer->src = amb_identity_get(key->src);
 	peer->dst = key->dst;
+	peer->keep = key->keep;
 	CDS_INIT_LIST_HEAD(&peer->tunnels);
 	CDS_INIT_LIST_HEAD(&peer->waiters);
 	b = bucket_of(pool, key_hash(key));
@@ -154,7 +157,7 @@ static void peer_hold(struct amb_pool_peer *peer)
 
 static void peer_release(struct amb_pool_peer *peer)
 {
-	struct amb_pool_key key = { peer->src, peer->dst, &peer->expect };
+	struct amb_pool_key key = { peer->src, peer->dst, &peer->expect, peer->keep };
 	struct amb_pool *pool = peer->pool;
 	struct amb_pool_peer **p;
 
@@ -305,6 +308,8 @@ static void tunnel_handshake(struct tunnel *t, int fd)
 	t->hbone = amb_hbone_client(w->bytes, fd, t->cred, &peer->expect, &tunnel_ops, t);
 	if (!t->hbone)
 		dial_failed(t, AMB_REASON_MEMORY, AMB_FLAG_CONNECT, strerror(errno));
+	else if (peer->keep)
+		amb_hbone_keep(t->hbone);
 }
 
 static void connect_failed(struct tunnel *t, int err)

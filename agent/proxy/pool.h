@@ -31,6 +31,7 @@ struct amb_pool_key {
 	struct amb_identity *src;
 	struct amb_endpoint dst;
 	const struct amb_identset *expect;
+	bool keep; /* see amb_hbone_keep */
 };
 
 /* Why there is no connection; @text is valid during the call only. */

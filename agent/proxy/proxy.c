@@ -13,7 +13,9 @@
 #include "base/log.h"
 #include "base/resolve.h"
 #include "base/util.h"
+#include "bytes.h"
 #include "dns.h"
+#include "kmod.h"
 #include "live.h"
 #include "mesh/state.h"
 #include "pod.h"
@@ -30,6 +32,7 @@
 #define WORKERS_MAX 64
 #define POD_BUCKETS 256
 #define DRAIN_POLL_NS 50000000ull
+#define LEAVE_NS 1500000000ull /* for what peers opened before they heard of GOAWAY */
 
 const struct amb_proxy_config amb_proxy_defaults = {
 	.workers = 2,
@@ -58,6 +61,7 @@ struct part {
 	int err;
 	struct amb_live_rows rows; /* each_conn */
 	struct amb_timer timer; /* drain */
+	uint64_t left; /* drain: connections that the kernel carries are let go */
 	uint64_t deadline;
 };
 
@@ -439,6 +443,8 @@ static void drain_poll(struct amb_timer *t)
 	uint64_t now = amb_loop_now(w->loop);
 	struct amb_pod *pod, *next;
 
+	if (w->env->config.leave && w->bytes->kmod && now >= part->left)
+		amb_kmod_leave(w->bytes);
 	if (worker_idle(w)) {
 		reply(part, 0);
 	} else if (now >= part->deadline) {
@@ -456,6 +462,7 @@ static void run_drain(struct part *part)
 	struct amb_pod *pod;
 
 	w->draining = true;
+	part->left = amb_loop_now(w->loop) + LEAVE_NS;
 	cds_list_for_each_entry(pod, &w->pods, node)
 		amb_pod_drain(pod);
 	part->timer.fn = drain_poll;

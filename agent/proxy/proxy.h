@@ -32,6 +32,7 @@ struct amb_proxy_config {
 	bool localhost_app_tunnel; /* true */
 	bool response_baggage; /* true */
 	bool policy_log; /* AUTHZ_POLICY_INFO_LOGGING */
+	bool leave; /* at the end: connections that the kernel carries are for the next agent */
 	/* asks for what is not known; NULL: all that there is is known */
 	struct amb_demand *demand;
 	const struct amb_bpf *bpf; /* that know pods which have a cookie; NULL: none, or not yet */

@@ -199,7 +199,10 @@ void amb_send_rst(struct amb_hbone *c, uint32_t stream, uint32_t code)
 {
 	uint8_t frame[AMB_H2_SMALL_FRAME];
 
-	amb_send_small(c, frame, amb_h2_write_u32(frame, AMB_H2_RST_STREAM, stream, code));
+	if (c->kmod == AMB_KMOD_THERE)
+		amb_kmod_reset(c, stream, code);
+	else
+		amb_send_small(c, frame, amb_h2_write_u32(frame, AMB_H2_RST_STREAM, stream, code));
 }
 
 void amb_send_fin(struct amb_stream *s)
@@ -265,30 +268,37 @@ void amb_send_key_update(struct amb_hbone *c)
 		(void)update_keys(c);
 }
 
-int amb_send_headers(struct amb_hbone *c, uint32_t stream, const void *nv, uint32_t n,
-		     bool end_stream)
+int amb_send_headers(struct amb_hbone *c, uint32_t stream, void *nv, uint32_t n, bool end_stream)
 {
-	const nghttp2_nv *fields = nv;
-	uint8_t block[AMB_HBONE_BLOCK], *to;
+	uint8_t frame[AMB_H2_HEAD + AMB_HBONE_BLOCK], *block = frame + AMB_H2_HEAD, *to;
+	bool there = c->kmod == AMB_KMOD_THERE;
+	nghttp2_nv *fields = nv;
 	uint32_t list = 0, i;
 	ssize_t len;
 
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
 		list += fields[i].namelen + fields[i].valuelen + 32;
-	if (list > c->peer_list || nghttp2_hd_deflate_bound(c->deflater, fields, n) > sizeof(block))
+		/* What the module refuses must not be in HPACK's table. */
+		if (there)
+			fields[i].flags |= NGHTTP2_NV_FLAG_NO_INDEX;
+	}
+	if (list > c->peer_list ||
+	    nghttp2_hd_deflate_bound(c->deflater, fields, n) > AMB_HBONE_BLOCK)
 		return -EMSGSIZE;
-	len = nghttp2_hd_deflate_hd(c->deflater, block, sizeof(block), fields, n);
+	len = nghttp2_hd_deflate_hd(c->deflater, block, AMB_HBONE_BLOCK, fields, n);
 	if (len < 0) {
 		/* Its table and the peer's may differ from here on. */
 		amb_hbone_fail(c, AMB_REASON_INTERNAL, AMB_H2_INTERNAL_ERROR, "HPACK");
 		return 0;
 	}
+	amb_h2_write_head(frame, len, AMB_H2_HEADERS,
+			  AMB_H2_END_HEADERS | (end_stream ? AMB_H2_END_STREAM : 0), stream);
+	if (there)
+		return amb_kmod_send(c, frame, AMB_H2_HEAD + len);
 	to = amb_send_want(c, AMB_H2_HEAD + len);
 	if (!to)
 		return 0;
-	amb_h2_write_head(to, len, AMB_H2_HEADERS,
-			  AMB_H2_END_HEADERS | (end_stream ? AMB_H2_END_STREAM : 0), stream);
-	memcpy(to + AMB_H2_HEAD, block, len);
+	memcpy(to, frame, AMB_H2_HEAD + len);
 	put(c, AMB_H2_HEAD + len);
 	return 0;
 }

@@ -159,6 +159,8 @@ static void abort_with(struct amb_stream *s, uint32_t code, enum amb_reason reas
 {
 	if (s->dead)
 		return;
+	if (s->c->kmod == AMB_KMOD_THERE)
+		amb_kmod_count(s);
 	if (s->in_table)
 		amb_send_rst(s->c, s->id, code);
 	amb_stream_finish(s, reason, text);
@@ -652,6 +654,16 @@ struct amb_stream *amb_stream_open(struct amb_hbone *c, int fd, const struct amb
 	return s;
 }
 
+static void give_to_module(struct amb_stream *s)
+{
+	int err = amb_kmod_attach(s);
+
+	/* One that is gone was told, and that is read next. */
+	if (err && err != -ENOENT && err != -ECONNRESET)
+		abort_with(s, AMB_H2_INTERNAL_ERROR, AMB_REASON_INTERNAL,
+			   "hbone.ko does not take the application's socket");
+}
+
 void amb_stream_answered(struct amb_stream *s, int status, const struct amb_baggage *baggage)
 {
 	s->open = status == 200;
@@ -661,6 +673,8 @@ void amb_stream_answered(struct amb_stream *s, int status, const struct amb_bagg
 		return;
 	if (!s->open)
 		abort_with(s, AMB_H2_CANCEL, AMB_REASON_CONNECT_STATUS, NULL);
+	else if (s->c->kmod == AMB_KMOD_THERE)
+		give_to_module(s);
 	else
 		amb_stream_kick(s);
 }
@@ -687,12 +701,19 @@ int amb_stream_accept(struct amb_stream *s, int fd, const char *baggage)
 	}
 	if (!baggage || !*baggage || err)
 		err = amb_send_headers(s->c, s->id, nv, 1, false);
+	/* Gone in the module: that was told, and is read next. */
+	if (err == -ENOENT && s->c->kmod == AMB_KMOD_THERE)
+		return 0;
 	if (err) {
 		amb_loop_del(s->c->bytes->loop, &s->io);
 		s->io.fd = -1;
 		return err;
 	}
 	s->open = true;
+	if (s->c->kmod == AMB_KMOD_THERE) {
+		give_to_module(s);
+		return 0;
+	}
 	/* What came early goes with the first event: no callback from within this call. */
 	s->out_blocked = s->npend > 0;
 	if (s->fin_rx && !s->npend && s->slice_head < 0 && !s->shut) {
@@ -723,6 +744,8 @@ void amb_stream_reject(struct amb_stream *s, int status, enum amb_reason reason)
 
 void amb_stream_bytes(const struct amb_stream *s, uint64_t *to_app, uint64_t *from_app)
 {
+	if (s->c->kmod == AMB_KMOD_THERE)
+		amb_kmod_count((struct amb_stream *)s);
 	*to_app = s->to_app;
 	*from_app = s->from_app;
 }

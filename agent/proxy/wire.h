@@ -20,7 +20,8 @@ struct amb_wire;
 /* Who seals and opens the records of tunnels. */
 #define AMB_TIERS(X)                                                                               \
 	X(USER, "user") /* the agent */                                                            \
-	X(KTLS, "ktls") /* kernel TLS */
+	X(KTLS, "ktls") /* kernel TLS */                                                           \
+	X(KMOD, "kmod") /* kernel TLS, and hbone.ko carries the bytes: kmod.h */
 #define AMB_X(id, text) AMB_TIER_##id,
 enum amb_tier { AMB_TIERS(AMB_X) AMB_TIER_MAX };
 #undef AMB_X
@@ -87,7 +88,7 @@ struct amb_wire {
 	struct amb_record *rx, *tx; /* NULL until the handshake is over */
 	struct amb_wire_use rx_use, tx_use; /* ktls */
 	uint64_t limit; /* records of a key that call for another */
-	uint8_t tier; /* enum amb_tier: aimed at; refused, it is USER */
+	uint8_t tier; /* enum amb_tier: aimed at, USER or KTLS; refused, it is USER */
 	uint8_t type; /* ktls: of what recv() gave */
 	bool ulp; /* ktls: the socket has it */
 	bool rekeys; /* ktls: the kernel takes a new key for an old one */

@@ -13,7 +13,9 @@
 #include "base/rcu.h"
 #include "base/trim.h"
 #include "base/util.h"
+#include "bytes.h"
 #include "dns.h"
+#include "kmod.h"
 #include "listener.h"
 #include "pod.h"
 
@@ -84,6 +86,8 @@ static void stop(struct amb_work *work)
 	struct amb_worker *w = AMB_CONTAINER_OF(work, struct amb_worker, stop);
 	struct amb_pod *pod, *next;
 
+	if (w->env->config.leave && w->bytes->kmod)
+		amb_kmod_leave(w->bytes);
 	cds_list_for_each_entry_safe(pod, next, &w->pods, node)
 		amb_pod_destroy(pod, AMB_REASON_DRAIN);
 	if (w->stop_turns++ < STOP_TURNS)

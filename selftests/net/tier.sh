@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Who encrypts tunnels (--tier): what was asked for, what this kernel can, what a connection got,
-# and that two nodes need not agree; with kernel TLS also what the kernel says of it, peers that
-# change their keys, and a kernel that takes no keys any more.
+# Who encrypts tunnels, and who carries their bytes (--tier): what was asked for, what this kernel
+# can, what a connection got, and that two nodes need not agree; with kernel TLS also what the
+# kernel says of it, peers that change their keys, and a kernel that takes no keys any more.
 #
 #   client (a), stranger (no mesh) ==15008== server (b): echo, files
 # shellcheck source=selftests/lib.sh
@@ -20,7 +20,7 @@ S=${P4[server]}
 
 status_of() { "$AMBIENTD" --standalone "$MANIFESTS" --node a "$@" >"$TMP/out" 2>&1; echo $?; }
 is "an unknown tier is refused" "$(status_of --tier fast)" 64
-like "with the tiers there are" "$(cat "$TMP/out")" "'fast' is none of auto, user, ktls"
+like "with the tiers there are" "$(cat "$TMP/out")" "'fast' is none of auto, user, ktls, kmod"
 is "also in the environment" "$(AMBIENT_TIER=kernel status_of)" 64
 
 # tiers A B: agents anew, and a connection through the tunnel that stays open.
@@ -75,8 +75,17 @@ kernel_count() { pod_exec "$1" awk -v n="$2" '$1 == n { print $2 }' /proc/net/tl
 head -c 3000017 /dev/urandom >"$TMP/http-server-80/html/random"
 sum() { sha256sum | cut -d' ' -f1; }
 WANTED=$(sum <"$TMP/http-server-80/html/random")
+if [ -n "${VM_KERNEL:-}" ]; then
+	like "without hbone.ko there is no tier kmod" "$(status_of --tier kmod; tail -n 3 "$TMP/out")" \
+		"tier kmod: .*: No such file or directory \(the kernel has no module hbone\)"
+	check "hbone.ko loads" insmod "$BUILD/vm/$VM_KERNEL/kmod/hbone.ko"
+	PAIRS=("ktls user" "user ktls" "ktls ktls" "kmod user" "user kmod" "kmod ktls" "kmod kmod")
+else
+	PAIRS=("ktls user" "user ktls" "ktls ktls")
+	skip "hbone.ko carries tunnels" "the module is not loaded into this machine's kernel"
+fi
 # These kernels give no keys to a socket that is in a sockmap: who has them is in none.
-for pair in "ktls user" "user ktls" "ktls ktls"; do
+for pair in "${PAIRS[@]}"; do
 	read -r ta tb <<<"$pair"
 	before_a=$(kernel_count client TlsTxSw) before_b=$(kernel_count server TlsTxSw)
 	tiers "$ta" "$tb"
@@ -88,13 +97,16 @@ for pair in "ktls user" "user ktls" "ktls ktls"; do
 		IFS=: read -r node name tier before <<<"$n"
 		at_least "$pair: tunnels of $node" "$(tunnels $node "$tier")" 1
 		more=$(($(kernel_count "$name" TlsTxSw) - before))
-		if [ "$tier" = ktls ]; then
+		if [ "$tier" != user ]; then
 			at_least "$pair: the kernel took keys in $name" "$more" 1
 			at_least "$pair: and counts records" "$(tunnel $node .recordsSent)" 3
 		else
 			is "$pair: the kernel took no keys in $name" "$more" 0
 		fi
 		is "$pair: nothing was refused on $node" "$(metric $node amb_tier_refused_total)" 0
+		[ "$tier" = kmod ] || continue
+		at_least "$pair: hbone.ko of $node carried them" \
+			$(($(module_count $node RxBytes) + $(module_count $node TxBytes))) 3000000
 	done
 	load_is_good "$pair"
 done
@@ -117,6 +129,7 @@ fi
 
 # A kernel that takes no keys any more: new tunnels stay with the agent.
 for n in a b; do agent_stop $n; done
+[ -z "${VM_KERNEL:-}" ] || check "hbone.ko unloads when its agents are gone" busywait rmmod hbone
 from=$(log_lines a)
 agent_start a --tier ktls
 agent_start b --tier ktls

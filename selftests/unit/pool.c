@@ -30,7 +30,7 @@ struct amb_hbone {
 	void *owner;
 	struct amb_cred *cred;
 	unsigned int streams, slots;
-	bool drained;
+	bool drained, kept;
 };
 
 static struct amb_cred cred;
@@ -85,6 +85,11 @@ void amb_hbone_drain(struct amb_hbone *h)
 	h->slots = 0;
 	if (!h->streams)
 		tunnel_end(h, AMB_REASON_NONE, NULL);
+}
+
+void amb_hbone_keep(struct amb_hbone *h)
+{
+	h->kept = true;
 }
 
 unsigned int amb_hbone_streams(const struct amb_hbone *h)
@@ -243,7 +248,9 @@ static void teardown(void)
 
 static void get_from(unsigned int i, uint16_t port)
 {
-	struct amb_pool_key key = { client, { .addr = { { 15, 8 } }, .port = port }, &expect };
+	struct amb_pool_key key = {
+		client, { .addr = { { 15, 8 } }, .port = port }, &expect, false
+	};
 
 	users[i].w.fn = user_told;
 	amb_pool_get(&pod.pool, &key, &users[i].w);
@@ -308,7 +315,9 @@ TEST(a_second_use_is_a_hit)
 TEST(another_destination_or_identity_is_another_tunnel)
 {
 	struct amb_identset others = { 0 };
-	struct amb_pool_key key = { client, { .addr = { { 15, 8 } }, .port = 15008 }, &others };
+	struct amb_pool_key key = {
+		client, { .addr = { { 15, 8 } }, .port = 15008 }, &others, false
+	};
 
 	setup();
 	get_from(0, 15008);
@@ -322,6 +331,25 @@ TEST(another_destination_or_identity_is_another_tunnel)
 	up(tunnels[2]);
 	CHECK_EQ(served(), 1);
 	CHECK(users[2].c);
+	teardown();
+}
+
+TEST(one_that_the_agent_keeps_is_another_tunnel)
+{
+	struct amb_pool_key key = {
+		client, { .addr = { { 15, 8 } }, .port = 15008 }, &expect, true
+	};
+
+	setup();
+	get(0);
+	users[1].w.fn = user_told;
+	amb_pool_get(&pod.pool, &key, &users[1].w);
+	CHECK_EQ(ntunnels, 2);
+	CHECK(!tunnels[0]->kept);
+	CHECK(tunnels[1]->kept);
+	up(tunnels[1]);
+	CHECK_EQ(served(), 1);
+	CHECK(users[1].c);
 	teardown();
 }
 

@@ -1,0 +1,116 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Agents whose tunnels hbone.ko carries: what tests of the host say of connections holds here too,
+# and the agent has nothing to do with bytes.
+#
+#   client (a) ==15008== server (b), both tier kmod
+# shellcheck source=selftests/lib.sh
+. "$(dirname "$0")/../lib.sh"
+
+[ -n "${VM_KERNEL:-}" ] || skip_all "runs in a VM: scripts/vm run KERNEL -- $0"
+MODULE=$BUILD/vm/$VM_KERNEL/kmod/hbone.ko
+[ -r "$MODULE" ] || bail "no $MODULE (make vm-modules)"
+check "module tls loads" modprobe tls
+check "hbone loads" insmod "$MODULE"
+unset AMBIENT_TIER
+
+two_pods --keep
+traffic_server server 9000 64
+S=${P4[server]}
+tunnel() { ctl "$1" connections -o json | jq -r '[.[] | select(.way == "tunnel")][0] | '"$2"; }
+shown() { [ "$(tunnel "$1" .tier)" = "$2" ]; }
+pod_spawn client "$TRAFFIC" rr -t 2 -s 3600 "$S"
+RR=$LAST_PID
+check "auto is the module where it is loaded" busywait shown a kmod
+check "on both sides" busywait shown b kmod
+
+# Bytes pass without the agents: none of their threads has a turn for each of them.
+turns() { awk '/ctxt_switches/ { n += $2 } END { print n }' /proc/"${AGENT_PID[$1]}"/task/*/status; }
+kill_app "$RR"
+is "round trips had no error" "$(traffic_result client rr '"\(.errors) \(.error // "")"')" "0 "
+head -c 8000003 /dev/urandom >"$TMP/http-server-80/html/random"
+fetch client "http://$S/" >"$TMP/first"
+sent=$(module_count b TxBytes) a=$(turns a) b=$(turns b)
+is "8 MB arrive as they are" "$(fetch client "http://$S/random" 120 | sha256sum)" \
+	"$(sha256sum <"$TMP/http-server-80/html/random")"
+sent=$(($(module_count b TxBytes) - sent)) a=$(($(turns a) - a)) b=$(($(turns b) - b))
+at_least "the module of b sent them" $sent 8000003
+diag "turns of the agents' threads meanwhile: a $a, b $b"
+check "the agent of a has no turn for each record" test $a -lt 300
+check "nor has that of b" test $b -lt 300
+wait_log b "bytes_sent=80[0-9]*"
+check "the access log has the bytes" log_has b "bytes_sent=800[0-9]{4}"
+
+# What is decided while connections live.
+: >"$TMP/app-client.log"
+pod_spawn client "$TRAFFIC" rr -t 4 -s 3600 "$S"
+check "connections are held" busywait held_min 4
+passed() { [ "$(tunnel b '.bytesToDst')" -gt 1000 ]; }
+check "their bytes are shown while they live" busywait passed
+policy cut DENY "app: server" "$(from_principal cluster.local/ns/demo/sa/client)"
+check "a DENY cuts them in the kernel" busywait held 0
+wait "$LAST_PID"
+is "the client notices" "$?" 1
+check "the reason is in the access log" wait_log b 'policy change'
+manifest_remove policy-cut
+wait_no_policy b cut
+is "a page is fetched again" "$(fetch client "http://$S/")" hello
+no_streams() { [ "$(module_count "$1" StreamsCreated)" = "$(module_count "$1" StreamsDestroyed)" ]; }
+check "no stream is left in b" busywait no_streams b
+check "nor in a" busywait no_streams a
+
+# Agents come and go, and the kernel carries on: 50 round-trip streams and 8 of bulk.
+: >"$TMP/app-client.log"
+pod_spawn client "$TRAFFIC" rr -t 50 -s 3600 "$S"
+RR=$LAST_PID
+pod_spawn client "$TRAFFIC" bulk -t 8 -s 3600 "$S"
+BULK=$LAST_PID
+check "they are held" busywait held_min 50
+adopted() { log_has "$1" "kernel carried on" "$2"; }
+again() { # NODE SIGNAL
+	local from
+	from=$(log_lines "$1")
+	agent_stop "$1" "$2"
+	moved=$(module_count "$1" RxBytes)
+	sleep 0.5
+	at_least "$1 after $2: bytes pass while no agent runs" \
+		$(($(module_count "$1" RxBytes) - moved)) 1000
+	agent_start "$1" --keep
+	agent_ready "$1"
+	check "$1 after $2: the next one adopts what is there" busywait adopted "$1" "$from"
+	shows() { [ "$(ctl "$1" connections -o json | jq '[.[] | select(.tier == "kmod")] | length')" -ge 58 ]; }
+	check "$1 after $2: and shows it" busywait shows "$1"
+}
+again b KILL
+again a KILL
+again b TERM
+again a TERM
+is "new connections are served as well" "$(fetch client "http://$S/")" hello
+check "all are held still" held_min 50
+kill_app $RR
+kill_app $BULK
+is "round trips had no error" "$(traffic_result client rr '"\(.errors) \(.error // "")"')" "0 "
+diag "$(grep -v '"rr"' "$TMP/app-client.log" | tail -n 5)"
+is "bulk had none" "$(traffic_result client bulk '"\(.errors) \(.error // "")"')" "0 "
+diag "$(traffic_result client rr '"round trips: \(.count), p99 \(.p99_us) us"')"
+
+# What was adopted is judged as everything else.
+: >"$TMP/app-client.log"
+pod_spawn client "$TRAFFIC" rr -t 4 -s 3600 "$S"
+check "connections are held" busywait held_min 4
+from=$(log_lines b)
+agent_stop b KILL
+policy cut DENY "app: server" "$(from_principal cluster.local/ns/demo/sa/client)"
+sleep 0.3
+check "without an agent they go on" held_min 4
+agent_start b --keep
+agent_ready b
+check "a policy that came meanwhile cuts them" busywait held 0
+manifest_remove policy-cut
+
+for n in a b; do agent_stop $n KILL; done
+AGENT_EXIT=()
+check "uninstall ends what is left" uninstall a
+check "and there" uninstall b
+check "nobody holds the module" busywait rmmod hbone
+finish
