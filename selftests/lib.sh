@@ -117,11 +117,13 @@ netns_add() {
 # nodes NAME [NAME]: one node, or two joined by a link (eth0 of each). Again for more pairs, which
 # do not reach each other.
 nodes() {
-	local n i=${#NODES[@]} ns
+	local n i=${#NODES[@]} h before ns
 
 	need_root
 	for n in "$@"; do
 		i=$((i + 1))
+		before=${h:-}
+		printf -v h %x $i
 		NODES+=("$n")
 		NODE_NUMBER[$n]=$i
 		NODE_NEXT[$n]=10
@@ -129,7 +131,7 @@ nodes() {
 		netns_add "$ns"
 		ip -n "$ns" link add br0 type bridge
 		ip -n "$ns" addr add "10.1$i.0.1/24" dev br0
-		ip -n "$ns" addr add "fd1$i::1/64" dev br0 nodad
+		ip -n "$ns" addr add "fd1$h::1/64" dev br0 nodad
 		ip -n "$ns" link set br0 up
 	done
 	[ $# -eq 2 ] || return 0
@@ -144,14 +146,15 @@ nodes() {
 	ip -n "$b" link set eth0 up
 	ip -n "$a" route add 10.1$i.0.0/24 via 10.10.$l.2
 	ip -n "$b" route add 10.1$((i - 1)).0.0/24 via 10.10.$l.1
-	ip -n "$a" -6 route add fd1$i::/64 via fd10:$l::2
-	ip -n "$b" -6 route add fd1$((i - 1))::/64 via fd10:$l::1
+	ip -n "$a" -6 route add fd1$h::/64 via fd10:$l::2
+	ip -n "$b" -6 route add fd1$before::/64 via fd10:$l::1
 }
 
 # pod NODE NAME [v4|v6|dual]: a namespace with eth0 on the node's bridge.
 pod() {
-	local node=$1 name=$2 families=${3:-dual} ns nodens i n
+	local node=$1 name=$2 families=${3:-dual} ns nodens i h n
 	i=${NODE_NUMBER[$node]} n=${NODE_NEXT[$node]}
+	printf -v h %x "$i"
 	NODE_NEXT[$node]=$((n + 1))
 	ns=$(pod_ns "$name") nodens=$(node_ns "$node")
 	PODS+=("$name")
@@ -168,10 +171,10 @@ pod() {
 		ip -n "$ns" route add default via "10.1$i.0.1" src "${P4[$name]}" congctl cubic
 	fi
 	if [ "$families" != v4 ]; then
-		P6[$name]=fd1$i::$n
+		P6[$name]=fd1$h::$n
 		ip -n "$ns" addr add "${P6[$name]}/128" dev eth0 nodad
-		ip -n "$ns" -6 route add "fd1$i::/64" dev eth0 src "${P6[$name]}" congctl cubic
-		ip -n "$ns" -6 route add default via "fd1$i::1" src "${P6[$name]}" congctl cubic
+		ip -n "$ns" -6 route add "fd1$h::/64" dev eth0 src "${P6[$name]}" congctl cubic
+		ip -n "$ns" -6 route add default via "fd1$h::1" src "${P6[$name]}" congctl cubic
 	fi
 }
 
