@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include "traffic/cost.h"
+#include "traffic/count.h"
 
 #define MAX_THREADS 1024
 #define MAX_SIZE (1u << 20)
@@ -461,6 +462,11 @@ static uint64_t put_samples(json_t *o, double wall)
 	return total;
 }
 
+/* What others do in the middle of a measurement, when connections of bulk do not come or go. */
+static struct {
+	struct counts a, b;
+} counted;
+
 /* Returns the exit status: 1 when any connection failed. */
 static int report(const struct cpu *a, const struct cpu *b)
 {
@@ -487,6 +493,8 @@ static int report(const struct cpu *a, const struct cpu *b)
 	if (errors)
 		json_object_set_new(o, "error", json_string(strerror(err)));
 	json_object_set_new(o, "cpu", cpu_json(a, b));
+	if (count_wanted() && !opt.count)
+		json_object_set_new(o, "counted", count_json(&counted.a, &counted.b));
 	json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
 	putchar('\n');
 	json_decref(o);
@@ -502,6 +510,8 @@ static int run_clients(void *(*fn)(void *), bool bulk)
 		block_signals(&set);
 	if (opt.spin)
 		cpu_spin();
+	if (count_wanted())
+		count_start();
 	pthread_barrier_init(&begin, NULL, opt.threads + 1);
 	atomic_store(&measuring, opt.count > 0);
 	for (int i = 0; i < opt.threads; i++)
@@ -512,9 +522,13 @@ static int run_clients(void *(*fn)(void *), bool bulk)
 		if (!bulk)
 			sleep_ns(WARM_UP_NS);
 		cpu_snapshot(&a);
+		if (bulk && count_wanted())
+			sleep_ns(WARM_UP_NS);
+		count_snapshot(&counted.a);
 		atomic_store(&measuring, true);
 		sleep_or_signal(opt.seconds * 1e9);
 		atomic_store(&measuring, false);
+		count_snapshot(&counted.b);
 	}
 	/* Bulk is over when the last byte was counted, the others when the time is. */
 	if (!bulk && !opt.count)
@@ -527,6 +541,25 @@ static int run_clients(void *(*fn)(void *), bool bulk)
 		cpu_snapshot(&b);
 	cpu_spin_stop();
 	return report(&a, &b);
+}
+
+/* Nothing: what others do meanwhile. */
+static int rest(void)
+{
+	struct counts a, b;
+	sigset_t set;
+	json_t *o;
+
+	block_signals(&set);
+	count_start();
+	count_snapshot(&a);
+	sleep_or_signal(opt.seconds * 1e9);
+	count_snapshot(&b);
+	o = json_pack("{s:s, s:o}", "case", opt.mode, "counted", count_json(&a, &b));
+	json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
+	putchar('\n');
+	json_decref(o);
+	return 0;
 }
 
 static void asked_to_stop(int sig)
@@ -636,6 +669,9 @@ static const struct argp_option options[] = {
 	{ "count", 'n', "N", 0, "crr: connections a thread instead of a time; hold: in all", 0 },
 	{ "congestion", 'c', "NAME", 0, "of every socket; empty for the route's (cubic)", 0 },
 	{ "watch", 'w', "PID", 0, "count the CPU of this process too; may be repeated", 0 },
+	{ "events", 'e', "PID", 0,
+	  "count its system calls, waits and instructions, which costs speed; may be repeated", 0 },
+	{ "reader", 'r', "PID", 0, "with --events, also count the bytes that it reads", 0 },
 	{ "spin", 'S', NULL, 0, "keep the CPUs awake by SCHED_IDLE threads", 0 },
 	{ 0 },
 };
@@ -677,6 +713,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (!cpu_watch(number(arg, 1, 1 << 22, state)))
 			argp_error(state, "at most %d processes can be watched", MAX_WATCH);
 		return 0;
+	case 'e':
+		if (!count_watch(number(arg, 1, 1 << 22, state)))
+			argp_error(state, "at most %d processes can be counted", MAX_COUNTED);
+		return 0;
+	case 'r':
+		count_reader(number(arg, 1, 1 << 22, state));
+		return 0;
 	case 'S':
 		opt.spin = true;
 		return 0;
@@ -704,7 +747,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
 	.options = options,
 	.parser = parse,
-	.args_doc = "server\nrr ADDRESS\nbulk ADDRESS\ncrr ADDRESS\nhold ADDRESS\nrun COMMAND...",
+	.args_doc =
+		"server\nrr ADDRESS\nbulk ADDRESS\ncrr ADDRESS\nhold ADDRESS\nrest\nrun COMMAND...",
 	.doc = "Traffic between pods, and what it costs, as JSON.",
 };
 
@@ -738,6 +782,8 @@ int main(int argc, char **argv)
 		return client(PORT_ONCE, crr_thread);
 	if (!strcmp(opt.mode, "hold"))
 		return client(PORT_HOLD, NULL);
+	if (!strcmp(opt.mode, "rest"))
+		return rest();
 	if (!strcmp(opt.mode, "run") && *opt.command)
 		return run_command();
 	fprintf(stderr, "amb-traffic: unknown case %s\n", opt.mode);

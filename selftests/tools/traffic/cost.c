@@ -53,6 +53,7 @@ void cpu_snapshot(struct cpu *c)
 {
 	double ticks = sysconf(_SC_CLK_TCK);
 	unsigned long long v[8];
+	char line[256];
 	clockid_t id;
 	FILE *f;
 
@@ -63,6 +64,8 @@ void cpu_snapshot(struct cpu *c)
 		fprintf(stderr, "amb-traffic: /proc/stat cannot be read\n");
 		exit(1);
 	}
+	while (fgets(line, sizeof(line), f) && sscanf(line, "ctxt %llu", &c->switches) != 1)
+		;
 	fclose(f);
 	c->wall = clock_value(CLOCK_MONOTONIC);
 	c->idle = (v[3] + v[4]) / ticks;
@@ -90,6 +93,7 @@ json_t *cpu_json(const struct cpu *a, const struct cpu *b)
 	}
 	json_object_set_new(o, "wall_s", json_real(wall));
 	json_object_set_new(o, "machine_cpu_s", json_real(machine));
+	json_object_set_new(o, "machine_switches", json_integer(b->switches - a->switches));
 	json_object_set_new(o, "self_cpu_s", json_real((b->self - a->self) / 1e9));
 	json_object_set_new(o, "watch_cpu_s", w);
 	json_object_set_new(o, "steal_s", json_real(b->steal - a->steal));

@@ -13,6 +13,7 @@
 struct cpu {
 	uint64_t wall, self, watch[MAX_WATCH];
 	double idle, steal; /* seconds of all CPUs together */
+	unsigned long long switches; /* from thread to thread, of the machine */
 };
 
 /* CPU of the process @pid is told too. False when there are MAX_WATCH already. */
