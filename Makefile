@@ -7,6 +7,7 @@
 #                               (vm/smoke.sh, vm/v6.sh: that test in each VM; scripts/vm)
 #   sudo make check-fast        set-up, static checks, unit and namespace tests, plain build
 #   sudo make demo | bench      set-up, then show or measure
+#   sudo make bench-vm          the same of who carries tunnels, in a VM (VM_KERNELS=newest)
 #   make lint fmt arrows        the static checks alone; formatting; the arrows of the layout
 #   make vm-modules             hbone.ko for each kernel of the VMs, in $(O)/vm
 #   make install uninstall deb image  DESTDIR= PREFIX= CNI_DIR=
@@ -90,11 +91,12 @@ BINS := $(if $(wildcard agent/main.c),$(O)/ambientd) $(if $(CTL_OBJ),$(O)/ambien
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all lib unit tools fuzz clean setup check check-fast check-build root demo bench install \
-	uninstall deb image fmt lint arrows vm-modules
+.PHONY: all lib unit tools fuzz clean setup check check-fast check-build root demo bench bench-vm \
+	install uninstall deb image fmt lint arrows vm-modules
 
 # These begin by doing, or do not need, what the others check for.
-NO_BUILD := clean root setup check check-fast demo bench uninstall fmt lint arrows vm-modules
+NO_BUILD := clean root setup check check-fast demo bench bench-vm uninstall fmt lint arrows \
+	vm-modules
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) && command -v $(PROTOC_C) >/dev/null && \
 	[ -s "$(WOLFSSL)/lib/libwolfssl.a" ] && echo yes),yes)
@@ -269,6 +271,15 @@ check-fast: root setup
 demo bench: setup
 	+@$(SUB) all tools
 	@AMB_BUILD=$(abspath $(O)) selftests/$@/run
+
+# One kernel, unless others are asked for; where the module cannot be built its way is left out.
+BENCH_KERNELS = $(if $(filter file,$(origin VM_KERNELS)),newest,$(VM_KERNELS))
+
+bench-vm: setup
+	+@$(SUB) all tools
+	+@scripts/vm setup $(BENCH_KERNELS)
+	-+@$(SUB) -k vm-modules VM_KERNELS="$(BENCH_KERNELS)"
+	@AMB_BUILD=$(abspath $(O)) selftests/bench/vm $(BENCH_KERNELS)
 
 lint:
 	@$(RUN) --group static --jobs $(JOBS) $(wildcard scripts/check-*)
