@@ -32,6 +32,8 @@
 
 #define BUCKETS 256
 #define SECOND 1000000000ull
+/* Streams whose end the module tells before it counts them out: of each direction's work one. */
+#define ENDING_MAX 2
 #define FRAME_MAX (AMB_H2_HEAD + 32768)
 
 /* What an agent before left. */
@@ -200,6 +202,8 @@ static void there(struct amb_hbone *c)
 	c->held = NULL;
 	c->nheld = 0;
 	c->more = c->pinging = false;
+	if (c->peer_streams > 2 * ENDING_MAX)
+		c->peer_streams -= ENDING_MAX;
 	enter(c);
 	AMB_BYTES_COUNT(c->bytes, tiers[AMB_TIER_KMOD], 1);
 	begun(c);
