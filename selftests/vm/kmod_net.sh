@@ -1,0 +1,24 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Tests of the host once more, where hbone.ko carries the tunnels of their agents.
+#
+#   KMOD_TESTS="behave envoy_peer" selftests/vm/kmod_net.sh     others of selftests/net, if they
+#                                                               take longer than a check may
+# shellcheck source=selftests/lib.sh
+. "$(dirname "$0")/../lib.sh"
+
+[ -n "${VM_KERNEL:-}" ] || skip_all "runs in a VM: scripts/vm run KERNEL -- $0"
+MODULE=$BUILD/vm/$VM_KERNEL/kmod/hbone.ko
+[ -r "$MODULE" ] || bail "no $MODULE (make vm-modules)"
+check "module tls loads" modprobe tls
+check "hbone loads" insmod "$MODULE"
+
+# An agent that is asked for this tier, and cannot have it, does not start.
+run() { AMBIENT_TIER=kmod "$LIB_DIR/net/$1.sh" >"$TMP/$1.log" 2>&1; }
+for t in ${KMOD_TESTS:-curl_hbone double_hbone proxy_protocol}; do
+	check "net/$t.sh" run "$t"
+	at_least "net/$t.sh: checks" "$(grep -c "^ok" "$TMP/$t.log")" 2
+	is "net/$t.sh: none failed, none was skipped" "$(grep -E "^not ok|# SKIP" "$TMP/$t.log")" ""
+done
+check "nobody holds the module" busywait rmmod hbone
+finish
