@@ -2,7 +2,7 @@
 /*
  * Messages to user space. Values are copied under conn->lock first and put into the message
  * without it, so each message is of one moment. An event is lost when there is no memory for it or
- * a listener's socket is full; the listener hears of the latter (ENOBUFS) and asks by a dump.
+ * a listener's socket is full; the listener hears of either (ENOBUFS) and asks by a dump.
  */
 #include <net/genetlink.h>
 
@@ -13,12 +13,22 @@
 #include "mib.h"
 #include "stream.h"
 
-static struct sk_buff *event_new(u8 cmd, void **head)
+static void event_lost(struct hbone_net *hn)
+{
+	hbone_mib_inc(hn, EVENTS_LOST);
+	/* Of the only group. */
+	genl_set_err(&hbone_genl_family, hn->net, 0, 0, -ENOBUFS);
+}
+
+/* NULL: it is lost, and that was told. */
+static struct sk_buff *event_new(struct hbone_net *hn, u8 cmd, void **head)
 {
 	struct sk_buff *skb = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
 
-	if (!skb)
+	if (!skb) {
+		event_lost(hn);
 		return NULL;
+	}
 	*head = genlmsg_put(skb, 0, 0, &hbone_genl_family, 0, cmd);
 	return skb;
 }
@@ -27,7 +37,7 @@ static void event_send(struct hbone_net *hn, struct sk_buff *skb, void *head, in
 {
 	if (err) {
 		nlmsg_free(skb);
-		hbone_mib_inc(hn, EVENTS_LOST);
+		event_lost(hn);
 		return;
 	}
 	genlmsg_end(skb, head);
@@ -39,25 +49,21 @@ static void event_send(struct hbone_net *hn, struct sk_buff *skb, void *head, in
 void hbone_event_frame_ready(struct hbone_conn *c)
 {
 	void *head;
-	struct sk_buff *skb = event_new(HBONE_CMD_FRAME_READY, &head);
+	struct sk_buff *skb = event_new(c->hn, HBONE_CMD_FRAME_READY, &head);
 
 	if (skb)
 		event_send(c->hn, skb, head, nla_put_u32(skb, HBONE_A_CONN, c->id));
-	else
-		hbone_mib_inc(c->hn, EVENTS_LOST);
 }
 
 void hbone_event_stream_closed(struct hbone_stream *s, enum hbone_reason reason)
 {
 	struct hbone_conn *c = s->conn;
 	void *head;
-	struct sk_buff *skb = event_new(HBONE_CMD_STREAM_CLOSED, &head);
+	struct sk_buff *skb = event_new(c->hn, HBONE_CMD_STREAM_CLOSED, &head);
 	int err;
 
-	if (!skb) {
-		hbone_mib_inc(c->hn, EVENTS_LOST);
+	if (!skb)
 		return;
-	}
 	err = hbone_event_put_stream(skb, s);
 	if (!err)
 		err = nla_put_u32(skb, HBONE_A_REASON, reason);
@@ -69,12 +75,10 @@ void hbone_event_stream_closed(struct hbone_stream *s, enum hbone_reason reason)
 void hbone_event_goaway(struct hbone_conn *c, u32 last, u32 code)
 {
 	void *head;
-	struct sk_buff *skb = event_new(HBONE_CMD_GOAWAY, &head);
+	struct sk_buff *skb = event_new(c->hn, HBONE_CMD_GOAWAY, &head);
 
-	if (!skb) {
-		hbone_mib_inc(c->hn, EVENTS_LOST);
+	if (!skb)
 		return;
-	}
 	event_send(c->hn, skb, head,
 		   nla_put_u32(skb, HBONE_A_CONN, c->id)	 ?:
 			   nla_put_u32(skb, HBONE_A_ERROR, code) ?:
@@ -84,12 +88,10 @@ void hbone_event_goaway(struct hbone_conn *c, u32 last, u32 code)
 void hbone_event_conn_closed(struct hbone_conn *c)
 {
 	void *head;
-	struct sk_buff *skb = event_new(HBONE_CMD_CONN_CLOSED, &head);
+	struct sk_buff *skb = event_new(c->hn, HBONE_CMD_CONN_CLOSED, &head);
 
-	if (!skb) {
-		hbone_mib_inc(c->hn, EVENTS_LOST);
+	if (!skb)
 		return;
-	}
 	event_send(c->hn, skb, head,
 		   nla_put_u32(skb, HBONE_A_CONN, c->id)				      ?:
 			   nla_put_u32(skb, HBONE_A_REASON, c->end_reason)		      ?:
