@@ -6,6 +6,7 @@
 #                               (TESTS="net/x.sh unit/y": only those)
 #                               (vm/smoke.sh, vm/v6.sh: that test in each VM; scripts/vm)
 #   sudo make check-fast        set-up, static checks, unit and namespace tests, plain build
+#   sudo make check-debug-kernel  hbone.ko in a kernel of ours that watches itself; not in `check`
 #   sudo make demo | bench      set-up, then show or measure
 #   sudo make bench-vm          the same of who carries tunnels, in a VM (VM_KERNELS=newest)
 #   make lint fmt arrows        the static checks alone; formatting; the arrows of the layout
@@ -91,12 +92,12 @@ BINS := $(if $(wildcard agent/main.c),$(O)/ambientd) $(if $(CTL_OBJ),$(O)/ambien
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all lib unit tools fuzz clean setup check check-fast check-build root demo bench bench-vm \
-	install uninstall deb image fmt lint arrows vm-modules
+.PHONY: all lib unit tools fuzz clean setup check check-fast check-build check-debug-kernel root \
+	demo bench bench-vm install uninstall deb image fmt lint arrows vm-modules
 
 # These begin by doing, or do not need, what the others check for.
-NO_BUILD := clean root setup check check-fast demo bench bench-vm uninstall fmt lint arrows \
-	vm-modules
+NO_BUILD := clean root setup check check-fast check-debug-kernel demo bench bench-vm uninstall fmt \
+	lint arrows vm-modules
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PKGS) && command -v $(PROTOC_C) >/dev/null && \
 	[ -s "$(WOLFSSL)/lib/libwolfssl.a" ] && echo yes),yes)
@@ -267,6 +268,17 @@ check-fast: root setup
 	@$(RUN) --group static --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) $(call pick,$(STATIC)) \
 		--group unit --jobs $(JOBS) $(call pick,$(UNIT)) \
 		--group net --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) $(call pick,$(NET))
+
+# The kernel is built once, in half an hour; what runs in it runs for some minutes.
+DEBUG_TESTS := $(addprefix selftests/vm/,hbone.sh module.sh debug/faults.sh)
+check-debug-kernel: root setup
+	+@$(SUB) $(O)/selftests/tools/amb-hbone
+	@scripts/vm setup debug
+	+@$(SUB) vm-module-debug
+	@$(RUN) --group "vm debug" --timeout 1800 --env DEADLINE=180 --env AMB_BUILD=$(abspath $(O)) \
+		$(if $(HBONE_CASES),--env "HBONE_CASES=$(HBONE_CASES)") \
+		--via "scripts/vm run debug --quiet --cpus $(VM_CPUS) --memory 3072 --timeout 3600 --out {logs} --" \
+		$(call pick,$(DEBUG_TESTS))
 
 demo bench: setup
 	+@$(SUB) all tools

@@ -38,6 +38,7 @@ static const struct {
 	{ "orphan", case_orphan },
 	{ "abi", case_abi },
 	{ "hold", case_hold },
+	{ "no_memory", case_no_memory },
 };
 
 int main(int argc, char **argv)

@@ -6,6 +6,8 @@
 #   applications --TCP-- hbone.ko --kernel TLS-- hbone.ko, or a peer that speaks raw HTTP/2
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=selftests/vm/debug/leaks.sh
+. "$(dirname "$0")/debug/leaks.sh"
 
 [ -n "${VM_KERNEL:-}" ] || skip_all "runs in a VM: scripts/vm run KERNEL -- $0"
 MODULE=$BUILD/vm/$VM_KERNEL/kmod/hbone.ko
@@ -26,7 +28,7 @@ run() {
 		"$(ip netns exec "$1" awk '$2 { printf "%s %s ", $1, $2 }' /proc/net/hbone_stat)"
 	ip netns del "$1"
 }
-for case in ${HBONE_CASES:-$("$HBONE" | grep -vxE "hold|starved")}; do
+for case in ${HBONE_CASES:-$("$HBONE" | grep -vxE "hold|starved|no_memory")}; do
 	run "$case"
 done
 
@@ -47,5 +49,6 @@ is "all arrives when there is some again" "$?$(cat "$TMP/starved")" 0
 ip netns del starved
 
 check "nobody holds it" busywait unused
+leaks hbone
 check "it unloads" rmmod hbone
 finish

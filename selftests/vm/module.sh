@@ -4,6 +4,8 @@
 # use or under traffic, and leaves nothing; nor does it when a namespace ends.
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=selftests/vm/debug/leaks.sh
+. "$(dirname "$0")/debug/leaks.sh"
 
 [ -n "${VM_KERNEL:-}" ] || skip_all "runs in a VM: scripts/vm run KERNEL -- $0"
 module() { echo "$BUILD/vm/$1/kmod/hbone.ko"; }
@@ -44,6 +46,7 @@ kill -KILL "$pid"
 ip netns del one
 wait "$pid" 2>/dev/null
 check "nor after a namespace ended with tunnels" busywait unused
+leaks hbone
 
 ip netns add two && ip -n two link set lo up
 hold two

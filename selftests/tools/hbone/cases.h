@@ -38,4 +38,7 @@ void case_drain(void);
 void case_notes(void);
 void case_idle(void);
 
+/* memory.c: that there is none */
+void case_no_memory(void);
+
 #endif

@@ -131,7 +131,7 @@ int headers_send(struct nl *nl, uint32_t conn, uint32_t stream, bool end)
 	return nl_ask(nl);
 }
 
-static int frame_recv(struct nl *nl, uint32_t conn)
+int frame_recv(struct nl *nl, uint32_t conn)
 {
 	nl_begin(nl, HBONE_CMD_FRAME_RECV, 0);
 	nl_put32(nl, HBONE_A_CONN, conn);
@@ -316,10 +316,15 @@ uint64_t slab_bytes(void)
 	return number_of("/proc/meminfo", "Slab:") * 1024;
 }
 
-void expect_balance(void)
+void expect_destroyed(void)
 {
 	WAIT_FOR(stat_number("ConnsCreated") == stat_number("ConnsDestroyed") &&
 			 stat_number("StreamsCreated") == stat_number("StreamsDestroyed"),
 		 "all that was created is destroyed");
+}
+
+void expect_balance(void)
+{
+	expect_destroyed();
 	EXPECT(stat_number("EventsLost") == 0 && stat_number("NoMemory") == 0);
 }

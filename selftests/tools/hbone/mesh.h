@@ -36,7 +36,9 @@ int stream_note(struct nl *nl, uint32_t conn, uint32_t stream, int fd, uint64_t 
 int stream_del(struct nl *nl, uint32_t conn, uint32_t stream, uint32_t code);
 /* A header block of one frame: HEADERS whose content does not matter to the module. */
 int headers_send(struct nl *nl, uint32_t conn, uint32_t stream, bool end);
-/* The stream of the next frame that came, waited for. */
+/* Takes the next frame that came. 0, or -errno. */
+int frame_recv(struct nl *nl, uint32_t conn);
+/* Its stream, waited for. */
 uint32_t headers_recv(struct nl *nl, uint32_t conn);
 
 /* Reads events until one of @cmd comes, which must. */
@@ -68,6 +70,8 @@ uint64_t stat_number(const char *name);
 /* What the kernel has in slabs, in bytes: of the whole machine. */
 uint64_t slab_bytes(void);
 /* All that was created was destroyed, in this namespace; waited for. */
+void expect_destroyed(void);
+/* And nothing was lost. */
 void expect_balance(void);
 
 #endif
