@@ -202,6 +202,11 @@ int hbone_sock_peek(struct hbone_sock *hs)
 	return kernel_recvmsg(hs->sock, &msg, &vec, 1, 1, MSG_DONTWAIT | MSG_PEEK);
 }
 
+int hbone_sock_error(struct hbone_sock *hs)
+{
+	return sock_error(hs->sock->sk);
+}
+
 int hbone_sock_recv_record(struct hbone_sock *hs, struct page *page, u32 len, u8 *type)
 {
 	union {

@@ -44,6 +44,8 @@ int hbone_sock_send(struct hbone_sock *hs, struct page *page, u32 off, u32 len);
 int hbone_sock_send_mem(struct hbone_sock *hs, void *p, u32 len);
 /* 1: there are bytes, or 0: the end, or negative. */
 int hbone_sock_peek(struct hbone_sock *hs);
+/* Why the socket failed, once, or 0: a read behind its end says only that it ended. */
+int hbone_sock_error(struct hbone_sock *hs);
 
 /* As hbone_sock_recv, of a socket with kernel TLS; *@type: of the record. */
 int hbone_sock_recv_record(struct hbone_sock *hs, struct page *page, u32 len, u8 *type);

@@ -328,7 +328,7 @@ static bool put_data(struct hbone_stream *s)
 		return true;
 	if (hbone_stream_is(s, HBONE_STREAM_TX_END)) {
 		/* It ended, but can still fail. */
-		n = hbone_sock_peek(&s->app);
+		n = hbone_sock_error(&s->app);
 		if (n < 0)
 			no_bytes(s, n);
 		return true;

@@ -5,6 +5,7 @@
 
 #include <err.h>
 #include <errno.h>
+#include <poll.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
@@ -50,6 +51,7 @@ static void expect_end(int fd, const char *before)
 void case_resets(void)
 {
 	struct nl *events = nl_open();
+	struct pollfd p = { 0 };
 	struct tunnel t;
 	uint32_t id;
 	int app[2];
@@ -86,6 +88,14 @@ void case_resets(void)
 	expect_end((shutdown(app[0], SHUT_WR), app[1]), "");
 	reset(app[1]);
 	expect_reset(app[0]);
+
+	/* By bytes for one that has closed: whoever sent them is past the end, and hears still. */
+	tunnel_stream(&t, app);
+	expect_end((close(app[1]), app[0]), "");
+	EXPECT(write_all(app[0], "late", 4));
+	p.fd = app[0];
+	EXPECT(poll(&p, 1, 10000) == 1 && p.revents == (POLLERR | POLLHUP));
+	close(app[0]);
 
 	/* By request; CANCEL after an answer is the end of what the peer sends. */
 	id = tunnel_stream(&t, app);
