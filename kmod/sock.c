@@ -165,13 +165,19 @@ static void set_page(struct msghdr *msg, struct bio_vec *bv, struct page *page, 
 	iov_iter_bvec(&msg->msg_iter, direction, bv, 1, len);
 }
 
+/* An end without FIN is a failure that another call was told of: that is told once. */
+static int end_or_failure(const struct hbone_sock *hs, int ret)
+{
+	return ret || sock_flag(hs->sock->sk, SOCK_DONE) ? ret : -ECONNRESET;
+}
+
 int hbone_sock_recv(struct hbone_sock *hs, struct page *page, u32 off, u32 len)
 {
 	struct msghdr msg = {};
 	struct bio_vec bv;
 
 	set_page(&msg, &bv, page, off, len, ITER_DEST);
-	return sock_recvmsg(hs->sock, &msg, MSG_DONTWAIT);
+	return end_or_failure(hs, sock_recvmsg(hs->sock, &msg, MSG_DONTWAIT));
 }
 
 int hbone_sock_send(struct hbone_sock *hs, struct page *page, u32 off, u32 len)
@@ -199,7 +205,8 @@ int hbone_sock_peek(struct hbone_sock *hs)
 
 	vec.iov_base = &byte;
 	vec.iov_len = 1;
-	return kernel_recvmsg(hs->sock, &msg, &vec, 1, 1, MSG_DONTWAIT | MSG_PEEK);
+	return end_or_failure(hs,
+			      kernel_recvmsg(hs->sock, &msg, &vec, 1, 1, MSG_DONTWAIT | MSG_PEEK));
 }
 
 int hbone_sock_error(struct hbone_sock *hs)
@@ -260,7 +267,8 @@ bool hbone_sock_at_end(const struct hbone_sock *hs)
 {
 	const struct sock *sk = hs->sock->sk;
 
-	return READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN || READ_ONCE(sk->sk_err);
+	return READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN || READ_ONCE(sk->sk_err) ||
+	       READ_ONCE(tcp_sk(sk)->urg_data);
 }
 
 void hbone_sock_shutdown(struct hbone_sock *hs)

@@ -57,7 +57,7 @@ void hbone_sock_close_notify(struct hbone_sock *hs);
  * there is some again.
  */
 bool hbone_sock_starved(const struct hbone_sock *hs);
-/* Whether the end or an error is there, perhaps behind bytes. */
+/* Whether the end, an error or a mark of urgent data is there, perhaps behind bytes. */
 bool hbone_sock_at_end(const struct hbone_sock *hs);
 /* FIN; RST. */
 void hbone_sock_shutdown(struct hbone_sock *hs);
