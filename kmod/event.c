@@ -21,9 +21,11 @@ static void event_lost(struct hbone_net *hn)
 }
 
 /* NULL: it is lost, and that was told. */
+#define EVENT_SIZE 256 /* the longest, of a stream, takes half of it */
+
 static struct sk_buff *event_new(struct hbone_net *hn, u8 cmd, void **head)
 {
-	struct sk_buff *skb = genlmsg_new(NLMSG_GOODSIZE, GFP_KERNEL);
+	struct sk_buff *skb = genlmsg_new(EVENT_SIZE, GFP_KERNEL);
 
 	if (!skb) {
 		event_lost(hn);

@@ -125,8 +125,6 @@ static void __exit hbone_exit(void)
 	netlink_unregister_notifier(&netlink_notifier);
 	unregister_pernet_subsys(&net_ops);
 	destroy_workqueue(hbone_main_wq);
-	/* Streams are freed after a grace period. */
-	rcu_barrier();
 }
 
 module_init(hbone_init);

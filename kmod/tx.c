@@ -111,11 +111,18 @@ int hbone_tx_headers(struct hbone_conn *c, const u8 *p, u32 n)
 		err = PTR_ERR(s);
 		goto err_free;
 	}
-	hbone_mib_inc(c->hn, TX_HEADERS);
 	spin_lock(&c->lock);
+	/* Whoever closed it may have sent RST_STREAM, behind which nothing may come. */
+	if (hbone_stream_is(s, HBONE_STREAM_CLOSED)) {
+		spin_unlock(&c->lock);
+		hbone_stream_put(s);
+		err = -ENOENT;
+		goto err_free;
+	}
 	list_add_tail(&f->node, &c->frames_out);
 	c->frames_out_bytes += sizeof(*f) + f->size;
 	spin_unlock(&c->lock);
+	hbone_mib_inc(c->hn, TX_HEADERS);
 	hbone_conn_kick_tx(c);
 	if (end) {
 		set_bit(HBONE_STREAM_TX_END, &s->flags);
@@ -417,6 +424,11 @@ static bool flush(struct hbone_conn *c)
 			return false;
 		}
 		if (n < 0) {
+			/* Nobody hears it; rx_work ends the connection with its last stream. */
+			if (test_bit(HBONE_CONN_PEER_CLOSED, &c->flags)) {
+				c->tx_off = c->tx_len;
+				return true;
+			}
 			hbone_conn_end(c, HBONE_REASON_SOCKET, HBONE_H2_INTERNAL_ERROR, n);
 			return false;
 		}
