@@ -279,9 +279,14 @@ void hbone_conn_drain(struct hbone_conn *c, enum hbone_conn_goaway what)
 	if (!test_bit(HBONE_CONN_SERVER, &c->flags))
 		what = HBONE_CONN_GOAWAY_FINAL;
 	spin_lock(&c->lock);
-	/* Before tx_work reads last_peer: rx_work sets that, and looks then. */
-	if (what == HBONE_CONN_GOAWAY_FINAL)
+	/*
+	 * Before tx_work reads last_peer: rx_work sets that, and looks then. Later streams are
+	 * refused, and GOAWAY tells it of all of them (RFC 9113, 6.8).
+	 */
+	if (what == HBONE_CONN_GOAWAY_FINAL) {
 		set_bit(HBONE_CONN_DRAINING, &c->flags);
+		c->goaway_last = min(c->goaway_last, c->last_peer);
+	}
 	stricter = what > c->goaway;
 	if (stricter)
 		c->goaway = what;
@@ -312,6 +317,15 @@ void hbone_conn_own(struct hbone_conn *c, u32 portid)
 	spin_unlock(&c->lock);
 }
 
+/* Only what the peer opened, and nobody answered, is certain not to have been looked at. */
+static u32 code_of_unattached(struct hbone_conn *c, const struct hbone_stream *s)
+{
+	if (!hbone_conn_is_peers(c, s->id))
+		return HBONE_H2_CANCEL;
+	return hbone_stream_is(s, HBONE_STREAM_TX_END) ? HBONE_H2_NO_ERROR :
+							 HBONE_H2_REFUSED_STREAM;
+}
+
 /* Streams that wait for their owner's word wait in vain. */
 static void end_unattached(struct hbone_conn *c)
 {
@@ -320,7 +334,7 @@ static void end_unattached(struct hbone_conn *c)
 
 	for (; (s = hbone_stream_get_next(c, &id)); id++) {
 		if (!hbone_stream_is(s, HBONE_STREAM_ATTACHED))
-			hbone_stream_close(s, HBONE_REASON_ORPHAN, HBONE_H2_REFUSED_STREAM);
+			hbone_stream_close(s, HBONE_REASON_ORPHAN, code_of_unattached(c, s));
 		hbone_stream_put(s);
 	}
 }
@@ -342,6 +356,11 @@ void hbone_conn_owner_gone(struct hbone_net *hn, u32 portid)
 		spin_unlock(&c->lock);
 		if (!was || hbone_conn_ending(c))
 			continue;
+		/* Root of some container's must not leave work behind that nobody can end. */
+		if (hn->net->user_ns != &init_user_ns) {
+			hbone_conn_end(c, HBONE_REASON_ORPHAN, HBONE_H2_NO_ERROR, 0);
+			continue;
+		}
 		/* What HPACK's tables held is gone with the owner. */
 		hbone_conn_drain(c, HBONE_CONN_GOAWAY_FINAL);
 		end_unattached(c);

@@ -113,8 +113,11 @@ static struct hbone_stream *stream_of(struct hbone_conn *c, struct genl_info *in
 	if (GENL_REQ_ATTR_CHECK(info, HBONE_A_STREAM))
 		return ERR_PTR(-EINVAL);
 	s = hbone_stream_get(c, nla_get_u32(info->attrs[HBONE_A_STREAM]));
-	if (s)
+	/* One that is about to go was told to be gone. */
+	if (s && !hbone_stream_is(s, HBONE_STREAM_CLOSED))
 		return s;
+	if (s)
+		hbone_stream_put(s);
 	NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[HBONE_A_STREAM], "no such stream");
 	return ERR_PTR(-ENOENT);
 }
@@ -456,19 +459,17 @@ static int frame_recv(struct sk_buff *skb, struct genl_info *info)
 
 	if (IS_ERR(c))
 		return PTR_ERR(c);
-	reply = answer_new(info, HBONE_CMD_FRAME_RECV, NLMSG_DEFAULT_SIZE + HBONE_H2_HEADERS_MAX,
-			   &head);
-	if (!reply) {
-		err = -ENOMEM;
-		goto out_put_conn;
-	}
 	f = first_frame(c);
-	if (f)
-		err = put_frame(reply, c, f);
-	err = answer(reply, head, info, err);
-	if (f && !err)
+	if (!f)
+		goto out_put_conn;
+	err = -ENOMEM;
+	reply = answer_new(info, HBONE_CMD_FRAME_RECV, NLMSG_DEFAULT_SIZE + f->len, &head);
+	if (!reply)
+		goto out_put_conn;
+	err = answer(reply, head, info, put_frame(reply, c, f));
+	if (!err)
 		drop_frame(c, f);
-	else if (f && err == -EAGAIN)
+	else if (err == -EAGAIN)
 		err = -ENOBUFS; /* of the caller's socket: it still waits */
 out_put_conn:
 	hbone_conn_put(c);

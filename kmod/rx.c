@@ -64,7 +64,8 @@ static int refuse(struct hbone_conn *c, u32 id, u32 code)
 	}
 	spin_unlock(&c->lock);
 	hbone_conn_kick_tx(c);
-	return fits ? 0 : flooded(c);
+	/* One that drains says it by GOAWAY too, of which the peer may not know yet. */
+	return fits || test_bit(HBONE_CONN_DRAINING, &c->flags) ? 0 : flooded(c);
 }
 
 static int stream_error(struct hbone_conn *c, u32 id, u32 code)
@@ -351,6 +352,7 @@ out:
 static int begin(struct hbone_conn *c, u32 id)
 {
 	struct hbone_stream *s;
+	int ret;
 
 	/* Servers open none, since nobody allows push. */
 	if (!test_bit(HBONE_CONN_SERVER, &c->flags))
@@ -363,7 +365,8 @@ static int begin(struct hbone_conn *c, u32 id)
 	if (IS_ERR(s)) {
 		c->block_refused = true;
 		hbone_mib_inc(c->hn, STREAMS_REFUSED);
-		return refuse(c, id, HBONE_H2_REFUSED_STREAM);
+		ret = refuse(c, id, HBONE_H2_REFUSED_STREAM);
+		return ret || test_bit(HBONE_CONN_DRAINING, &c->flags) ? ret : charge(c);
 	}
 	hbone_stream_put(s);
 	return 0;
@@ -390,6 +393,8 @@ static int on_headers(struct hbone_conn *c, const struct hbone_h2_event *ev)
 		return charge(c);
 	}
 	ret = 0;
+	if (!hbone_conn_is_peers(c, s->id))
+		set_bit(HBONE_STREAM_ANSWERED, &s->flags);
 	if (hbone_stream_is(s, HBONE_STREAM_RX_END)) {
 		c->block_refused = true;
 		ret = stream_error(c, ev->stream, HBONE_H2_STREAM_CLOSED);
@@ -556,7 +561,8 @@ static int on_rst(struct hbone_conn *c, const struct hbone_h2_event *ev)
 	spin_lock(&c->lock);
 	s->rst_code = ev->value;
 	spin_unlock(&c->lock);
-	answered = hbone_stream_is(s, HBONE_STREAM_ATTACHED);
+	answered = hbone_stream_is(s, HBONE_STREAM_ATTACHED) ||
+		   hbone_stream_is(s, HBONE_STREAM_ANSWERED);
 	if (answered && (ev->value == HBONE_H2_NO_ERROR || ev->value == HBONE_H2_CANCEL))
 		peer_gone(s);
 	else

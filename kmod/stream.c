@@ -43,8 +43,11 @@ static void free_backlog(struct hbone_stream *s)
 static bool may_begin(struct hbone_conn *c, u32 id)
 {
 	if (hbone_conn_is_peers(c, id)) {
-		/* To the peer, and in memory, one lives until its RST_STREAM went. */
-		if (c->npeer + c->nresets >= c->local.max_streams)
+		/*
+		 * To the peer, and in memory, one lives until its RST_STREAM went. Without an owner
+		 * nobody would answer; hbone_conn_owner_gone looks for streams next.
+		 */
+		if (!c->owner || c->npeer + c->nresets >= c->local.max_streams)
 			return false;
 		c->npeer++;
 		return true;
@@ -272,9 +275,10 @@ void hbone_stream_check_done(struct hbone_stream *s)
 	/* rx_work and tx_work each set one flag and look at the other's: one of them sees both. */
 	smp_mb();
 	rx_done = hbone_stream_is(s, HBONE_STREAM_RX_DONE);
-	/* Without an application what came is for nobody. */
+	/* Without an application what came is for nobody, unless there is one to be. */
 	if (!hbone_stream_is(s, HBONE_STREAM_ATTACHED))
-		rx_done = hbone_stream_is(s, HBONE_STREAM_RX_END);
+		rx_done = hbone_stream_is(s, HBONE_STREAM_RX_END) &&
+			  !hbone_stream_is(s, HBONE_STREAM_ANSWERED);
 	if (rx_done && hbone_stream_is(s, HBONE_STREAM_TX_END))
 		hbone_stream_close(s, HBONE_REASON_DONE, HBONE_STREAM_NO_RST);
 }

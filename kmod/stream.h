@@ -16,6 +16,7 @@ struct netlink_ext_ack;
 
 enum hbone_stream_flags {
 	HBONE_STREAM_ATTACHED, /* set once: app is there */
+	HBONE_STREAM_ANSWERED, /* ours, and the peer sent HEADERS: the owner attaches or resets */
 	HBONE_STREAM_RX_END, /* the peer sends no more */
 	HBONE_STREAM_RX_DONE, /* and the application was told */
 	HBONE_STREAM_TX_END, /* we send no more */

@@ -45,7 +45,8 @@
  * The caller becomes the connection's owner: when its netlink socket closes, the connection lives
  * on with the streams that have their application, and ends when it had no stream for a while
  * (module parameter orphan_seconds). It drains (HBONE_CMD_CONN_DRAIN, HBONE_F_FINAL), and streams
- * without application are reset: nobody else could decode their headers.
+ * without application are reset: nobody else could decode their headers. In a network namespace
+ * that another than the initial user namespace owns it ends with its owner.
  *
  * HBONE_CMD_CONN_OWN
  * ------------------
