@@ -29,6 +29,7 @@
 #include "control/sds_server.h"
 #include "crl_file.h"
 #include "flows.h"
+#include "kernel/khbone.h"
 #include "kernel/netns.h"
 #include "mesh/state.h"
 #include "proxy/aead.h"
@@ -321,9 +322,14 @@ static int choose_tier(struct amb_agent *a)
 	struct amb_probe *rekey = amb_probe_find(a->probes, a->nprobes, AMB_PROBE_REKEY);
 	struct amb_probe *kmod = amb_probe_find(a->probes, a->nprobes, AMB_PROBE_KMOD);
 	int tier = a->opt.tier;
+	unsigned int left;
 
 	if (tier == AMB_OPTIONS_TIER_AUTO)
 		tier = ktls->err || kmod->err ? AMB_TIER_USER : AMB_TIER_KMOD;
+	/* What an agent of tier kmod left could not be judged by one of another. */
+	if (tier != AMB_TIER_KMOD && !kmod->err && amb_khbone_remove_orphans(&left))
+		amb_warn(KERNEL,
+			 "connections that hbone.ko carries for no agent could not be ended");
 	if (tier == AMB_TIER_USER)
 		return 0;
 	if (ktls->err)

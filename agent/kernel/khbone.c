@@ -311,9 +311,12 @@ static int on_row(struct nl_msg *msg, void *arg)
 
 static int on_end(struct nl_msg *msg, void *arg)
 {
+	const struct nlmsghdr *h = nlmsg_hdr(msg);
 	struct dump *d = arg;
 
-	(void)msg;
+	/* Its end says also whether it went wrong. */
+	if (!d->err && nlmsg_datalen(h) >= (int)sizeof(int))
+		d->err = AMB_MIN(*(const int *)nlmsg_data(h), 0);
 	d->done = true;
 	return NL_STOP;
 }
@@ -523,14 +526,17 @@ static int find_family(struct nl_sock *s)
 
 static int open_listener(struct amb_khbone *k)
 {
-	int err = open_socket(&k->listen), group;
+	int err = open_socket(&k->listen), group, size = EVENTS_BUFFER;
 
 	if (err)
 		return err;
 	group = genl_ctrl_resolve_grp(k->listen, HBONE_GENL_NAME, HBONE_GENL_GROUP);
 	if (group < 0)
 		return amb_nl_errno(group);
-	nl_socket_set_buffer_size(k->listen, EVENTS_BUFFER, 0);
+	/* What anybody may have is a fifth of it by default. */
+	if (setsockopt(nl_socket_get_fd(k->listen), SOL_SOCKET, SO_RCVBUFFORCE, &size,
+		       sizeof(size)))
+		nl_socket_set_buffer_size(k->listen, size, 0);
 	err = nl_socket_add_membership(k->listen, group) ?: nl_socket_set_nonblocking(k->listen);
 	return amb_nl_errno(err);
 }

@@ -128,6 +128,7 @@ static bool each(void *ctx, const struct amb_khbone_orphan *o)
 {
 	struct adoption *a = ctx;
 	struct amb_note note;
+	int err = 0;
 
 	if (!o->note_len || amb_note_read(o->note, o->note_len, &note))
 		return false;
@@ -138,11 +139,21 @@ static bool each(void *ctx, const struct amb_khbone_orphan *o)
 	if (o->attached && !amb_crl_generation() && take(a->pod, o, &note)) {
 		a->taken++;
 	} else {
-		a->ended++;
-		amb_kmod_end_orphan(a->pod->worker->bytes, o);
+		err = amb_kmod_end_orphan(a->pod->worker->bytes, o);
+		a->ended += !err;
 	}
 	amb_note_clear(&note);
-	return true;
+	/* One that could not be ended is tried again when patience is over. */
+	return !err;
+}
+
+/* A workload that is new changes no policies, so nobody judges again by itself. */
+static void workload_there(struct amb_pod_waiter *w, bool known)
+{
+	if (known)
+		amb_live_rejudge(w->pod);
+	else
+		amb_pod_wait(w->pod, w);
 }
 
 void amb_adopt_pod(struct amb_pod *pod)
@@ -156,5 +167,10 @@ void amb_adopt_pod(struct amb_pod *pod)
 		return;
 	amb_info(POOL, "%s/%s: %u connections that the kernel carried on, %u of them ended",
 		 pod->info->ns, pod->info->name, a.taken + a.ended, a.ended);
-	amb_live_rejudge(pod);
+	if (amb_pod_workload(pod)) {
+		amb_live_rejudge(pod);
+	} else {
+		pod->adopted.fn = workload_there;
+		amb_pod_wait(pod, &pod->adopted);
+	}
 }

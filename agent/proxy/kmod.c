@@ -48,6 +48,7 @@ struct amb_kmod {
 	struct amb_bytes *bytes;
 	struct amb_khbone *k;
 	bool refused; /* said once */
+	bool lost; /* events were: to be looked at when the queue is empty */
 	bool asked; /* for orphans */
 	struct orphan *orphans;
 	struct amb_timer patience; /* with them */
@@ -243,6 +244,7 @@ void amb_kmod_end(struct amb_hbone *c, uint32_t code)
 	struct amb_kmod *m = module_of(c);
 	struct amb_hbone **p;
 	struct amb_stream *s;
+	int err = 0;
 
 	for (s = c->streams; s && !c->kmod_gone; s = s->next)
 		amb_kmod_count(s);
@@ -251,14 +253,27 @@ void amb_kmod_end(struct amb_hbone *c, uint32_t code)
 	*p = c->kmod_next;
 	c->kmod = AMB_KMOD_NO;
 	if (!c->kmod_gone && !c->kmod_left)
-		amb_khbone_del(m->k, c->kmod_id, code);
+		err = amb_khbone_del(m->k, c->kmod_id, code);
+	/* The socket is ours as well. */
+	if (err && err != -ENOENT && c->io.fd >= 0)
+		shutdown(c->io.fd, SHUT_RDWR);
 	/* Whatever is to be said and read, the module does. */
 	c->shut = c->eof = true;
 }
 
 int amb_kmod_send(struct amb_hbone *c, const uint8_t *frame, size_t n)
 {
-	return amb_khbone_send(module_of(c)->k, c->kmod_id, frame, n);
+	int err = amb_khbone_send(module_of(c)->k, c->kmod_id, frame, n);
+
+	/* The peer goes or went, which is told late; or it allows less than it did. */
+	if (err == -ESHUTDOWN || (err == -ENOENT && !c->server)) {
+		c->goaway_in = c->tell_room = true;
+		amb_hbone_later(c);
+	} else if (err == -ENOSPC) {
+		/* The one that was to be opened is counted. */
+		c->peer_streams = AMB_MIN(c->peer_streams, c->nactive - 1);
+	}
+	return err;
 }
 
 int amb_kmod_attach(struct amb_stream *s)
@@ -281,8 +296,12 @@ int amb_kmod_attach(struct amb_stream *s)
 
 void amb_kmod_reset(struct amb_hbone *c, uint32_t stream, uint32_t code)
 {
-	/* One that is gone is what we want. */
-	amb_khbone_reset(module_of(c)->k, c->kmod_id, stream, code);
+	int err = amb_khbone_reset(module_of(c)->k, c->kmod_id, stream, code);
+
+	/* One that is gone is what we want; one that goes on would be nobody's. */
+	if (err && err != -ENOENT)
+		amb_hbone_fail(c, AMB_REASON_INTERNAL, AMB_H2_INTERNAL_ERROR,
+			       "hbone.ko does not end a stream");
 }
 
 /* Not what an agent before counted. */
@@ -377,6 +396,9 @@ static void stream_closed(struct amb_hbone *c, const struct amb_khbone_event *ev
 
 	if (!s)
 		return;
+	/* As in frames.c: opened and reset is work for us and none for the peer. */
+	if (c->server && ev->reason == HBONE_REASON_PEER_RESET && !ev->rx_bytes && !ev->tx_bytes)
+		amb_hbone_charge(c, AMB_ABUSE_RESET);
 	counted(s, ev->rx_bytes, ev->tx_bytes);
 	amb_stream_finish(s, reason_of(ev->reason, ev->error), text_of(ev->reason, ev->error));
 }
@@ -451,10 +473,16 @@ static void look_again(struct amb_kmod *m)
 static void on_event(struct amb_io *io, uint32_t events)
 {
 	struct amb_kmod *m = AMB_CONTAINER_OF(io, struct amb_kmod, io);
+	int n;
 
 	(void)events;
-	if (amb_khbone_events(m->k, on_told, m) == -ENOBUFS)
-		look_again(m);
+	while ((n = amb_khbone_events(m->k, on_told, m)) == -ENOBUFS)
+		m->lost = true;
+	/* Until its queue was empty once the kernel drops what comes, and says so no more. */
+	if (n || !m->lost)
+		return;
+	m->lost = false;
+	look_again(m);
 }
 
 /* --- from one agent to the next -------------------------------------------------------------- */
@@ -521,33 +549,45 @@ static void free_orphans(struct amb_kmod *m)
 	}
 }
 
+static unsigned int end_listed(struct amb_kmod *m)
+{
+	unsigned int ended = 0;
+	struct orphan *n;
+
+	for (n = m->orphans; n; n = n->next)
+		ended += !amb_khbone_reset(m->k, n->o.conn, n->o.stream, AMB_H2_CANCEL);
+	free_orphans(m);
+	return ended;
+}
+
 /* Nobody knows them: what cannot be judged does not go on. */
 static void patience_ends(struct amb_timer *t)
 {
 	struct amb_kmod *m = AMB_CONTAINER_OF(t, struct amb_kmod, patience);
-	struct orphan *n;
-	unsigned int ended = 0;
+	struct amb_loop *loop = m->bytes->loop;
+	unsigned int ended = end_listed(m);
+	int err;
 
-	for (n = m->orphans; n; n = n->next)
-		ended += !amb_khbone_reset(m->k, n->o.conn, n->o.stream, AMB_H2_CANCEL);
+	m->asked = true;
+	/* Also what was not told before, or has lost its owner since. */
+	err = amb_khbone_orphans(m->k, keep_orphan, m);
+	ended += end_listed(m);
+	if (err)
+		amb_loop_timer_set(loop, t, amb_loop_now(loop) + SECOND);
 	if (ended)
 		amb_warn(POOL, "%u connections of an agent before were nobody's, and were ended",
 			 ended);
-	free_orphans(m);
 }
 
 static void ask_for_orphans(struct amb_kmod *m)
 {
-	struct amb_loop *loop = m->bytes->loop;
 	int err;
 
 	m->asked = true;
 	err = amb_khbone_orphans(m->k, keep_orphan, m);
 	if (err)
-		amb_err(POOL, "connections of an agent before are not known: %s", strerror(-err));
-	m->patience.fn = patience_ends;
-	if (m->orphans)
-		amb_loop_timer_set(loop, &m->patience, amb_loop_now(loop) + AMB_KMOD_ORPHAN_NS);
+		amb_err(POOL, "connections of an agent before are not all known: %s",
+			strerror(-err));
 }
 
 void amb_kmod_each_orphan(struct amb_bytes *b,
@@ -568,9 +608,11 @@ void amb_kmod_each_orphan(struct amb_bytes *b,
 	}
 }
 
-void amb_kmod_end_orphan(struct amb_bytes *b, const struct amb_khbone_orphan *o)
+int amb_kmod_end_orphan(struct amb_bytes *b, const struct amb_khbone_orphan *o)
 {
-	amb_khbone_reset(b->kmod->k, o->conn, o->stream, AMB_H2_CANCEL);
+	int err = amb_khbone_reset(b->kmod->k, o->conn, o->stream, AMB_H2_CANCEL);
+
+	return err == -ENOENT ? 0 : err;
 }
 
 static struct amb_hbone *adopt_conn(struct amb_bytes *b, const struct amb_khbone_orphan *o,
@@ -605,6 +647,7 @@ struct amb_stream *amb_kmod_adopt(struct amb_bytes *b, const struct amb_khbone_o
 		return NULL;
 	s = amb_stream_new(c, o->stream);
 	if (!s) {
+		amb_hbone_later(c);
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -638,7 +681,14 @@ struct amb_kmod *amb_kmod_create(struct amb_bytes *b)
 		m->io.fd = amb_khbone_fd(m->k);
 		err = amb_loop_add(b->loop, &m->io, EPOLLIN);
 	}
+	/* The loop has not looked at the clock yet. */
+	m->patience.fn = patience_ends;
+	if (!err)
+		err = amb_loop_timer_set(b->loop, &m->patience,
+					 amb_util_now_ns() + AMB_KMOD_ORPHAN_NS);
 	if (err) {
+		if (m->io.fd > 0)
+			amb_loop_del(b->loop, &m->io);
 		amb_khbone_destroy(m->k);
 		free(m);
 		errno = -err;

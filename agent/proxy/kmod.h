@@ -56,13 +56,15 @@ void amb_kmod_leave(struct amb_bytes *b);
 
 /*
  * Streams that an agent before left, asked for with the first call. @fn returns true for one that
- * it takes (amb_kmod_adopt). Those that nobody took after AMB_KMOD_ORPHAN_NS are ended.
+ * it takes (amb_kmod_adopt). Those that nobody took after AMB_KMOD_ORPHAN_NS, counted from the
+ * start, are ended.
  */
 #define AMB_KMOD_ORPHAN_NS 120000000000ull
 struct amb_khbone_orphan;
 void amb_kmod_each_orphan(struct amb_bytes *b,
 			  bool (*fn)(void *ctx, const struct amb_khbone_orphan *o), void *ctx);
-void amb_kmod_end_orphan(struct amb_bytes *b, const struct amb_khbone_orphan *o);
+/* 0 or -errno, and it goes on. */
+int amb_kmod_end_orphan(struct amb_bytes *b, const struct amb_khbone_orphan *o);
 /*
  * Takes over the orphan's connection, if that is not done, and the stream; to be given an owner.
  * @peer: as shown when it began; NULL when unknown. NULL: errno.

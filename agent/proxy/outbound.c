@@ -203,6 +203,8 @@ static void fill_headers(const struct outbound *o, struct headers *h)
 	h->h.traceparent = h->traceparent;
 }
 
+static void go_tunnel(struct outbound *o);
+
 static void go_stream(struct outbound *o, struct amb_hbone *c)
 {
 	struct amb_stream *s;
@@ -210,6 +212,11 @@ static void go_stream(struct outbound *o, struct amb_hbone *c)
 
 	fill_headers(o, &h);
 	s = amb_stream_open(c, o->fd, &h.h, &amb_live_stream_ops, o->live);
+	/* The kernel knew better whether there was room: another tunnel, then. */
+	if (!s && (errno == ESHUTDOWN || errno == ENOSPC || errno == ENOENT)) {
+		go_tunnel(o);
+		return;
+	}
 	if (!s) {
 		fail(o, AMB_REASON_MEMORY, AMB_FLAG_CONNECT, NULL);
 		return;

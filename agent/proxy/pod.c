@@ -300,6 +300,7 @@ void amb_pod_destroy(struct amb_pod *pod, enum amb_reason reason)
 		return;
 	close_listeners(pod);
 	amb_dns_close(pod);
+	amb_pod_unwait(&pod->adopted);
 	while (!cds_list_empty(&pod->setups)) {
 		struct amb_setup *s = cds_list_first_entry(&pod->setups, struct amb_setup, node);
 

@@ -46,6 +46,14 @@ struct amb_setup {
 	void (*abort)(struct amb_setup *s, enum amb_reason reason);
 };
 
+/* Who waits for the pod's workload to become known. */
+struct amb_pod_waiter {
+	struct cds_list_head node;
+	struct amb_pod *pod;
+	uint64_t due;
+	void (*fn)(struct amb_pod_waiter *w, bool known);
+};
+
 struct amb_pod {
 	struct cds_list_head node; /* of the worker's pods */
 	struct amb_worker *worker;
@@ -65,6 +73,7 @@ struct amb_pod {
 	struct amb_workload *workload;
 	char *baggage;
 	struct amb_live_policy *policy; /* that allowed the last connection */
+	struct amb_pod_waiter adopted; /* to judge what was adopted before the workload was known */
 };
 
 /* Opens the listeners. 0 or -errno, then nothing is left. Worker thread, as all below. */
@@ -84,12 +93,6 @@ void amb_pod_uncharge(struct amb_pod *pod);
 struct amb_workload *amb_pod_workload(struct amb_pod *pod);
 
 /* Waits for that workload, up to source_wait_ns. fn runs once, with false when time is up. */
-struct amb_pod_waiter {
-	struct cds_list_head node;
-	struct amb_pod *pod;
-	uint64_t due;
-	void (*fn)(struct amb_pod_waiter *w, bool known);
-};
 void amb_pod_wait(struct amb_pod *pod, struct amb_pod_waiter *w);
 /* Harmless when it is not waiting (node zeroed or unlinked). */
 void amb_pod_unwait(struct amb_pod_waiter *w);

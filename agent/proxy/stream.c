@@ -449,8 +449,8 @@ void amb_stream_peer_reset(struct amb_stream *s, uint32_t code)
 
 bool amb_stream_may_send(const struct amb_hbone *c)
 {
-	return c->state == AMB_CONN_UP && !c->broken && !c->starved && c->send_window > 0 &&
-	       c->backlog < AMB_HBONE_BACKLOG;
+	return c->state == AMB_CONN_UP && c->kmod != AMB_KMOD_THERE && !c->broken && !c->starved &&
+	       c->send_window > 0 && c->backlog < AMB_HBONE_BACKLOG;
 }
 
 static void enter_ready(struct amb_stream *s)
@@ -731,11 +731,12 @@ void amb_stream_reject(struct amb_stream *s, int status, enum amb_reason reason)
 	if (s->dead || s->open)
 		return;
 	if (s->in_table) {
-		amb_send_headers(s->c, s->id, nv, 1, true);
+		int err = amb_send_headers(s->c, s->id, nv, 1, true);
+
 		s->fin_tx = true;
 		/* The answer is whole; the rest of the request is not wanted (RFC 9113 8.1). */
-		if (!s->fin_rx)
-			amb_send_rst(s->c, s->id, AMB_H2_NO_ERROR);
+		if (!s->fin_rx || err)
+			amb_send_rst(s->c, s->id, err ? AMB_H2_INTERNAL_ERROR : AMB_H2_NO_ERROR);
 	}
 	amb_stream_finish(s, reason, NULL);
 }
