@@ -49,12 +49,17 @@ enum { PORT_ECHO, PORT_SINK, PORT_ONCE, PORT_HOLD, PORTS };
 
 static struct {
 	const char *mode, *host, *congestion;
-	int port, threads, count;
+	int port, threads, count, grace;
 	double seconds;
 	size_t size;
 	bool spin;
 	char **command;
-} opt = { .congestion = "cubic", .port = 9000, .threads = 1, .seconds = 2, .size = 64 };
+} opt = { .congestion = "cubic",
+	  .port = 9000,
+	  .threads = 1,
+	  .seconds = 2,
+	  .size = 64,
+	  .grace = GRACE_S };
 
 static struct sockaddr_storage target;
 static socklen_t target_len;
@@ -114,7 +119,7 @@ static void sleep_or_signal(uint64_t ns)
 		sig = sigtimedwait(&set, NULL, &t);
 	}
 	if (sig > 0)
-		alarm(GRACE_S);
+		alarm(opt.grace);
 }
 
 static int read_all(int fd, char *buf, size_t n)
@@ -665,6 +670,7 @@ static const struct argp_option options[] = {
 	{ "port", 'p', "PORT", 0, "first of the server's four ports (9000)", 0 },
 	{ "threads", 't', "N", 0, "connections at once; server: threads a port (1)", 0 },
 	{ "seconds", 's', "S", 0, "how long to measure (2)", 0 },
+	{ "grace", 'g', "S", 0, "how long connections may take to end after a signal (3)", 0 },
 	{ "size", 'b', "BYTES", 0, "of a message, or of a write of bulk (64)", 0 },
 	{ "count", 'n', "N", 0, "crr: connections a thread instead of a time; hold: in all", 0 },
 	{ "congestion", 'c', "NAME", 0, "of every socket; empty for the route's (cubic)", 0 },
@@ -699,6 +705,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		opt.seconds = atof(arg);
 		if (opt.seconds <= 0 || opt.seconds > 3600)
 			argp_error(state, "%s: seconds out of range", arg);
+		return 0;
+	case 'g':
+		opt.grace = number(arg, 1, 3600, state);
 		return 0;
 	case 'b':
 		opt.size = number(arg, 1, MAX_SIZE, state);
