@@ -124,13 +124,30 @@ void case_notes(void)
 #define IDLE_CONNS 200
 #define IDLE_STREAMS 1000
 
+#define CALM 65536 /* bytes: what others take and give in a moment */
+
+/* What the slabs hold when they have taken back what was freed before. */
+static uint64_t calm_slab_bytes(void)
+{
+	uint64_t before, now = slab_bytes();
+	int tries = 50;
+
+	do {
+		before = now;
+		usleep(100000);
+		now = slab_bytes();
+	} while (before > now + CALM && --tries);
+	return now;
+}
+
 /* What @n of them took, beside sockets, which were there before. The most that one may: @most. */
 static void expect_memory(const char *what, uint64_t before, int n, uint64_t most)
 {
 	int64_t each = ((int64_t)slab_bytes() - (int64_t)before) / n;
 
 	printf("%s: %lld bytes of slab\n", what, (long long)each);
-	EXPECT(each > 0 && (uint64_t)each < most);
+	/* It is all of the machine's: others may have given back more. */
+	EXPECT(each < (int64_t)most);
 }
 
 static void idle_conns(struct nl *nl)
@@ -141,7 +158,7 @@ static void idle_conns(struct nl *nl)
 
 	for (i = 0; i < IDLE_CONNS; i++)
 		tls_pair(tls[i]);
-	before = slab_bytes();
+	before = calm_slab_bytes();
 	for (i = 0; i < IDLE_CONNS; i++)
 		conn[i] = conn_add(nl, tls[i][1], &server);
 	expect_memory("an idle connection", before, IDLE_CONNS, 32768);
@@ -166,7 +183,7 @@ static void idle_streams(struct nl *nl)
 	conn = conn_add(nl, tls[1], &server);
 	for (i = 0; i < IDLE_STREAMS; i++)
 		tcp_pair(tcp[i]);
-	before = slab_bytes();
+	before = calm_slab_bytes();
 	for (i = 0; i < IDLE_STREAMS; i++) {
 		uint32_t id = 2 * i + 1;
 
