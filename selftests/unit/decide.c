@@ -12,6 +12,11 @@
 		.uid = "c//Pod/ns/src", .addrs = "127.0.0.1", .node = "node", .hbone = 1           \
 	}
 
+#define SRC_FAR                                                                                    \
+	{                                                                                          \
+		.uid = "c//Pod/ns/src", .addrs = "127.0.0.1", .network = "far", .hbone = 1         \
+	}
+
 static const char *const ways[] = { "none", "pass", "direct", "splice", "tunnel", "deny" };
 static const char *const protocols[] = { "tcp", "hbone", "double" };
 
@@ -472,6 +477,25 @@ static const struct outbound outbounds[] = {
 	  "10.1.2.3:80",
 	  "pass tcp 10.1.2.3:80 ",
 	  AMB_REASON_NOT_IN_MESH },
+	{ "CIDR VIP: canonical of two that are alike",
+	  { SRC, { .uid = "e", .addrs = "127.0.0.2", .services = "b/one=80:81 c/two=80:82" } },
+	  { { .ns = "b", .host = "one", .vips = "|10.1.0.0/16", .ports = "80:1" },
+	    { .ns = "c", .host = "two", .vips = "|10.1.0.0/16", .ports = "80:1", .canonical = 1 } },
+	  "10.1.2.3:80",
+	  "pass tcp 127.0.0.2:82 ",
+	  AMB_REASON_PLAIN_WORKLOAD },
+	{ "shared VIP: one that can be seen before a canonical one that cannot",
+	  { SRC, { .uid = "e", .addrs = "127.0.0.2", .services = "b/one=80:81 c/two=80:82" } },
+	  { { .ns = "b",
+	      .host = "one",
+	      .vips = "|10.1.2.3",
+	      .ports = "80:1",
+	      .canonical = 1,
+	      .visibility = 1 },
+	    { .ns = "c", .host = "two", .vips = "|10.1.2.3", .ports = "80:1" } },
+	  "10.1.2.3:80",
+	  "pass tcp 127.0.0.2:82 ",
+	  AMB_REASON_PLAIN_WORKLOAD },
 	{ "shared VIP: canonical before the first",
 	  { SRC, { .uid = "e", .addrs = "127.0.0.2", .services = "b/one=80:81 c/two=80:82" } },
 	  { { .ns = "b", .host = "one", .vips = "|10.1.2.3", .ports = "80:1" },
@@ -509,6 +533,118 @@ static const struct outbound outbounds[] = {
 	  "tunnel hbone 127.0.0.2:15008 127.0.0.2:80",
 	  AMB_REASON_WORKLOAD,
 	  "cluster.local/ns/ns/sa/b" },
+	{ "pod that speaks HBONE itself",
+	  { SRC, { .uid = "d", .addrs = "127.0.0.2", .hbone = 1, .native = 1 } },
+	  {},
+	  "127.0.0.2:80",
+	  "tunnel hbone 127.0.0.2:15008 127.0.0.2:80",
+	  AMB_REASON_WORKLOAD },
+	{ "pod with a waypoint by its service's VIP",
+	  { SRC,
+	    { .uid = "d", .addrs = "127.0.0.2", .hbone = 1, .waypoint = "|10.1.0.9:15008" },
+	    { .uid = "wp",
+	      .addrs = "127.0.0.10",
+	      .hbone = 1,
+	      .native = 1,
+	      .sa = "wp",
+	      .services = "ns/wp.ns=15008:15018" } },
+	  { { .host = "wp.ns", .vips = "|10.1.0.9", .ports = "15008:15008" } },
+	  "127.0.0.2:80",
+	  "tunnel hbone 127.0.0.10:15018 127.0.0.2:80",
+	  AMB_REASON_WORKLOAD_WAYPOINT,
+	  "cluster.local/ns/ns/sa/wp" },
+	{ "pod with a waypoint that has no such port and no application tunnel",
+	  { SRC,
+	    { .uid = "d", .addrs = "127.0.0.2", .hbone = 1, .waypoint = "ns/wp.ns:15008" },
+	    { .uid = "wp", .addrs = "127.0.0.10", .hbone = 1, .services = "ns/wp.ns=80:80" } },
+	  { { .host = "wp.ns", .ports = "80:80" } },
+	  "127.0.0.2:80",
+	  "deny",
+	  AMB_REASON_NO_WAYPOINT },
+	{ "pod with a waypoint on another network: it has no service's name to go by",
+	  { SRC,
+	    { .uid = "d", .addrs = "127.0.0.2", .hbone = 1, .waypoint = "ns/wp.remote:15008" },
+	    { .uid = "wp",
+	      .hbone = 1,
+	      .network = "remote",
+	      .gateway = "remote|10.22.1.1:15009",
+	      .services = "ns/wp.remote=15008:15008" },
+	    { .uid = "gw", .addrs = "10.22.1.1", .hbone = 1, .network = "remote" } },
+	  { { .host = "wp.remote", .ports = "15008:15008" } },
+	  "127.0.0.2:80",
+	  "deny",
+	  AMB_REASON_NO_GATEWAY },
+	{ "VIP with a waypoint by its service's name, SANs",
+	  { SRC,
+	    { .uid = "wp",
+	      .addrs = "127.0.0.10",
+	      .hbone = 1,
+	      .native = 1,
+	      .sa = "wp",
+	      .services = "ns/wp.ns=15008:15008" } },
+	  { { .host = "svc", .vips = "|127.0.0.3", .ports = "80:80", .waypoint = "ns/wp.ns:15008" },
+	    { .host = "wp.ns",
+	      .ports = "15008:15008",
+	      .sans = "spiffe://cluster.local/ns/ns/sa/other" } },
+	  "127.0.0.3:80",
+	  "tunnel hbone 127.0.0.10:15008 127.0.0.3:80",
+	  AMB_REASON_SERVICE_WAYPOINT,
+	  "cluster.local/ns/ns/sa/wp cluster.local/ns/ns/sa/other" },
+	{ "VIP, only an endpoint without address or name",
+	  { SRC, { .uid = "e", .hbone = 1, .services = "ns/svc=80:8080" } },
+	  { { .host = "svc", .vips = "|127.0.0.3", .ports = "80:8080" } },
+	  "127.0.0.3:80",
+	  "deny",
+	  AMB_REASON_NO_ENDPOINT },
+	{ "VIP, the address that was dialled before the endpoint's others",
+	  { SRC,
+	    { .uid = "e",
+	      .addrs = "127.0.0.7 127.0.0.8 127.0.0.9 127.0.0.3",
+	      .hbone = 1,
+	      .services = "ns/svc=80:8080" } },
+	  { { .host = "svc", .vips = "|127.0.0.3", .ports = "80:8080" } },
+	  "127.0.0.3:80",
+	  "tunnel hbone 127.0.0.3:15008 127.0.0.3:8080",
+	  AMB_REASON_SERVICE },
+	{ "VIP, endpoint of another network, gateway by its service's VIP",
+	  { SRC,
+	    { .uid = "e",
+	      .hbone = 1,
+	      .network = "remote",
+	      .gateway = "remote|10.2.2.2:15009",
+	      .services = "ns/example.com=80:8080" },
+	    { .uid = "gw",
+	      .addrs = "10.22.1.1",
+	      .hbone = 1,
+	      .network = "remote",
+	      .sa = "gw",
+	      .services = "ns/gw.remote=15009:15008" } },
+	  { { .host = "example.com", .vips = "|127.0.0.3", .ports = "80:8080" },
+	    { .host = "gw.remote", .vips = "remote|10.2.2.2", .ports = "15009:15008" } },
+	  "127.0.0.3:80",
+	  "tunnel double 10.22.1.1:15008 example.com:80",
+	  AMB_REASON_REMOTE_NETWORK,
+	  "cluster.local/ns/ns/sa/gw",
+	  "" },
+	{ "source of another network than the agent's: a pod of its own",
+	  { SRC_FAR, { .uid = "d", .addrs = "127.0.0.2", .network = "far", .hbone = 1 } },
+	  {},
+	  "127.0.0.2:80",
+	  "tunnel hbone 127.0.0.2:15008 127.0.0.2:80",
+	  AMB_REASON_WORKLOAD },
+	{ "source of another network than the agent's: a pod of the agent's",
+	  { SRC_FAR, { .uid = "d", .addrs = "127.0.0.2", .hbone = 1 } },
+	  {},
+	  "127.0.0.2:80",
+	  "pass tcp 127.0.0.2:80 ",
+	  AMB_REASON_NOT_IN_MESH },
+	{ "source of another network than the agent's: a VIP of its own",
+	  { SRC_FAR,
+	    { .uid = "e", .addrs = "127.0.0.2", .network = "far", .services = "ns/svc=80:81" } },
+	  { { .host = "svc", .vips = "far|127.0.0.3", .ports = "80:81" } },
+	  "127.0.0.3:80",
+	  "pass tcp 127.0.0.2:81 ",
+	  AMB_REASON_PLAIN_WORKLOAD },
 	{ "own port on loopback", { SRC }, {}, "127.0.0.1:15001", "deny", AMB_REASON_LOOP },
 	{ "own port elsewhere",
 	  { SRC },
@@ -905,6 +1041,83 @@ TEST(balance)
 
 	for (i = 0; i < AMB_ARRAY_SIZE(balances); i++)
 		run_balance(&balances[i]);
+}
+
+/*
+ * Each scope by itself, and the lists that Services come with (reference 1.9). Places are
+ * network, region, zone, subzone, node and cluster; the source is at "n r z s node c".
+ */
+static const struct {
+	const char *what;
+	int mode;
+	const char *scopes, *near, *far;
+	bool picked; /* the near one, and never the far one; else none */
+} scopes[] = {
+	{ "network", 1, "network", "n x x x x x", "x r z s node c", true },
+	{ "region", 1, "region", "x r x x x x", "n x z s node c", true },
+	{ "zone", 1, "zone", "x x z x x x", "n r x s node c", true },
+	{ "subzone", 1, "subzone", "x x x s x x", "n r z x node c", true },
+	{ "node", 1, "node", "x x x x node x", "n r z s x c", true },
+	{ "cluster", 1, "cluster", "x x x x x c", "n r z s node x", true },
+	{ "internalTrafficPolicy Local, nobody on the node", 1, "node", "n r z s x c",
+	  "n r z s y c", false },
+	{ "PreferSameZone", 2, NEAR, "n r z x x x", "n r x s node c", true },
+	{ "PreferSameZone, nobody in the zone", 2, NEAR, "n r x x x x", "n x z s node c", true },
+	{ "PreferSameNode", 2, NEAR " subzone node", "n r z s node x", "n r z s x c", true },
+	{ "PreferSameNode, nobody on the node", 2, NEAR " subzone node", "n r z s x x",
+	  "n r z x node c", true },
+	{ "PreferSameNode, nobody of the network", 2, NEAR " subzone node", "x r z s node x",
+	  "x r z s x c", true },
+};
+
+static struct wl at(const char *uid, const char *addr, const char *place)
+{
+	char **p;
+
+	CHECK_EQ(mesh_split(place, " ", &p), 6);
+	return (struct wl){ .uid = uid,
+			    .addrs = addr,
+			    .services = "ns/svc=80:80",
+			    .network = p[0],
+			    .region = p[1],
+			    .zone = p[2],
+			    .subzone = p[3],
+			    .node = p[4],
+			    .cluster = p[5] };
+}
+
+TEST(scopes)
+{
+	const struct amb_workload *from, *to;
+	uint16_t port;
+	size_t i;
+	int n;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(scopes); i++) {
+		struct sv s = { .host = "svc",
+				.ports = "80:80",
+				.scopes = scopes[i].scopes,
+				.mode = scopes[i].mode };
+		struct wl w[] = { at("near", "10.0.0.1", scopes[i].near),
+				  at("far", "10.0.0.2", scopes[i].far),
+				  at("c//Pod/ns/src", "10.0.0.3", "n r z s node c") };
+		struct amb_state *st = mesh_state("n");
+
+		CASE(scopes[i].what);
+		w[2].services = "";
+		CHECK_EQ(mesh_apply(st, w, 3, &s, 1), 0);
+		from = source(st);
+		for (n = 0; n < 50; n++) {
+			amb_state_read_begin(st);
+			to = amb_lb_pick(amb_table_svc(amb_table_root(st), "ns/svc"), from, 80,
+					 AMB_LB_TRAFFIC, &port);
+			CHECK_STR(to ? to->uid : "none", scopes[i].picked ? "near" : "none");
+			amb_state_read_end(st);
+		}
+		amb_workload_put(from);
+		amb_state_destroy(st);
+		mesh_free();
+	}
 }
 
 /* Shares by capacity, with few endpoints (drawn one by one) and with many (kept lists). */
