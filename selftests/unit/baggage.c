@@ -83,6 +83,7 @@ static const struct {
 	    "service.version=v,cloud.region=r,cloud.availability_zone=z" },
 	  "c n d s v r z" },
 	{ { "k8s.job.name=j" }, "- - j - - - -" },
+	{ { "k8s.cronjob.name=c" }, "- - c - - - -" },
 	{ { "k8s.pod.name=p,unknown=x" }, "- - p - - - -" },
 	{ { "k8s.cluster.name=c", "k8s.namespace.name=n" }, "c n - - - - -" },
 	{ { "k8s.cluster.name=,k8s.namespace.name=n" }, "- n - - - - -" },
