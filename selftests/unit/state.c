@@ -328,6 +328,33 @@ TEST(order)
 	mesh_free();
 }
 
+/* A name is first a workload's, then a service's, if it is of two parts (reference 1.5). */
+TEST(removals)
+{
+	static const struct {
+		const char *name;
+		size_t workloads, services; /* that are left */
+	} rows[] = {
+		{ "svc", 2, 2 },      { "ns/nobody", 2, 2 }, { "ns/svc", 1, 2 },
+		{ "ns/svc", 1, 1 },   { "ns/svc", 1, 1 },    { "ns/two/", 1, 1 },
+		{ "c/ns/two", 1, 1 }, { "ns/two", 1, 0 },    { "c//Pod/ns/a", 0, 0 },
+	};
+	struct wl w[] = { { .uid = "ns/svc" }, { .uid = "c//Pod/ns/a" } };
+	struct sv s[] = { { .host = "svc" }, { .host = "two" } };
+	struct amb_state *st = mesh_state("");
+	size_t i;
+
+	CHECK_EQ(mesh_apply(st, w, 2, s, 2), 0);
+	for (i = 0; i < AMB_ARRAY_SIZE(rows); i++) {
+		CASE(rows[i].name);
+		CHECK_EQ(mesh_remove(st, rows[i].name, false), 0);
+		CHECK_EQ(amb_state_count_workloads(st), rows[i].workloads);
+		CHECK_EQ(amb_state_count_services(st), rows[i].services);
+	}
+	amb_state_destroy(st);
+	mesh_free();
+}
+
 /* What each row does to a workload or service that is well otherwise. */
 enum {
 	TUNNEL,
