@@ -43,6 +43,8 @@ TEST(ends)
 		CHECK_EQ(amb_xds_end_of(&rows[i].status), rows[i].end);
 	}
 	CHECK_STR(amb_xds_end_text(AMB_XDS_END_CONNECTION), "ConnectionError");
+	CHECK_STR(amb_xds_end_text(AMB_XDS_END_ERROR), "Error");
+	CHECK_STR(amb_xds_end_text(AMB_XDS_END_RECONNECT), "Reconnect");
 	CHECK_STR(amb_xds_end_text(AMB_XDS_END_COMPLETE), "Complete");
 }
 
