@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "flow_data.h"
 #include "harness.h"
+#include "proxy/live.h"
 
 #include <pthread.h>
 
@@ -164,6 +165,118 @@ TEST(exact_text)
 	amb_metrics_destroy(m);
 }
 
+/* Section 7.3: opened says nothing of it, closed says it, and all but "-" have failed, too. */
+TEST(flags)
+{
+	static const struct {
+		enum amb_flag flag;
+		const char *text;
+	} rows[] = {
+		{ AMB_FLAG_NONE, "-" },
+		{ AMB_FLAG_DENY, "DENY" },
+		{ AMB_FLAG_CONNECT, "CONNECT" },
+		{ AMB_FLAG_TLS_FAILURE, "TLS_FAILURE" },
+		{ AMB_FLAG_H2_HANDSHAKE_FAILURE, "H2_HANDSHAKE_FAILURE" },
+		{ AMB_FLAG_NETWORK_POLICY, "NETWORK_POLICY" },
+		{ AMB_FLAG_IDENTITY_ERROR, "IDENTITY_ERROR" },
+		{ AMB_FLAG_CERT_REVOKED, "CERT_REVOKED" },
+	};
+	char want[4096];
+	size_t i;
+
+	CHECK_EQ(sizeof(rows) / sizeof(rows[0]), AMB_FLAG_MAX);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct amb_metrics *m = create();
+		const struct amb_flow_hooks *h = amb_metrics_hooks(m);
+		struct amb_flow f = flow_outbound();
+		void *cookie = h->opened(h->ctx, 0, &f);
+
+		CASE(rows[i].text);
+		f.flag = rows[i].flag;
+		h->closed(h->ctx, 0, cookie, &f);
+		scrape(m, 1 << 20);
+		CHECK_STR(lines("istio_tcp_connections_opened_total"),
+			  "istio_tcp_connections_opened_total{reporter=\"source\"," PEERS
+			  "response_flags=\"-\"," LOCALITY "1\n");
+		snprintf(want, sizeof(want),
+			 "istio_tcp_connections_closed_total{reporter=\"source\"," PEERS
+			 "response_flags=\"%s\"," LOCALITY "1\n",
+			 rows[i].text);
+		CHECK_STR(lines("istio_tcp_connections_closed_total"), want);
+		snprintf(want, sizeof(want),
+			 "istio_tcp_connections_failed_total{reporter=\"source\"," PEERS
+			 "response_flags=\"%s\"," LOCALITY "1\n",
+			 rows[i].text);
+		CHECK_STR(lines("istio_tcp_connections_failed_total"),
+			  rows[i].flag == AMB_FLAG_NONE ? "" : want);
+		amb_metrics_destroy(m);
+	}
+}
+
+TEST(causes_of_flags)
+{
+	static const struct {
+		enum amb_reason reason;
+		enum amb_flag flag;
+	} rows[] = {
+		{ AMB_REASON_NONE, AMB_FLAG_NONE },
+		{ AMB_REASON_POLICY_DENY, AMB_FLAG_DENY },
+		{ AMB_REASON_POLICY_NOT_ALLOWED, AMB_FLAG_DENY },
+		{ AMB_REASON_POLICY_CHANGE, AMB_FLAG_DENY },
+		{ AMB_REASON_CONNECT, AMB_FLAG_CONNECT },
+		{ AMB_REASON_CONNECT_STATUS, AMB_FLAG_CONNECT },
+		{ AMB_REASON_TLS, AMB_FLAG_TLS_FAILURE },
+		{ AMB_REASON_H2, AMB_FLAG_H2_HANDSHAKE_FAILURE },
+		{ AMB_REASON_NO_CERT, AMB_FLAG_IDENTITY_ERROR },
+		{ AMB_REASON_PEER_IDENTITY, AMB_FLAG_IDENTITY_ERROR },
+		{ AMB_REASON_CERT_REVOKED, AMB_FLAG_CERT_REVOKED },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		CHECK_EQ(amb_live_flag(rows[i].reason), rows[i].flag);
+}
+
+/* Section 7.2; a counter's samples end with _total, its name does not. */
+TEST(types)
+{
+	static const char *const rows[][2] = {
+		{ "istio_tcp_connections_opened", "counter" },
+		{ "istio_tcp_connections_closed", "counter" },
+		{ "istio_tcp_received_bytes", "counter" },
+		{ "istio_tcp_sent_bytes", "counter" },
+		{ "istio_tcp_connections_failed", "counter" },
+		{ "istio_tcp_sockets_open", "gauge" },
+		{ "istio_crl_policy_rejections", "counter" },
+		{ "istio_build", "gauge" },
+		{ "istio_xds_connection_terminations", "counter" },
+		{ "istio_xds_message", "counter" },
+		{ "istio_xds_message_bytes", "counter" },
+		{ "istio_dns_requests", "counter" },
+		{ "istio_dns_upstream_requests", "counter" },
+		{ "istio_dns_upstream_failures", "counter" },
+		{ "istio_dns_upstream_request_duration_seconds", "histogram" },
+		{ "workload_manager_active_proxy_count", "gauge" },
+		{ "workload_manager_pending_proxy_count", "gauge" },
+		{ "workload_manager_proxies_started", "counter" },
+		{ "workload_manager_proxies_stopped", "counter" },
+		{ "process_open_fds", "gauge" },
+		{ "process_max_fds", "gauge" },
+	};
+	struct amb_metrics *m = create();
+	char head[128], want[160];
+	size_t i;
+
+	scrape(m, 1 << 20);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		CASE(rows[i][0]);
+		snprintf(head, sizeof(head), "# TYPE %s ", rows[i][0]);
+		snprintf(want, sizeof(want), "%s%s\n", head, rows[i][1]);
+		CHECK_STR(lines(head), want);
+	}
+	amb_metrics_destroy(m);
+}
+
 /* The bytes of a live connection, as a worker tells them at a scrape. */
 static void tell(const struct amb_flow_hooks *h, void *cookie, uint64_t to_dst, uint64_t to_src)
 {
@@ -220,6 +333,29 @@ TEST(unknown_peers)
 	/* No peer is known: no locality labels at all. */
 	CHECK(strstr(lines("istio_tcp_connections_opened_total"),
 		     "response_flags=\"-\",connection_security_policy=\"unknown\"} 1\n"));
+	amb_metrics_destroy(m);
+}
+
+TEST(state_comes_before_baggage)
+{
+	struct amb_metrics *m = create();
+	const struct amb_flow_hooks *h = amb_metrics_hooks(m);
+	struct amb_baggage b = { .ns = "far", .workload = "other", .service = "app" };
+	struct amb_flow f = flow_outbound();
+
+	f.src_baggage = f.dst_baggage = &b;
+	h->closed(h->ctx, 0, h->opened(h->ctx, 0, &f), &f);
+	scrape(m, 1 << 20);
+	CHECK_STR(lines("istio_tcp_connections_opened_total"),
+		  "istio_tcp_connections_opened_total{reporter=\"source\"," PEERS
+		  "response_flags=\"-\"," LOCALITY "1\n");
+	/* Of another network only the answer's baggage tells. */
+	f.dst_workload = NULL;
+	h->closed(h->ctx, 0, h->opened(h->ctx, 0, &f), &f);
+	scrape(m, 1 << 20);
+	CHECK(strstr(out, "destination_workload=\"other\",destination_canonical_service=\"app\","
+			  "destination_canonical_revision=\"unknown\","
+			  "destination_workload_namespace=\"far\""));
 	amb_metrics_destroy(m);
 }
 
