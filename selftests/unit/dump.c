@@ -3,6 +3,7 @@
 #include "admin/dump.h"
 #include "admin/shape.h"
 #include "base/loop.h"
+#include "base/util.h"
 #include "policies.h"
 #include "proxy/creds.h"
 #include "proxy/proxy.h"
@@ -223,6 +224,104 @@ TEST(policy)
 	stop();
 }
 
+TEST(every_field_of_a_match)
+{
+	start();
+	mesh_put_policy((struct amb_state *)ops.state,
+			mesh_policy("root", "p", 0, 0, true,
+				    "ns=a+b*+*c+*;!ns=d;id=td/*;!id=*;sa=x/y;!sa=z/w;"
+				    "src=10.0.0.0/8;!src=10.1.0.0/16;dst=fd00::/64;"
+				    "!dst=10.2.3.4/32;port=80;!port=81+82"));
+	expect(first(dump(AMB_DUMP_POLICIES, 100), "policies"),
+	       "{'name':'p','namespace':'root','scope':'Global','action':'Allow','dryRun':true,"
+	       "'rules':[[[{"
+	       "'namespaces':[{'Exact':'a'},{'Prefix':'b'},{'Suffix':'c'},{'Presence':[]}],"
+	       "'notNamespaces':[{'Exact':'d'}],'principals':[{'Prefix':'td/'}],"
+	       "'notPrincipals':[{'Presence':[]}],"
+	       "'serviceAccounts':[{'namespace':'x','serviceAccount':'y'}],"
+	       "'notServiceAccounts':[{'namespace':'z','serviceAccount':'w'}],"
+	       "'sourceIps':['10.0.0.0/8'],'notSourceIps':['10.1.0.0/16'],"
+	       "'destinationIps':['fd00::/64'],'notDestinationIps':['10.2.3.4/32'],"
+	       "'destinationPorts':[80],'notDestinationPorts':[81,82]}]]]}");
+	stop();
+}
+
+/* The words of reference 8.2, each under its key. */
+TEST(words)
+{
+	static const struct {
+		struct wl w;
+		struct sv s;
+		const char *in, *key, *want; /* in: of an object within, or NULL */
+	} rows[] = {
+		{ { .uid = "u" }, {}, NULL, "workloadType", "deployment" },
+		{ { .uid = "u", .type = 1 }, {}, NULL, "workloadType", "cronjob" },
+		{ { .uid = "u", .type = 2 }, {}, NULL, "workloadType", "pod" },
+		{ { .uid = "u", .type = 3 }, {}, NULL, "workloadType", "job" },
+		{ { .uid = "u" }, {}, NULL, "protocol", "TCP" },
+		{ { .uid = "u", .hbone = 1 }, {}, NULL, "protocol", "HBONE" },
+		{ { .uid = "u" }, {}, NULL, "networkMode", "Standard" },
+		{ { .uid = "u", .host_network = 1 }, {}, NULL, "networkMode", "HostNetwork" },
+		{ { .uid = "u" }, {}, NULL, "status", "Healthy" },
+		{ { .uid = "u", .unhealthy = 1 }, {}, NULL, "status", "Unhealthy" },
+		{ { .uid = "u", .app_port = 1 }, {}, "applicationTunnel", "protocol", "NONE" },
+		{ { .uid = "u", .app_proxy = 1 }, {}, "applicationTunnel", "protocol", "PROXY" },
+		{ { .uid = "u", .waypoint = "n|10.0.0.1:1" },
+		  {},
+		  "waypoint",
+		  "destination",
+		  "n/10.0.0.1" },
+		{ { .uid = "u", .gateway = "ns/h:1" }, {}, "networkGateway", "destination", "ns/h" },
+		{ {}, { .host = "s", .families = 1 }, NULL, "ipFamilies", "IPv4" },
+		{ {}, { .host = "s", .families = 2 }, NULL, "ipFamilies", "IPv6" },
+		{ {}, { .host = "s", .families = 3 }, NULL, "ipFamilies", "Dual" },
+		{ {}, { .host = "s" }, NULL, "visibility", "Public" },
+		{ {}, { .host = "s", .visibility = 1 }, NULL, "visibility", "Namespace" },
+		{ {}, { .host = "s", .scopes = "node" }, "loadBalancer", "mode", "Standard" },
+		{ {}, { .host = "s", .mode = 1 }, "loadBalancer", "mode", "Strict" },
+		{ {}, { .host = "s", .mode = 2 }, "loadBalancer", "mode", "Failover" },
+		{ {}, { .host = "s", .mode = 3 }, "loadBalancer", "mode", "Passthrough" },
+		{ {}, { .host = "s", .mode = 1 }, "loadBalancer", "healthPolicy", "OnlyHealthy" },
+		{ {}, { .host = "s", .allow_all = 1 }, "loadBalancer", "healthPolicy", "AllowAll" },
+	};
+	size_t i;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(rows); i++) {
+		struct amb_state *st;
+		json_t *o, *at;
+
+		CASE(rows[i].want);
+		start();
+		st = (struct amb_state *)ops.state;
+		CHECK_EQ(rows[i].w.uid ? mesh_put_workload(st, rows[i].w) :
+					 mesh_put_service(st, rows[i].s),
+			 0);
+		o = rows[i].w.uid ? first(dump(AMB_DUMP_WORKLOADS, 100), "workloads") :
+				    first(dump(AMB_DUMP_SERVICES, 100), "services");
+		at = rows[i].in ? json_object_get(o, rows[i].in) : o;
+		CHECK_STR(json_string_value(json_object_get(at, rows[i].key)), rows[i].want);
+		json_decref(o);
+		stop();
+	}
+}
+
+TEST(every_preference)
+{
+	json_t *o;
+
+	start();
+	mesh_put_service((struct amb_state *)ops.state,
+			 (struct sv){ .host = "s",
+				      .scopes = "region zone subzone node cluster network",
+				      .mode = 2 });
+	o = first(dump(AMB_DUMP_SERVICES, 100), "services");
+	expect(json_incref(
+		       json_object_get(json_object_get(o, "loadBalancer"), "routingPreferences")),
+	       "['Region','Zone','Subzone','Node','Cluster','Network']");
+	json_decref(o);
+	stop();
+}
+
 TEST(whole)
 {
 	start();
@@ -265,6 +364,28 @@ TEST(connections)
 	       "'srcIdentity':'spiffe://cluster.local/ns/ns/sa/b','dstIdentity':'',"
 	       "'srcName':'ns/b?','dstName':'ns/a','policy':'ns/p','bytesToDst':5,"
 	       "'bytesToSrc':6,'ageMs':7}");
+}
+
+TEST(protocols_of_connections)
+{
+	static const struct {
+		enum amb_protocol protocol;
+		const char *want;
+	} rows[] = {
+		{ AMB_PROTO_TCP, "TCP" },
+		{ AMB_PROTO_HBONE, "HBONE" },
+		{ AMB_PROTO_DOUBLE_HBONE, "DOUBLEHBONE" },
+	};
+	size_t i;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(rows); i++) {
+		struct amb_proxy_conn c = { .protocol = rows[i].protocol };
+		json_t *o = amb_shape_connection(&c);
+
+		CASE(rows[i].want);
+		CHECK_STR(json_string_value(json_object_get(o, "protocol")), rows[i].want);
+		json_decref(o);
+	}
 }
 
 /* A certificate with a serial number of 128 bits. */
