@@ -67,6 +67,77 @@ TEST(wrong_identity)
 	pair_stop(&p);
 }
 
+static char asked[512];
+
+static void note_request(struct amb_hbone *c UNUSED, void *owner UNUSED, struct amb_stream *s,
+			 const struct amb_hbone_request *req)
+{
+	snprintf(asked, sizeof(asked), "%s %s %s %s %s %s", req->method, req->authority,
+		 req->has_baggage ? req->baggage.ns : "-", req->forwarded ?: "-",
+		 req->traceparent ?: "-", req->forwarded_network ?: "-");
+	amb_stream_reject(s, 400, AMB_REASON_BAD_AUTHORITY);
+}
+
+#define TRACE "00-0123456789abcdef0123456789abcdef-0123456789abcdef-00"
+
+/* What a client says of a connection is what a server reads (reference 4.3). */
+TEST(fields_of_a_request)
+{
+	static const struct {
+		struct amb_stream_headers h;
+		const char *want;
+	} rows[] = {
+		{ { .authority = "10.0.0.1:80" }, "CONNECT 10.0.0.1:80 - - - -" },
+		{ { .authority = "[fd00::1]:80", .forwarded = "for=\"[fd00::2]:1234\"" },
+		  "CONNECT [fd00::1]:80 - for=\"[fd00::2]:1234\" - -" },
+		{ { .authority = "web.demo.svc:80",
+		    .baggage = "k8s.cluster.name=c,k8s.namespace.name=demo",
+		    .forwarded = "for=\"10.0.0.1:1\";host=web.demo.svc",
+		    .traceparent = TRACE,
+		    .forwarded_network = "far" },
+		  "CONNECT web.demo.svc:80 demo for=\"10.0.0.1:1\";host=web.demo.svc " TRACE
+		  " far" },
+		{ { .authority = "10.0.0.1:80", .baggage = "", .traceparent = TRACE },
+		  "CONNECT 10.0.0.1:80 - - " TRACE " -" },
+	};
+	static struct amb_hbone_ops ops;
+	struct amb_identity *id = amb_identity_intern("cluster.local", "default", "server");
+	struct amb_identset expect = { 0 };
+	struct pair p = { 0 };
+	int fd[2];
+	size_t i;
+
+	ops = conn_ops;
+	ops.request = note_request;
+	tcp_pair(fd);
+	amb_identset_add(&expect, id);
+	amb_identity_put(id);
+	p.b[0] = pair_bytes(NULL);
+	p.b[1] = pair_bytes(NULL);
+	p.c[0] = amb_hbone_client(p.b[0], fd[0], cred_client, &expect, &conn_ops, &p);
+	p.c[1] = amb_hbone_server(p.b[1], fd[1], cred_server, &ops, &p);
+	amb_identset_clear(&expect);
+	CHECK(until(pair_is_up, &p));
+	for (i = 0; i < AMB_ARRAY_SIZE(rows); i++) {
+		struct flow *f = calloc(1, sizeof(*f));
+
+		CASE(rows[i].want);
+		CHECK(f);
+		f->pair = &p;
+		f->app[1].fd = -1;
+		tcp_pair(fd);
+		app_init(&f->app[0], fd[0], 1, 2);
+		p.flow[p.nflow++] = f;
+		asked[0] = 0;
+		f->client = amb_stream_open(p.c[0], fd[1], &rows[i].h, &stream_ops, f);
+		CHECK(f->client);
+		UNTIL(f->closed[0]);
+		CHECK_EQ(f->status, 400);
+		CHECK_STR(asked, rows[i].want);
+	}
+	pair_stop(&p);
+}
+
 TEST(connect_refused)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET,
@@ -367,6 +438,30 @@ TEST(ping_timeout)
 		RAW_UNTIL(l.r, l.r->eof);
 		/* The server says goodbye, the client just goes (reference 4.6). */
 		CHECK_EQ(raw_said(l.r, "goaway:0:0"), me);
+		lone_stop(&l);
+	}
+}
+
+/* What the other side is told at first (reference 4.6): 1 header table, 2 push, 3 streams, ... */
+TEST(first_settings)
+{
+	static const struct {
+		bool server;
+		const char *settings;
+	} rows[] = {
+		{ false, " 4=4194304 5=1048576 6=16384 2=0" },
+		{ true, " 4=4194304 5=1048576 6=65536 3=200" },
+	};
+	struct lone l;
+	size_t i;
+
+	base_config();
+	for (i = 0; i < AMB_ARRAY_SIZE(rows); i++) {
+		CASE(rows[i].server ? "server" : "client");
+		lone_begin(&l, rows[i].server);
+		/* 16 MiB, of which HTTP/2 gives 65535 bytes by itself. */
+		RAW_UNTIL(l.r, raw_said(l.r, "window0:16711681"));
+		CHECK_STR(l.r->settings, rows[i].settings);
 		lone_stop(&l);
 	}
 }

@@ -22,6 +22,7 @@ struct raw {
 	size_t nin;
 	char text[8192]; /* what was said */
 	size_t ntext;
+	char settings[2048]; /* " number=value" of each entry that came */
 	uint64_t data; /* DATA payload received */
 	bool bad_data; /* not the pattern of seed */
 	uint32_t seed;
@@ -176,6 +177,18 @@ static void raw_status(void *ctx, const char *name, size_t namelen UNUSED, const
 		snprintf(ctx, 8, "%s", value);
 }
 
+static void raw_settings(struct raw *r, const struct amb_h2_event *ev)
+{
+	size_t at = strlen(r->settings);
+	uint32_t value, i;
+	uint16_t id;
+
+	for (i = 0; i < ev->n / 6; i++) {
+		amb_h2_setting_at(ev, i, &id, &value);
+		at += snprintf(r->settings + at, sizeof(r->settings) - at, " %u=%u", id, value);
+	}
+}
+
 static void raw_event(struct raw *r, const struct amb_h2_event *ev)
 {
 	char status[8] = "?";
@@ -196,6 +209,7 @@ static void raw_event(struct raw *r, const struct amb_h2_event *ev)
 		raw_say(r, "headers%u:%s%s", ev->stream, status, ev->end_stream ? "!" : "");
 		break;
 	case AMB_H2_SETTINGS:
+		raw_settings(r, ev);
 		raw_say(r, ev->ack ? "settings:ack" : "settings");
 		break;
 	case AMB_H2_PING:
