@@ -282,13 +282,17 @@ int amb_khbone_own(struct amb_khbone *k, uint32_t id)
 
 /* --- dumps ----------------------------------------------------------------------------------- */
 
+struct owned_by_none {
+	uint32_t id, flags;
+};
+
 struct dump {
 	int err;
 	bool done;
 	struct nlattr *a[HBONE_A_MAX + 1];
 	int (*each)(struct dump *d);
 	/* connections */
-	uint32_t *ids;
+	struct owned_by_none *conns;
 	size_t n;
 	/* streams */
 	struct amb_khbone_orphan o;
@@ -349,16 +353,16 @@ static int run_dump(struct amb_khbone *k, struct nl_msg *m, struct dump *d)
 
 static int take_conn(struct dump *d)
 {
-	uint32_t *more;
+	struct owned_by_none *more;
 
 	if (u32(d->a, HBONE_A_OWNER))
 		return 0;
-	more = reallocarray(d->ids, d->n + 2, sizeof(*more));
+	more = reallocarray(d->conns, d->n + 1, sizeof(*more));
 	if (!more)
 		return -ENOMEM;
-	d->ids = more;
-	d->ids[d->n++] = u32(d->a, HBONE_A_CONN);
-	d->ids[d->n++] = u32(d->a, HBONE_A_FLAGS);
+	d->conns = more;
+	more[d->n].id = u32(d->a, HBONE_A_CONN);
+	more[d->n++].flags = u32(d->a, HBONE_A_FLAGS);
 	return 0;
 }
 
@@ -375,17 +379,17 @@ static int take_stream(struct dump *d)
 	return d->fn(d->ctx, &d->o);
 }
 
-static int dump_streams(struct amb_khbone *k, struct dump *d, uint32_t id, bool server)
+static int dump_streams(struct amb_khbone *k, struct dump *d, const struct owned_by_none *c)
 {
 	_cleanup_(cleanup_msg) struct nl_msg *m = request(k, HBONE_CMD_STREAM_GET, NLM_F_DUMP, 0);
 	int err;
 
-	if (!m || nla_put_u32(m, HBONE_A_CONN, id))
+	if (!m || nla_put_u32(m, HBONE_A_CONN, c->id))
 		return -ENOMEM;
 	d->each = take_stream;
 	d->done = false;
-	d->o.conn = id;
-	d->o.server = server;
+	d->o.conn = c->id;
+	d->o.server = c->flags & HBONE_F_SERVER;
 	err = run_dump(k, m, d);
 	if (err != -ENOENT)
 		return err;
@@ -403,9 +407,9 @@ int amb_khbone_orphans(struct amb_khbone *k,
 	int err;
 
 	err = m ? run_dump(k, m, &d) : -ENOMEM;
-	for (i = 0; i < d.n && !err; i += 2)
-		err = dump_streams(k, &d, d.ids[i], d.ids[i + 1] & HBONE_F_SERVER);
-	free(d.ids);
+	for (i = 0; i < d.n && !err; i++)
+		err = dump_streams(k, &d, &d.conns[i]);
+	free(d.conns);
 	return err;
 }
 
@@ -416,13 +420,13 @@ static int remove_all(struct amb_khbone *k, unsigned int *n)
 	int err = m ? run_dump(k, m, &d) : -ENOMEM, ret;
 	size_t i;
 
-	for (i = 0; i < d.n; i += 2) {
-		ret = amb_khbone_del(k, d.ids[i], 0);
+	for (i = 0; i < d.n; i++) {
+		ret = amb_khbone_del(k, d.conns[i].id, 0);
 		*n += !ret;
 		if (!err && ret != -ENOENT)
 			err = ret;
 	}
-	free(d.ids);
+	free(d.conns);
 	return err;
 }
 
