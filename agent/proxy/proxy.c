@@ -443,7 +443,7 @@ static void drain_poll(struct amb_timer *t)
 	uint64_t now = amb_loop_now(w->loop);
 	struct amb_pod *pod, *next;
 
-	if (w->env->config.leave && w->bytes->kmod && now >= part->left)
+	if (w->env->config.leave && w->bytes->kmod && now >= AMB_MIN(part->left, part->deadline))
 		amb_kmod_leave(w->bytes);
 	if (worker_idle(w)) {
 		reply(part, 0);
