@@ -46,7 +46,10 @@ int amb_kmod_attach(struct amb_stream *s);
 void amb_kmod_reset(struct amb_hbone *c, uint32_t stream, uint32_t code);
 /* Brings the stream's byte counts up to date. */
 void amb_kmod_count(struct amb_stream *s);
-/* --- from one agent to the next --- */
+/* Looks, now and then, how much of its keys a connection has used. */
+void amb_kmod_look(struct amb_hbone *c);
+
+/* From one agent to the next. */
 
 /*
  * All connections with streams whose application the module has stay in the kernel, those streams
@@ -71,8 +74,5 @@ int amb_kmod_end_orphan(struct amb_bytes *b, const struct amb_khbone_orphan *o);
  */
 struct amb_stream *amb_kmod_adopt(struct amb_bytes *b, const struct amb_khbone_orphan *o,
 				  struct amb_identity *peer, uint16_t suite);
-
-/* Looks, now and then, how much of its keys a connection has used. */
-void amb_kmod_look(struct amb_hbone *c);
 
 #endif
