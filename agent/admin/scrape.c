@@ -357,10 +357,10 @@ static void put_proxy(struct amb_text *t, const struct amb_metrics_config *confi
 		 "(unstable)");
 	put_revoked(t, "source", st.revoked[AMB_OUTBOUND]);
 	put_revoked(t, "destination", st.revoked[AMB_INBOUND]);
-	put_by(t, "amb_tunnels", "Tunnel connections by who encrypts their records", "tier",
+	put_by(t, "amb_tunnels", "Tunnel connections by who carries and encrypts them", "tier",
 	       tier_ids, st.tiers, AMB_TIER_MAX);
 	put_value(t, "amb_tier_refused", "counter",
-		  "Tunnel connections that stayed in tier user because the kernel took no keys",
+		  "Tunnel connections that the kernel took no keys of, or hbone.ko did not take",
 		  st.tier_refused);
 	put_value(t, "amb_rekeys_refused", "counter",
 		  "Tunnel connections that ended because the kernel took no new key",

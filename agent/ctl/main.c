@@ -88,8 +88,9 @@ static const struct command commands[] = {
 	  NULL },
 	{ "connections", "", "Live connections: who, to whom, by which way, how many bytes", 0, 0,
 	  ctl_connections, list_options,
-	  "TIER is who makes a tunnel's TLS records: user (the agent) or ktls (the kernel). "
-	  "PEER is the identity that the other side proved, or has to prove." },
+	  "TIER is who makes a tunnel's TLS records: user (the agent), ktls (the kernel), or kmod "
+	  "(the kernel, and hbone.ko carries the bytes). PEER is the identity that the other side "
+	  "proved, or has to prove." },
 	{ "why", "SRC DST PORT", "Which way a connection would take, and which policy decides", 3,
 	  3, ctl_why, plain_options,
 	  "SRC is NAMESPACE/POD or an address. DST is that too, or a service as "
@@ -109,8 +110,8 @@ static const struct command commands[] = {
 	{ "uninstall", "", "Remove what agents left in the kernel", 0, 0, ctl_uninstall,
 	  uninstall_options,
 	  "Programs, maps, rules and routes, of the host and of the network namespaces that have a "
-	  "name or a process. No agent may run. What it removed no longer keeps pods from talking "
-	  "in clear." },
+	  "name or a process, and tunnels that hbone.ko carries for no agent. No agent may run. "
+	  "What it removed no longer keeps pods from talking in clear." },
 	{ "ca", "init|node|rotate|retire|revoke DIR [NODE]",
 	  "The embedded CA: make, rotate, revoke", 2, 3, ctl_ca, ca_options,
 	  "init DIR: a root. node DIR NODE: an intermediate for a node. rotate DIR: a new root "

@@ -82,7 +82,7 @@ struct amb_bytes_stats {
 	uint64_t tls_errors; /* handshakes that failed, records that did not open */
 	uint64_t handshake_timeouts, ping_timeouts;
 	uint64_t tiers[AMB_TIER_MAX]; /* connections by tier */
-	uint64_t tier_refused; /* connections that stayed in tier user against our will */
+	uint64_t tier_refused; /* connections that stayed in a lower tier against our will */
 	uint64_t rekeys_refused; /* ended because the kernel could not follow the peer's key */
 	uint64_t abuse[AMB_ABUSE_MAX];
 };

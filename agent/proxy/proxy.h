@@ -127,8 +127,8 @@ struct amb_proxy_stats {
 	uint64_t reasons[AMB_REASON_MAX]; /* refused or ended by reason */
 	uint64_t handshakes, handshake_failures, pool_hits, pool_dials;
 	uint64_t revoked[2]; /* handshakes that a revoked certificate ended, by direction */
-	uint64_t tiers[AMB_TIER_MAX]; /* tunnels by who encrypts them */
-	uint64_t tier_refused; /* that stayed in tier user because the kernel took no keys */
+	uint64_t tiers[AMB_TIER_MAX]; /* tunnels by who carries and encrypts them */
+	uint64_t tier_refused; /* whose keys the kernel did not take, or themselves hbone.ko */
 	uint64_t rekeys_refused; /* that ended because the kernel took no new key */
 };
 void amb_proxy_stats(const struct amb_proxy *p, struct amb_proxy_stats *out);
