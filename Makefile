@@ -4,11 +4,16 @@
 #   make [all lib unit tools]   build, in $(O)
 #   sudo make check             set-up, every build and every test
 #                               (TESTS="net/x.sh unit/y": only those)
-#                               (vm/smoke.sh, vm/v6.sh: that test in each VM; scripts/vm)
+#                               (vm/smoke.sh, vm/v6.sh: that test in each VM; scripts/vm;
+#                               vm/kmod.sh, vm/kmod_net.sh: in the first of VM_KERNELS)
+#                               JOBS= VM_KERNELS="6.1 6.12 newest" VM_CPUS=1
+#                               FUZZ_SECONDS=10 FUZZ_SEED=1 (0: another one each time)
 #   sudo make check-fast        set-up, static checks, unit and namespace tests, plain build
 #   sudo make check-debug-kernel  hbone.ko in a kernel of ours that watches itself; not in `check`
+#                               (HBONE_CASES="drain notes": only those of vm/hbone.sh)
 #   sudo make demo | bench      set-up, then show or measure
-#   sudo make bench-vm          the same of who carries tunnels, in a VM (VM_KERNELS=newest)
+#   sudo make bench-vm          measure who should carry tunnels, in a VM (VM_KERNELS=newest;
+#                               selftests/bench/vm)
 #   make lint fmt arrows        the static checks alone; formatting; the arrows of the layout
 #   make vm-modules             hbone.ko for each kernel of the VMs, in $(O)/vm
 #   make install uninstall deb image  DESTDIR= PREFIX= CNI_DIR=
@@ -217,7 +222,8 @@ VM := $(wildcard selftests/vm/*.sh) \
 	$(addprefix $(O)/selftests/unit/,bpf_decide bpf_guard probe ktls hbone frames)
 pick_vm = $(if $(TESTS),$(sort $(filter $(addprefix %/, \
 	$(patsubst vm/%,%,$(filter vm/%,$(TESTS)))),$(VM) $(NET) $(UNIT))),$(VM))
-# Only in the first kernel: beside each other these do not get done in time. By hand, in any one:
+# Only in the first kernel: beside each other these did not get done in time on the others; why is
+# not known. By hand, in any one:
 # make check TESTS=vm/kmod.sh VM_KERNELS=newest
 VM_ONCE := selftests/vm/kmod.sh selftests/vm/kmod_net.sh
 vm_files = $(if $(filter-out $(firstword $(VM_KERNELS)),$(1)),$(filter-out $(VM_ONCE),$(pick_vm)),$(pick_vm))
@@ -273,7 +279,7 @@ check-fast: root setup
 		--group unit --jobs $(JOBS) $(call pick,$(UNIT)) \
 		--group net --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) $(call pick,$(NET))
 
-# The kernel is built once, in half an hour; what runs in it runs for some minutes.
+# The kernel is built once, in some 20 minutes; what runs in it runs for some minutes.
 DEBUG_TESTS := $(addprefix selftests/vm/,hbone.sh module.sh debug/faults.sh)
 check-debug-kernel: root setup
 	+@$(SUB) $(O)/selftests/tools/amb-hbone

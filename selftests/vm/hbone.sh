@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What hbone.ko does with bytes, peers and owners: each case of amb-hbone, in a namespace of its own
-# whose counters it balances.
+# whose counters it balances. HBONE_CASES="drain notes": only those.
 #
 #   applications --TCP-- hbone.ko --kernel TLS-- hbone.ko, or a peer that speaks raw HTTP/2
 # shellcheck source=selftests/lib.sh
