@@ -56,6 +56,7 @@ static const struct argp_option enroll_options[] = {
 
 static const struct argp_option uninstall_options[] = {
 	OUTPUT,
+	SOCKET,
 	{ "bpf-dir", OPT_BPF_DIR, "DIR", 0,
 	  "Where maps and programs are pinned (default " AMB_BPF_DIR ")", 1 },
 	{ 0 },

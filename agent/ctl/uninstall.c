@@ -9,12 +9,36 @@
 #include "kernel/bpf.h"
 #include "kernel/uninstall.h"
 
+#define ANSWER_NS 5000000000ull
+#define ERROR_MAX 512
+
+/* One that captures by rules has nothing else that could tell of it. */
+static bool agent_runs(const struct ctl *ctl)
+{
+	char text[ERROR_MAX];
+	json_t *reply = NULL;
+	int err = amb_ask(ctl->socket, ANSWER_NS, json_pack("{s:s}", "command", "status"), &reply,
+			  text, sizeof(text));
+
+	json_decref(reply);
+	if (err == -ENOENT || err == -ENOTDIR || err == -ECONNREFUSED)
+		return false;
+	if (!err || err == -EREMOTE)
+		ctl_error("an agent answers at %s: stop it first", ctl->socket);
+	else
+		ctl_error("whether an agent runs cannot be told: %s", text);
+	return true;
+}
+
 int ctl_uninstall(const struct ctl *ctl)
 {
 	const char *dir = ctl->bpf_dir ? ctl->bpf_dir : AMB_BPF_DIR;
 	struct amb_uninstall done;
-	int err = amb_uninstall(dir, &done);
+	int err;
 
+	if (agent_runs(ctl))
+		return CTL_REFUSED;
+	err = amb_uninstall(dir, &done);
 	if (err == -EBUSY) {
 		ctl_error("an agent uses %s: stop it first", dir);
 		return CTL_REFUSED;

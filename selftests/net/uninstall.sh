@@ -34,14 +34,18 @@ for CAPTURE in ebpf nft; do
 	agents_start
 	[ $CAPTURE = nft ] || like "ebpf: while an agent runs it is refused" "$(uninstall a)" \
 		"an agent uses"
+	like "$CAPTURE: while one answers it is refused" \
+		"$(AMBIENT_SOCKET=$(agent_socket a) uninstall a)" "an agent answers at .*: stop it first"
 	is "$CAPTURE: traffic" "$(fetch client "http://${P4[near]}/")" near
 	agent_stop a KILL
 	AGENT_EXIT=()
+	check "$CAPTURE: its socket is no agent" test -S "$(agent_socket a)"
 	unlike "$CAPTURE: a killed agent leaves things" "$(leftovers)" '^$'
 	is "$CAPTURE: which keep pods from talking" "$(fetch client "http://${P4[near]}:8080/")" ""
 	[ $CAPTURE = nft ] || is "ebpf: but where the kernel had decided" \
 		"$(fetch client "http://${P4[near]}/")" near
-	like "$CAPTURE: uninstall tells what it removes" "$(uninstall a)" "^removed: "
+	like "$CAPTURE: uninstall tells what it removes" \
+		"$(AMBIENT_SOCKET=$(agent_socket a) uninstall a)" "^removed: "
 	is "$CAPTURE: nothing is left" "$(leftovers)" ""
 	is "$CAPTURE: the pods talk again, outside of the mesh" \
 		"$(fetch client "http://${P4[near]}/")" near
