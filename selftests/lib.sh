@@ -782,6 +782,10 @@ finish() {
 			diag "$(tail -n "${LOG_TAIL:-25}" "$(agent_log "$n")" | cut -c1-400)"
 		done
 	fi
+	# For vm/kmod_net.sh: its tests do not look by themselves.
+	[ "${AMBIENT_TIER:-}" != kmod ] || for n in "${NODES[@]}"; do
+		diag "hbone.ko of node $n: streams: $(module_count "$n" StreamsCreated)"
+	done
 	[ -n "${NO_LEAK_CHECK:-}" ] || leak_check
 	FINISHED=1
 	tap_end
