@@ -6,17 +6,11 @@
 #   applications --TCP-- hbone.ko --kernel TLS-- hbone.ko, or a peer that speaks raw HTTP/2
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
-# shellcheck source=selftests/vm/debug/leaks.sh
-. "$(dirname "$0")/debug/leaks.sh"
+# shellcheck source=selftests/kmod.sh
+. "$LIB_DIR/kmod.sh"
 
-[ -n "${VM_KERNEL:-}" ] || skip_all "runs in a VM: scripts/vm run KERNEL -- $0"
-MODULE=$BUILD/vm/$VM_KERNEL/kmod/hbone.ko
-HBONE=$BUILD/selftests/tools/amb-hbone
-[ -r "$MODULE" ] || bail "no $MODULE (make vm-modules)"
-unused() { [ "$(awk '$1 == "hbone" { print $3 }' /proc/modules)" = 0 ]; }
-
-check "module tls loads" modprobe tls
-check "hbone loads" insmod "$MODULE" orphan_seconds=1
+need_module
+module_loads orphan_seconds=1
 # run CASE
 run() {
 	local started=$SECONDS
@@ -48,7 +42,7 @@ wait $pid
 is "all arrives when there is some again" "$?$(cat "$TMP/starved")" 0
 ip netns del starved
 
-check "nobody holds it" busywait unused
-leaks hbone
+check "nobody holds it" busywait module_unused
+module_leaks
 check "it unloads" rmmod hbone
 finish

@@ -6,12 +6,11 @@
 #   client (a) ==15008== server (b), both tier kmod
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=selftests/kmod.sh
+. "$LIB_DIR/kmod.sh"
 
-[ -n "${VM_KERNEL:-}" ] || skip_all "runs in a VM: scripts/vm run KERNEL -- $0"
-MODULE=$BUILD/vm/$VM_KERNEL/kmod/hbone.ko
-[ -r "$MODULE" ] || bail "no $MODULE (make vm-modules)"
-check "module tls loads" modprobe tls
-check "hbone loads" insmod "$MODULE"
+need_module
+module_loads
 unset AMBIENT_TIER
 
 two_pods --keep

@@ -6,12 +6,11 @@
 #   scripts/vm run KERNEL --timeout 3000 -- env KMOD_TESTS="behave envoy_peer" selftests/vm/kmod_net.sh
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=selftests/kmod.sh
+. "$LIB_DIR/kmod.sh"
 
-[ -n "${VM_KERNEL:-}" ] || skip_all "runs in a VM: scripts/vm run KERNEL -- $0"
-MODULE=$BUILD/vm/$VM_KERNEL/kmod/hbone.ko
-[ -r "$MODULE" ] || bail "no $MODULE (make vm-modules)"
-check "module tls loads" modprobe tls
-check "hbone loads" insmod "$MODULE"
+need_module
+module_loads
 
 # An agent that is asked for this tier, and cannot have it, does not start; but a connection that
 # cannot stays with its agent, so finish tells what the module has had.

@@ -6,8 +6,10 @@
 #   pod one --br0 (node a)-- pod two: nginx
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=selftests/kmod.sh
+. "$LIB_DIR/kmod.sh"
 
-[ -n "${VM_KERNEL:-}" ] || skip_all "runs in a VM: scripts/vm run KERNEL -- $0"
+need_vm
 case $VM_KERNEL in newest) series= ;; *) series=$VM_KERNEL. ;; esac
 is "the kernel is the one of the cache" "$(uname -r)" "$VM_RELEASE"
 is "and of the series that was asked for" "${VM_RELEASE#"$series"}" "${VM_RELEASE:${#series}}"

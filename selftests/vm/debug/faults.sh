@@ -6,14 +6,11 @@
 #   amb-hbone: applications --TCP-- hbone.ko --kernel TLS-- hbone.ko, as in vm/hbone.sh
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../../lib.sh"
-# shellcheck source=selftests/vm/debug/leaks.sh
-. "$(dirname "$0")/leaks.sh"
+# shellcheck source=selftests/kmod.sh
+. "$LIB_DIR/kmod.sh"
 
-[ -n "${VM_KERNEL:-}" ] || skip_all "runs in a VM: scripts/vm run debug -- $0"
+need_module
 [ -e /proc/self/fail-nth ] || skip_all "this kernel cannot make allocations fail"
-MODULE=$BUILD/vm/$VM_KERNEL/kmod/hbone.ko
-HBONE=$BUILD/selftests/tools/amb-hbone
-[ -r "$MODULE" ] || bail "no $MODULE (make vm-modules)"
 
 # faults NAME VALUE [NAME VALUE...]: of small allocations and of pages.
 faults() {
@@ -75,13 +72,6 @@ all_ends() {
 	return 1
 }
 namespace() { ip netns add "$1" && ip -n "$1" link set lo up; }
-# traffic NAMESPACE: LAST_PID.
-traffic() {
-	namespace "$1"
-	ip netns exec "$1" "$HBONE" hold >"$TMP/$1" 2>&1 &
-	LAST_PID=$!
-	busywait grep -q up "$TMP/$1" || bail "no traffic: $(cat "$TMP/$1")"
-}
 
 # Also those that would wait for memory, and of all sizes; without a trace for each. Only what has
 # an address of some code on its stack fails: at first of what calls a module's start.
@@ -91,9 +81,9 @@ check "module tls loads" modprobe tls
 read -r start end < <(grep -m 1 -A 1 ' do_one_initcall$' /proc/kallsyms |
 	awk '{ printf "0x%s ", $1 } END { print "" }')
 faults require-start "$start" require-end "$end"
-sweep "loading" "rmmod hbone" insmod "$MODULE" orphan_seconds=1
+sweep "loading" "rmmod hbone" insmod "$(module "$VM_KERNEL")" orphan_seconds=1
 
-check "hbone loads" insmod "$MODULE" orphan_seconds=1
+module_loads orphan_seconds=1
 read -r size start < <(awk '$1 == "hbone" { print $2, $6 }' /proc/modules)
 faults require-start "$start" require-end "$(printf '0x%x' $((start + size)))"
 sweep "a new namespace" : unshare --net true
@@ -106,8 +96,8 @@ at_least "some failed" "$(failed)" 5
 check "all ends" all_ends requests
 
 # What the module's own work allocates, with traffic on the way: one,
-for n in ${FAULT_NTH:-1 2 3 5 8 13 21 34 55 89}; do
-	traffic one
+for n in 1 2 3 5 8 13 21 34 55 89; do
+	namespace one && traffic one
 	at_most 1
 	faults interval $n probability 100
 	check "with traffic, one of $n allocations fails" busywait some_failed
@@ -119,7 +109,7 @@ done
 # and some in a hundred, until the applications are dead and on.
 faults interval 1
 for percent in 1 5 25; do
-	traffic one
+	namespace one && traffic one
 	at_most 100000
 	faults probability $percent
 	check "with traffic, $percent of 100 allocations fail" busywait some_failed
@@ -131,8 +121,7 @@ for percent in 1 5 25; do
 	check "all ends" all_ends one
 done
 # Peers of all kinds. What a case expects may not come: it is not asked how it ended.
-CASES="many slow_reader settings errors refused mutated resets close_under_load orphan"
-for case in ${FAULT_CASES:-$CASES}; do
+for case in many slow_reader settings errors refused mutated resets close_under_load orphan; do
 	namespace one
 	at_most 100000
 	faults probability 1
@@ -142,8 +131,7 @@ for case in ${FAULT_CASES:-$CASES}; do
 	check "$case, where 1 of 100 allocations fails: all ends" all_ends one
 done
 
-unused() { [ "$(awk '$1 == "hbone" { print $3 }' /proc/modules)" = 0 ]; }
-check "nobody holds it" busywait unused
-leaks hbone
+check "nobody holds it" busywait module_unused
+module_leaks
 check "it unloads" rmmod hbone
 finish
