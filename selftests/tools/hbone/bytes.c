@@ -235,8 +235,7 @@ void case_early(void)
 	EXPECT(write_all(p.fd, "t,", 2));
 	peer_send(&p, 0, 1, 1, "early", 5);
 	EXPECT(headers_recv(nl, conn) == 1);
-	while (ask_number(nl, conn, 1, HBONE_A_BACKLOG) != 11)
-		usleep(1000);
+	WAIT_FOR(ask_number(nl, conn, 1, HBONE_A_BACKLOG) == 11, "all bytes are there");
 	EXPECT(ask_number(nl, conn, 0, HBONE_A_BACKLOG) == 11);
 	tcp_pair(tcp);
 	EXPECT(!stream_add(nl, conn, 1, tcp[0], 0));
@@ -277,8 +276,7 @@ static void late_reader(bool gone)
 		peer_send(&p, 0, at + 8192 == total, 1, b, 8192);
 	}
 	shutdown(p.fd, SHUT_WR);
-	while (ask_number(nl, conn, 3, HBONE_A_STREAM) != -ENOENT)
-		usleep(1000);
+	WAIT_FOR(ask_number(nl, conn, 3, HBONE_A_STREAM) == -ENOENT, "the end is seen");
 	EXPECT(ask_number(nl, conn, 1, HBONE_A_RX_BYTES) == (int64_t)total);
 	EXPECT(ask_number(nl, conn, 1, HBONE_A_BACKLOG) > 0);
 	if (gone) {
@@ -308,8 +306,8 @@ void case_slow_reader(void)
 {
 	struct conn_spec spec = { .window = 1 << 18, .recv_window = 1 << 18 };
 	struct tunnel t;
+	int fd[2], i, tries = PEER_MS;
 	struct app app[4];
-	int fd[2], i;
 
 	tunnel_open(&t, &spec, &spec);
 	for (i = 0; i < 2; i++) {
@@ -336,6 +334,8 @@ void case_slow_reader(void)
 		if (ask_number(t.nl, t.server, 1, HBONE_A_BACKLOG) > 0 &&
 		    ask_number(t.nl, t.server, 1, HBONE_A_RECV_WINDOW) == 0)
 			break;
+		if (!tries--)
+			FAIL("the window does not shut");
 		usleep(1000);
 	}
 	EXPECT(ask_number(t.nl, t.server, 1, HBONE_A_BACKLOG) <= 1 << 18);

@@ -94,7 +94,7 @@ void case_resets(void)
 	expect_end((close(app[1]), app[0]), "");
 	EXPECT(write_all(app[0], "late", 4));
 	p.fd = app[0];
-	EXPECT(poll(&p, 1, 10000) == 1 && p.revents == (POLLERR | POLLHUP));
+	EXPECT(poll(&p, 1, PEER_MS) == 1 && p.revents == (POLLERR | POLLHUP));
 	close(app[0]);
 
 	/* By request; CANCEL after an answer is the end of what the peer sends. */
@@ -104,8 +104,7 @@ void case_resets(void)
 	expect_reset(app[1]);
 	id = tunnel_stream(&t, app);
 	EXPECT(write_all(app[0], "all", 3));
-	while (ask_number(t.nl, t.server, id, HBONE_A_RX_BYTES) != 3)
-		usleep(1000);
+	WAIT_FOR(ask_number(t.nl, t.server, id, HBONE_A_RX_BYTES) == 3, "all bytes are there");
 	EXPECT(!stream_del(t.nl, t.client, id, 8));
 	expect_end(app[1], "all");
 	close(app[0]);
@@ -267,8 +266,7 @@ void case_adopt(void)
 	 * Applications have all before the last of their streams are gone, at both ends; so is the
 	 * one that waited for its application.
 	 */
-	while (stat_number("StreamsDestroyed") != ADOPTED + 2)
-		usleep(1000);
+	WAIT_FOR(stat_number("StreamsDestroyed") == ADOPTED + 2, "half of the streams end");
 
 	t.nl = nl_open();
 	EXPECT(nl_dump((nl_begin(t.nl, HBONE_CMD_CONN_GET, NLM_F_DUMP), t.nl), see_conn, &seen) ==

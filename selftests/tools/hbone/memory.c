@@ -79,8 +79,7 @@ static void frames(struct tunnel *t)
 	n = 0;
 	do {
 		EXPECT(!headers_send(t->nl, t->client, t->next, false));
-		while (ask_number(t->nl, t->server, 0, HBONE_A_FRAMES) != 1)
-			usleep(1000);
+		WAIT_FOR(ask_number(t->nl, t->server, 0, HBONE_A_FRAMES) == 1, "a frame comes");
 		arm(++n);
 		ret = frame_recv(t->nl, t->server);
 		hit = failed();

@@ -12,17 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Runs @cond every millisecond until it holds. */
-#define WAIT_FOR(cond, what)                                                                       \
-	do {                                                                                       \
-		int left_;                                                                         \
-		for (left_ = PEER_MS; !(cond); left_--) {                                          \
-			if (!left_)                                                                \
-				FAIL("never: %s", what);                                           \
-			usleep(1000);                                                              \
-		}                                                                                  \
-	} while (0)
-
 int conn_try(struct nl *nl, int fd, const struct conn_spec *s)
 {
 	uint32_t frame = s->max_frame ? s->max_frame : 16384;

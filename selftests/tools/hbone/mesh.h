@@ -6,8 +6,21 @@
 #include "nl.h"
 #include "peer.h"
 
+#include <unistd.h>
+
 #define WINDOW 65535
 #define CONN_WINDOW (1 << 20)
+
+/* Runs @cond every millisecond until it holds. */
+#define WAIT_FOR(cond, what)                                                                       \
+	do {                                                                                       \
+		int left_;                                                                         \
+		for (left_ = PEER_MS; !(cond); left_--) {                                          \
+			if (!left_)                                                                \
+				FAIL("never: %s", what);                                           \
+			usleep(1000);                                                              \
+		}                                                                                  \
+	} while (0)
 
 struct conn_spec {
 	bool server;
