@@ -47,19 +47,9 @@ TEST(up_and_peer)
 
 TEST(wrong_identity)
 {
-	struct amb_identset expect = { 0 };
-	struct amb_identity *id = amb_identity_intern("cluster.local", "default", "other");
-	struct pair p = { 0 };
-	int fd[2];
+	struct pair p;
 
-	tcp_pair(fd);
-	amb_identset_add(&expect, id);
-	amb_identity_put(id);
-	p.b[0] = pair_bytes(NULL);
-	p.b[1] = pair_bytes(NULL);
-	p.c[0] = amb_hbone_client(p.b[0], fd[0], cred_client, &expect, &conn_ops, &p);
-	p.c[1] = amb_hbone_server(p.b[1], fd[1], cred_server, &conn_ops, &p);
-	amb_identset_clear(&expect);
+	pair_start_as(&p, NULL, NULL, "other", &conn_ops);
 	UNTIL(p.closed[0] && p.closed[1]);
 	CHECK(!p.up[0]);
 	CHECK_EQ(p.reason[0], AMB_REASON_PEER_IDENTITY);
@@ -100,36 +90,19 @@ TEST(fields_of_a_request)
 		{ { .authority = "10.0.0.1:80", .baggage = "", .traceparent = TRACE },
 		  "CONNECT 10.0.0.1:80 - - " TRACE " -" },
 	};
-	static struct amb_hbone_ops ops;
-	struct amb_identity *id = amb_identity_intern("cluster.local", "default", "server");
-	struct amb_identset expect = { 0 };
-	struct pair p = { 0 };
-	int fd[2];
+	struct amb_hbone_ops ops = conn_ops;
+	struct pair p;
 	size_t i;
 
-	ops = conn_ops;
 	ops.request = note_request;
-	tcp_pair(fd);
-	amb_identset_add(&expect, id);
-	amb_identity_put(id);
-	p.b[0] = pair_bytes(NULL);
-	p.b[1] = pair_bytes(NULL);
-	p.c[0] = amb_hbone_client(p.b[0], fd[0], cred_client, &expect, &conn_ops, &p);
-	p.c[1] = amb_hbone_server(p.b[1], fd[1], cred_server, &ops, &p);
-	amb_identset_clear(&expect);
+	pair_start_as(&p, NULL, NULL, "server", &ops);
 	CHECK(until(pair_is_up, &p));
 	for (i = 0; i < AMB_ARRAY_SIZE(rows); i++) {
-		struct flow *f = calloc(1, sizeof(*f));
+		struct flow *f;
 
 		CASE(rows[i].want);
-		CHECK(f);
-		f->pair = &p;
-		f->app[1].fd = -1;
-		tcp_pair(fd);
-		app_init(&f->app[0], fd[0], 1, 2);
-		p.flow[p.nflow++] = f;
 		asked[0] = 0;
-		f->client = amb_stream_open(p.c[0], fd[1], &rows[i].h, &stream_ops, f);
+		f = flow_open_as(&p, &rows[i].h);
 		CHECK(f->client);
 		UNTIL(f->closed[0]);
 		CHECK_EQ(f->status, 400);

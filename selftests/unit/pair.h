@@ -454,11 +454,13 @@ static const struct amb_hbone_ops conn_ops = {
 	.closed = on_closed,
 };
 
-UNUSED static void pair_start(struct pair *p, const struct amb_hbone_config *client,
-			      const struct amb_hbone_config *server)
+/* The client wants the server to be @name; the server's owner is @ops. */
+UNUSED static void pair_start_as(struct pair *p, const struct amb_hbone_config *client,
+				 const struct amb_hbone_config *server, const char *name,
+				 const struct amb_hbone_ops *ops)
 {
+	struct amb_identity *id = amb_identity_intern("cluster.local", "default", name);
 	struct amb_identset expect = { 0 };
-	struct amb_identity *id = amb_identity_intern("cluster.local", "default", "server");
 	int fd[2];
 
 	memset(p, 0, sizeof(*p));
@@ -468,8 +470,14 @@ UNUSED static void pair_start(struct pair *p, const struct amb_hbone_config *cli
 	p->b[0] = pair_bytes(client);
 	p->b[1] = pair_bytes(server);
 	p->c[0] = amb_hbone_client(p->b[0], fd[0], cred_client, &expect, &conn_ops, p);
-	p->c[1] = amb_hbone_server(p->b[1], fd[1], cred_server, &conn_ops, p);
+	p->c[1] = amb_hbone_server(p->b[1], fd[1], cred_server, ops, p);
 	amb_identset_clear(&expect);
+}
+
+UNUSED static void pair_start(struct pair *p, const struct amb_hbone_config *client,
+			      const struct amb_hbone_config *server)
+{
+	pair_start_as(p, client, server, "server", &conn_ops);
 }
 
 UNUSED static bool pair_is_up(void *arg)
@@ -493,26 +501,33 @@ UNUSED static void pair_stop(struct pair *p)
 	}
 }
 
-/* Opens a stream with an application; its number is the authority. */
-UNUSED static struct flow *flow_open(struct pair *p)
+/* Opens a stream with an application. */
+UNUSED static struct flow *flow_open_as(struct pair *p, const struct amb_stream_headers *h)
 {
 	struct flow *f = calloc(1, sizeof(*f));
-	char authority[16];
-	struct amb_stream_headers h = { .authority = authority,
-					.baggage = "k8s.namespace.name=default",
-					.forwarded = "for=\"10.0.0.1:1234\"" };
 	int fd[2];
 
-	snprintf(authority, sizeof(authority), "%u:80", p->nflow);
 	f->pair = p;
 	f->app[1].fd = -1;
 	tcp_pair(fd);
 	app_init(&f->app[0], fd[0], p->nflow * 2 + 1, p->nflow * 2 + 2);
 	p->flow[p->nflow++] = f;
-	f->client = amb_stream_open(p->c[0], fd[1], &h, &stream_ops, f);
+	f->client = amb_stream_open(p->c[0], fd[1], h, &stream_ops, f);
 	if (!f->client)
 		close(fd[1]);
 	return f;
+}
+
+/* The same; its number is the authority. */
+UNUSED static struct flow *flow_open(struct pair *p)
+{
+	char authority[16];
+	struct amb_stream_headers h = { .authority = authority,
+					.baggage = "k8s.namespace.name=default",
+					.forwarded = "for=\"10.0.0.1:1234\"" };
+
+	snprintf(authority, sizeof(authority), "%u:80", p->nflow);
+	return flow_open_as(p, &h);
 }
 
 /* Sets one application's plan. */
