@@ -29,7 +29,7 @@ bool cpu_watch(pid_t pid)
 	return true;
 }
 
-static uint64_t clock_value(clockid_t id)
+uint64_t clock_value(clockid_t id)
 {
 	struct timespec t;
 

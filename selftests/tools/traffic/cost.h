@@ -16,6 +16,9 @@ struct cpu {
 	unsigned long long switches; /* from thread to thread, of the machine */
 };
 
+/* Of that clock, in nanoseconds; 0 when there is none such. */
+uint64_t clock_value(clockid_t id);
+
 /* CPU of the process @pid is told too. False when there are MAX_WATCH already. */
 bool cpu_watch(pid_t pid);
 

@@ -5,6 +5,7 @@
  * the switches that a thread asked for. Nothing is sampled.
  */
 #include "count.h"
+#include "cost.h"
 
 #include <dirent.h>
 #include <linux/perf_event.h>
@@ -113,15 +114,6 @@ void count_start(void)
 	}
 }
 
-static uint64_t clock_ns(clockid_t id)
-{
-	struct timespec t;
-
-	if (clock_gettime(id, &t))
-		return 0;
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
 static uint64_t event_value(int fd)
 {
 	uint64_t v;
@@ -169,10 +161,10 @@ void count_snapshot(struct counts *c)
 
 	memset(c, 0, sizeof(*c));
 	c->bytes = bytes_read();
-	c->wall = clock_ns(CLOCK_MONOTONIC);
+	c->wall = clock_value(CLOCK_MONOTONIC);
 	for (int i = 0; i < ncounted; i++)
 		if (!clock_getcpuclockid(counted[i], &id))
-			c->cpu += clock_ns(id);
+			c->cpu += clock_value(id);
 	for (int i = 0; i < ntasks; i++) {
 		c->calls += event_value(tasks[i].calls);
 		c->instructions += event_value(tasks[i].instructions);
