@@ -44,7 +44,10 @@ debug_configure() {
 	scripts/kconfig/merge_config.sh -n -s -O "$DEBUG/build" "$DEBUG_CONFIG"
 }
 
-debug_make() { nice -n 19 make -C "$DEBUG/build" -j"${DEBUG_JOBS:-$(nproc)}" "$@"; }
+# debug_make TARGET...: becomes make, which ends when we do.
+debug_make() {
+	exec setpriv --pdeathsig TERM nice -n 19 make -C "$DEBUG/build" -j"$(nproc)" "$@"
+}
 
 # A line a minute tells how far it is.
 debug_compile() {
@@ -62,13 +65,13 @@ debug_compile() {
 
 # debug_build SUITE META: sets release.
 debug_build() {
-	rm -f "$DEBUG/release"
+	rm -f "$DEBUG/release" "$DEBUG"/kvm-*
 	debug_source "$1" "linux-$2" && debug_configure || return 1
 	say BUILD "$(cat "$DEBUG/source/version") with selftests/vm/debug.config" >&3
 	debug_compile || return 1
 	release=$(make -s -C "$DEBUG/build" kernelrelease) || return 1
 	rm -rf "$DEBUG/lib"
-	debug_make modules_install INSTALL_MOD_PATH="$DEBUG" || return 1
+	(debug_make modules_install INSTALL_MOD_PATH="$DEBUG") || return 1
 	cp "$DEBUG/build/arch/x86/boot/bzImage" "$DEBUG/vmlinuz" || return 1
 	make_initrd "$DEBUG" || return 1
 	debug_stamp >"$DEBUG/stamp"
