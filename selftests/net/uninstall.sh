@@ -38,7 +38,7 @@ for CAPTURE in ebpf nft; do
 		"$(AMBIENT_SOCKET=$(agent_socket a) uninstall a)" "an agent answers at .*: stop it first"
 	is "$CAPTURE: traffic" "$(fetch client "http://${P4[near]}/")" near
 	agent_stop a KILL
-	AGENT_EXIT=()
+	AGENT_EXIT=([a]=0)
 	check "$CAPTURE: its socket is no agent" test -S "$(agent_socket a)"
 	unlike "$CAPTURE: a killed agent leaves things" "$(leftovers)" '^$'
 	is "$CAPTURE: which keep pods from talking" "$(fetch client "http://${P4[near]}:8080/")" ""

@@ -105,7 +105,7 @@ check "a policy that came meanwhile cuts them" busywait held 0
 manifest_remove policy-cut
 
 for n in a b; do agent_stop $n KILL; done
-AGENT_EXIT=()
+AGENT_EXIT=([a]=0 [b]=0)
 check "uninstall ends what is left" uninstall a
 check "and there" uninstall b
 check "nobody holds the module" busywait rmmod hbone
