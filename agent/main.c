@@ -322,14 +322,12 @@ static int choose_tier(struct amb_agent *a)
 	struct amb_probe *rekey = amb_probe_find(a->probes, a->nprobes, AMB_PROBE_REKEY);
 	struct amb_probe *kmod = amb_probe_find(a->probes, a->nprobes, AMB_PROBE_KMOD);
 	int tier = a->opt.tier;
-	unsigned int left;
 
-	if (tier == AMB_OPTIONS_TIER_AUTO)
+	if (tier == AMB_OPTIONS_TIER_AUTO) {
 		tier = ktls->err || kmod->err ? AMB_TIER_USER : AMB_TIER_KMOD;
-	/* What an agent of tier kmod left could not be judged by one of another. */
-	if (tier != AMB_TIER_KMOD && !kmod->err && amb_khbone_remove_orphans(&left))
-		amb_warn(KERNEL,
-			 "connections that hbone.ko carries for no agent could not be ended");
+		/* That the module is there in vain is said. */
+		ktls->used = ktls->err && !kmod->err;
+	}
 	if (tier == AMB_TIER_USER)
 		return 0;
 	if (ktls->err)
@@ -341,6 +339,25 @@ static int choose_tier(struct amb_agent *a)
 	kmod->used = tier == AMB_TIER_KMOD;
 	a->opt.proxy.hbone.tier = tier;
 	a->opt.proxy.hbone.rekeys = !rekey->err;
+	return 0;
+}
+
+/* What an agent of tier kmod left could not be judged by one of another. */
+static int end_orphans(struct amb_agent *a)
+{
+	struct amb_probe *kmod = amb_probe_find(a->probes, a->nprobes, AMB_PROBE_KMOD);
+	unsigned int n;
+
+	if (kmod->err || a->opt.proxy.hbone.tier == AMB_TIER_KMOD)
+		return 0;
+	if (amb_khbone_remove_orphans(&n))
+		amb_warn(KERNEL,
+			 "connections that hbone.ko carries for no agent could not be ended");
+	else if (n)
+		amb_warn(KERNEL,
+			 "%u connections that hbone.ko carried for no agent were ended: "
+			 "this one is of another tier",
+			 n);
 	return 0;
 }
 
@@ -713,7 +730,7 @@ int main(int argc, char **argv)
 			die("dropping rights: %s", strerror(-err));
 	}
 	if (!err)
-		err = start_proxy(a) ?: start_admin(a) ?: serve(a);
+		err = start_proxy(a) ?: start_admin(a) ?: end_orphans(a) ?: serve(a);
 	stop_all(a);
 	return err ? EX_SOFTWARE : 0;
 }

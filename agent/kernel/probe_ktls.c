@@ -19,7 +19,7 @@
 #include "base/util.h"
 #include "probe.h"
 
-#define PATIENCE_S 2 /* loopback needs none, a test of it must end */
+#define PATIENCE_S 20 /* loopback needs none, but on a machine without a breath left */
 #define BYTES 20000 /* more than a record */
 #define RECORD_HANDSHAKE 22
 #define RECORD_DATA 23
