@@ -10,6 +10,8 @@
 #include "adopt.h"
 
 #include "base/log.h"
+#include "base/reason.h"
+#include "base/util.h"
 #include "bytes.h"
 #include "crl.h"
 #include "kernel/khbone.h"
@@ -22,6 +24,8 @@
 #include <string.h>
 
 #define H2_CANCEL 8 /* RFC 9113 section 7 */
+#define LOOK_NS 10000000000ull
+#define LIST_NS 1000000000ull
 
 struct adoption {
 	struct amb_pod *pod;
@@ -147,30 +151,85 @@ static bool each(void *ctx, const struct amb_khbone_orphan *o)
 	return !err;
 }
 
-/* A workload that is new changes no policies, so nobody judges again by itself. */
+/*
+ * A workload that is new changes no policies, so nobody judges again by itself. Without one there
+ * are no other connections of the pod.
+ */
 static void workload_there(struct amb_pod_waiter *w, bool known)
 {
+	struct amb_pod *pod = w->pod;
+
 	if (known)
-		amb_live_rejudge(w->pod);
+		amb_live_rejudge(pod);
+	else if (amb_loop_now(pod->worker->loop) - pod->adopted_ns < AMB_KMOD_ORPHAN_NS)
+		amb_pod_wait(pod, w);
 	else
-		amb_pod_wait(w->pod, w);
+		amb_live_abort_all(pod, AMB_REASON_NO_DESTINATION);
 }
 
-void amb_adopt_pod(struct amb_pod *pod)
+/* From the list as it is. */
+static void adopt(struct amb_pod *pod)
 {
 	struct adoption a = { .pod = pod };
 
-	if (!pod->worker->bytes->kmod || pod->worker->index)
-		return;
 	amb_kmod_each_orphan(pod->worker->bytes, each, &a);
 	if (!a.taken && !a.ended)
 		return;
 	amb_info(POOL, "%s/%s: %u connections that the kernel carried on, %u of them ended",
 		 pod->info->ns, pod->info->name, a.taken + a.ended, a.ended);
+	amb_pod_unwait(&pod->adopted);
 	if (amb_pod_workload(pod)) {
 		amb_live_rejudge(pod);
-	} else {
-		pod->adopted.fn = workload_there;
-		amb_pod_wait(pod, &pod->adopted);
+		return;
 	}
+	pod->adopted_ns = amb_loop_now(pod->worker->loop);
+	pod->adopted.fn = workload_there;
+	amb_pod_wait(pod, &pod->adopted);
+}
+
+/* Agents may overlap: what one left may be later than the next one's start. */
+static void look(struct amb_timer *t)
+{
+	struct amb_worker *w = AMB_CONTAINER_OF(t, struct amb_worker, adopt);
+	struct amb_pod *pod;
+
+	if (amb_kmod_list_orphans(w->bytes)) {
+		cds_list_for_each_entry(pod, &w->pods, node)
+			adopt(pod);
+		amb_kmod_end_orphans(w->bytes);
+	}
+	if (amb_loop_timer_set(w->loop, t, amb_loop_now(w->loop) + LOOK_NS))
+		amb_err(POOL, "no memory to look for connections of agents before");
+}
+
+static bool adopts(const struct amb_worker *w)
+{
+	return w->bytes->kmod && !w->index;
+}
+
+int amb_adopt_start(struct amb_worker *w)
+{
+	w->adopt.fn = look;
+	/* The loop has not looked at the clock yet. */
+	return adopts(w) ? amb_loop_timer_set(w->loop, &w->adopt, amb_util_now_ns() + LOOK_NS) : 0;
+}
+
+void amb_adopt_stop(struct amb_worker *w)
+{
+	amb_loop_timer_cancel(w->loop, &w->adopt);
+}
+
+void amb_adopt_pod(struct amb_pod *pod)
+{
+	struct amb_worker *w = pod->worker;
+	uint64_t now = amb_loop_now(w->loop);
+
+	if (!adopts(w))
+		return;
+	/* Pods come in crowds, which one list serves. */
+	if (!w->adopt_listed || now - w->adopt_listed >= LIST_NS) {
+		amb_kmod_list_orphans(w->bytes);
+		w->adopt_listed = now;
+	}
+	adopt(pod);
 }

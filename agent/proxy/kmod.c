@@ -39,6 +39,7 @@
 /* What an agent before left. */
 struct orphan {
 	struct orphan *next;
+	uint64_t since; /* first listed */
 	struct amb_khbone_orphan o;
 	char note[];
 };
@@ -49,9 +50,7 @@ struct amb_kmod {
 	struct amb_khbone *k;
 	bool refused; /* said once */
 	bool lost; /* events were: to be looked at when the queue is empty */
-	bool asked; /* for orphans */
-	struct orphan *orphans;
-	struct amb_timer patience; /* with them */
+	struct orphan *orphans, *listed; /* and those of the list before, while it is made anew */
 	struct amb_hbone *conns[BUCKETS]; /* by number */
 	uint8_t frame[FRAME_MAX];
 };
@@ -431,6 +430,10 @@ static void on_told(void *ctx, const struct amb_khbone_event *ev)
 		amb_hbone_later(c);
 		break;
 	case HBONE_CMD_CONN_CLOSED:
+		if (ev->reason != HBONE_REASON_DONE && ev->reason != HBONE_REASON_REQUEST)
+			amb_info(POOL, "hbone.ko ended connection %u: %s (%s)", ev->conn,
+				 text_of(ev->reason, ev->error) ?: "lost",
+				 ev->err ? strerror(-ev->err) : amb_h2_error_text(ev->error));
 		conn_closed(c, ev->reason, ev->error);
 		break;
 	}
@@ -476,10 +479,15 @@ static void on_event(struct amb_io *io, uint32_t events)
 	int n;
 
 	(void)events;
-	while ((n = amb_khbone_events(m->k, on_told, m)) == -ENOBUFS)
-		m->lost = true;
-	/* Until its queue was empty once the kernel drops what comes, and says so no more. */
-	if (n || !m->lost)
+	do {
+		n = amb_khbone_events(m->k, on_told, m);
+		m->lost |= n == -ENOBUFS;
+		/*
+		 * To the end, when some were: until the queue was empty once the kernel drops what
+		 * comes, and says so no more.
+		 */
+	} while (n < 0 || (n && m->lost));
+	if (!m->lost)
 		return;
 	m->lost = false;
 	look_again(m);
@@ -526,10 +534,13 @@ void amb_kmod_leave(struct amb_bytes *b)
 static int keep_orphan(void *ctx, const struct amb_khbone_orphan *o)
 {
 	struct amb_kmod *m = ctx;
-	struct orphan *n = malloc(sizeof(*n) + o->note_len);
+	struct orphan *n = malloc(sizeof(*n) + o->note_len), *before = m->listed;
 
 	if (!n)
 		return -ENOMEM;
+	while (before && (before->o.conn != o->conn || before->o.stream != o->stream))
+		before = before->next;
+	n->since = before ? before->since : amb_loop_now(m->bytes->loop);
 	n->o = *o;
 	if (o->note_len)
 		memcpy(n->note, o->note, o->note_len);
@@ -539,66 +550,38 @@ static int keep_orphan(void *ctx, const struct amb_khbone_orphan *o)
 	return 0;
 }
 
-static void free_orphans(struct amb_kmod *m)
+static void free_orphans(struct orphan *n)
 {
-	struct orphan *n;
+	struct orphan *next;
 
-	while ((n = m->orphans)) {
-		m->orphans = n->next;
+	for (; n; n = next) {
+		next = n->next;
 		free(n);
 	}
 }
 
-static unsigned int end_listed(struct amb_kmod *m)
+bool amb_kmod_list_orphans(struct amb_bytes *b)
 {
-	unsigned int ended = 0;
-	struct orphan *n;
-
-	for (n = m->orphans; n; n = n->next)
-		ended += !amb_khbone_reset(m->k, n->o.conn, n->o.stream, AMB_H2_CANCEL);
-	free_orphans(m);
-	return ended;
-}
-
-/* Nobody knows them: what cannot be judged does not go on. */
-static void patience_ends(struct amb_timer *t)
-{
-	struct amb_kmod *m = AMB_CONTAINER_OF(t, struct amb_kmod, patience);
-	struct amb_loop *loop = m->bytes->loop;
-	unsigned int ended = end_listed(m);
+	struct amb_kmod *m = b->kmod;
 	int err;
 
-	m->asked = true;
-	/* Also what was not told before, or has lost its owner since. */
+	m->listed = m->orphans;
+	m->orphans = NULL;
 	err = amb_khbone_orphans(m->k, keep_orphan, m);
-	ended += end_listed(m);
-	if (err)
-		amb_loop_timer_set(loop, t, amb_loop_now(loop) + SECOND);
-	if (ended)
-		amb_warn(POOL, "%u connections of an agent before were nobody's, and were ended",
-			 ended);
-}
-
-static void ask_for_orphans(struct amb_kmod *m)
-{
-	int err;
-
-	m->asked = true;
-	err = amb_khbone_orphans(m->k, keep_orphan, m);
+	free_orphans(m->listed);
+	m->listed = NULL;
 	if (err)
 		amb_err(POOL, "connections of an agent before are not all known: %s",
 			strerror(-err));
+	return m->orphans;
 }
 
 void amb_kmod_each_orphan(struct amb_bytes *b,
 			  bool (*fn)(void *ctx, const struct amb_khbone_orphan *o), void *ctx)
 {
-	struct amb_kmod *m = b->kmod;
 	struct orphan **p, *n;
 
-	if (!m->asked)
-		ask_for_orphans(m);
-	for (p = &m->orphans; (n = *p);) {
+	for (p = &b->kmod->orphans; (n = *p);) {
 		if (fn(ctx, &n->o)) {
 			*p = n->next;
 			free(n);
@@ -606,6 +589,20 @@ void amb_kmod_each_orphan(struct amb_bytes *b,
 			p = &n->next;
 		}
 	}
+}
+
+void amb_kmod_end_orphans(struct amb_bytes *b)
+{
+	struct amb_kmod *m = b->kmod;
+	uint64_t now = amb_loop_now(b->loop);
+	unsigned int ended = 0;
+	struct orphan *n;
+
+	for (n = m->orphans; n; n = n->next)
+		ended += now - n->since >= AMB_KMOD_ORPHAN_NS && !amb_kmod_end_orphan(b, &n->o);
+	if (ended)
+		amb_warn(POOL, "%u connections of an agent before were nobody's, and were ended",
+			 ended);
 }
 
 int amb_kmod_end_orphan(struct amb_bytes *b, const struct amb_khbone_orphan *o)
@@ -681,14 +678,7 @@ struct amb_kmod *amb_kmod_create(struct amb_bytes *b)
 		m->io.fd = amb_khbone_fd(m->k);
 		err = amb_loop_add(b->loop, &m->io, EPOLLIN);
 	}
-	/* The loop has not looked at the clock yet. */
-	m->patience.fn = patience_ends;
-	if (!err)
-		err = amb_loop_timer_set(b->loop, &m->patience,
-					 amb_util_now_ns() + AMB_KMOD_ORPHAN_NS);
 	if (err) {
-		if (m->io.fd > 0)
-			amb_loop_del(b->loop, &m->io);
 		amb_khbone_destroy(m->k);
 		free(m);
 		errno = -err;
@@ -701,8 +691,7 @@ void amb_kmod_destroy(struct amb_kmod *m)
 {
 	if (!m)
 		return;
-	amb_loop_timer_cancel(m->bytes->loop, &m->patience);
-	free_orphans(m);
+	free_orphans(m->orphans);
 	amb_loop_del(m->bytes->loop, &m->io);
 	amb_khbone_destroy(m->k);
 	free(m);

@@ -57,15 +57,15 @@ void amb_kmod_look(struct amb_hbone *c);
  */
 void amb_kmod_leave(struct amb_bytes *b);
 
-/*
- * Streams that an agent before left, asked for with the first call. @fn returns true for one that
- * it takes (amb_kmod_adopt). Those that nobody took after AMB_KMOD_ORPHAN_NS, counted from the
- * start, are ended.
- */
-#define AMB_KMOD_ORPHAN_NS 120000000000ull
+/* Lists anew what agents that are gone left. True: there is something. */
+bool amb_kmod_list_orphans(struct amb_bytes *b);
+/* Calls @fn for each stream of the list; it returns true for one that it takes off. */
 struct amb_khbone_orphan;
 void amb_kmod_each_orphan(struct amb_bytes *b,
 			  bool (*fn)(void *ctx, const struct amb_khbone_orphan *o), void *ctx);
+/* Ends what was on the list for so long. */
+#define AMB_KMOD_ORPHAN_NS 120000000000ull
+void amb_kmod_end_orphans(struct amb_bytes *b);
 /* 0 or -errno, and it goes on. */
 int amb_kmod_end_orphan(struct amb_bytes *b, const struct amb_khbone_orphan *o);
 /*

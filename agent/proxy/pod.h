@@ -73,6 +73,7 @@ struct amb_pod {
 	struct amb_workload *workload;
 	char *baggage;
 	struct amb_live_policy *policy; /* that allowed the last connection */
+	uint64_t adopted_ns;
 	struct amb_pod_waiter adopted; /* to judge what was adopted before the workload was known */
 };
 

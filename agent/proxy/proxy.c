@@ -9,6 +9,7 @@
  */
 #include "proxy.h"
 
+#include "adopt.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/resolve.h"
@@ -462,6 +463,7 @@ static void run_drain(struct part *part)
 	struct amb_pod *pod;
 
 	w->draining = true;
+	amb_adopt_stop(w);
 	part->left = amb_loop_now(w->loop) + LEAVE_NS;
 	cds_list_for_each_entry(pod, &w->pods, node)
 		amb_pod_drain(pod);

@@ -13,6 +13,7 @@
 #include "base/rcu.h"
 #include "base/trim.h"
 #include "base/util.h"
+#include "adopt.h"
 #include "bytes.h"
 #include "dns.h"
 #include "kmod.h"
@@ -86,6 +87,7 @@ static void stop(struct amb_work *work)
 	struct amb_worker *w = AMB_CONTAINER_OF(work, struct amb_worker, stop);
 	struct amb_pod *pod, *next;
 
+	amb_adopt_stop(w);
 	if (w->env->config.leave && w->bytes->kmod)
 		amb_kmod_leave(w->bytes);
 	cds_list_for_each_entry_safe(pod, next, &w->pods, node)
@@ -148,7 +150,7 @@ struct amb_worker *amb_worker_start(const struct amb_env *env, unsigned int inde
 		err = errno;
 	w->bytes = w->loop ? amb_bytes_create(w->loop, &env->config.hbone) : NULL;
 	if (w->bytes) {
-		err = start_thread(w);
+		err = -amb_adopt_start(w) ?: start_thread(w);
 		if (!err)
 			return w;
 	}

@@ -46,6 +46,8 @@ struct amb_worker {
 
 	struct cds_list_head pods;
 	struct amb_timer tick; /* housekeeping, armed while something needs it */
+	struct amb_timer adopt; /* adopt.c: looks for what agents left */
+	uint64_t adopt_listed; /* when that was listed for a new pod */
 
 	struct cds_list_head waiters; /* for a workload to become known (pod.c) */
 	struct amb_timer wait_timer;
