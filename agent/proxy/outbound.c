@@ -34,6 +34,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define REFUSALS_MAX 3
 #define FORWARDED_MAX 400 /* for="[v6]:port";host=253 bytes */
 
 struct headers;
@@ -56,6 +57,7 @@ struct outbound {
 	struct amb_pool_waiter pool;
 	struct amb_double *inner;
 	struct headers *headers; /* of @inner */
+	unsigned int refusals; /* by tunnels that had room */
 };
 
 /* Header values of a CONNECT, and where they are kept until it is opened. */
@@ -209,16 +211,18 @@ static void go_stream(struct outbound *o, struct amb_hbone *c)
 {
 	struct amb_stream *s;
 	struct headers h;
+	bool refused;
 
 	fill_headers(o, &h);
 	s = amb_stream_open(c, o->fd, &h.h, &amb_live_stream_ops, o->live);
 	/* The kernel knew better whether there was room: another tunnel, then. */
-	if (!s && (errno == ESHUTDOWN || errno == ENOSPC || errno == ENOENT)) {
+	refused = !s && (errno == ESHUTDOWN || errno == ENOSPC || errno == ENOENT);
+	if (refused && ++o->refusals <= REFUSALS_MAX) {
 		go_tunnel(o);
 		return;
 	}
 	if (!s) {
-		fail(o, AMB_REASON_MEMORY, AMB_FLAG_CONNECT, NULL);
+		fail(o, refused ? AMB_REASON_H2 : AMB_REASON_MEMORY, AMB_FLAG_CONNECT, NULL);
 		return;
 	}
 	take_fd(&o->fd);
