@@ -366,7 +366,7 @@ static int begin(struct hbone_conn *c, u32 id)
 		c->block_refused = true;
 		hbone_mib_inc(c->hn, STREAMS_REFUSED);
 		ret = refuse(c, id, HBONE_H2_REFUSED_STREAM);
-		return ret || test_bit(HBONE_CONN_DRAINING, &c->flags) ? ret : charge(c);
+		return ret ?: charge(c);
 	}
 	hbone_stream_put(s);
 	return 0;

@@ -250,6 +250,9 @@ void hbone_stream_close(struct hbone_stream *s, enum hbone_reason reason, u32 co
 
 	if (test_and_set_bit(HBONE_STREAM_CLOSED, &s->flags))
 		return;
+	/* For the peer it is closed: nothing may follow (RFC 9113, 5.1), and it would charge us. */
+	if (hbone_stream_is(s, HBONE_STREAM_RX_END) && hbone_stream_is(s, HBONE_STREAM_TX_END))
+		code = HBONE_STREAM_NO_RST;
 	if (hbone_stream_is(s, HBONE_STREAM_ATTACHED)) {
 		hbone_sock_unwatch(&s->app);
 		if (reason != HBONE_REASON_DONE)
