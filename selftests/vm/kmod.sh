@@ -65,6 +65,13 @@ RR=$LAST_PID
 check "they are held" busywait held_min 50
 pod_spawn client "$TRAFFIC" bulk -t 8 -s 3600 --grace 150 "$S"
 BULK=$LAST_PID
+# What the module has not got yet dies with the agent; bytes pass where it has.
+moving() {
+	[ "$(ctl "$1" connections -o json |
+		jq '[.[] | select(.tier == "kmod" and .bytesToDst > 0)] | length')" -ge 58 ]
+}
+check "the module of a carries all of them" busywait moving a
+check "and that of b" busywait moving b
 adopted() { log_has "$1" "kernel carried on" "$2"; }
 moved() { [ "$(module_count "$1" RxBytes)" -ge $(($2 + 1000)) ]; }
 again() { # NODE SIGNAL
