@@ -37,18 +37,16 @@
 /* Idle it is this and no buffer, beside its socket: it may be 32 KB. */
 static_assert(sizeof(struct hbone_conn) < 8192);
 
-#define BUFFER_GFP (GFP_KERNEL_ACCOUNT | __GFP_COMP | __GFP_NOWARN)
-
 void hbone_conn_kick_rx(struct hbone_conn *c)
 {
 	if (!hbone_conn_ending(c))
-		queue_work(hbone_main_wq, &c->rx_work);
+		hbone_work_kick(&c->rx_work);
 }
 
 void hbone_conn_kick_tx(struct hbone_conn *c)
 {
 	if (!hbone_conn_ending(c))
-		queue_work(hbone_main_wq, &c->tx_work);
+		hbone_work_kick(&c->tx_work);
 }
 
 static void retry_work(struct work_struct *work)
@@ -101,22 +99,13 @@ bool hbone_conn_credit(struct hbone_conn *c)
 	return true;
 }
 
-struct page *hbone_conn_borrow(struct hbone_conn *c)
+bool hbone_conn_borrow(struct hbone_conn *c, struct hbone_buffer *buf)
 {
-	struct page *page = alloc_pages(BUFFER_GFP, HBONE_CONN_ORDER);
-
-	if (!page) {
-		hbone_mib_inc(c->hn, NO_MEMORY);
-		hbone_conn_retry(c);
-	}
-	return page;
-}
-
-void hbone_conn_return(struct page **page)
-{
-	if (*page)
-		__free_pages(*page, HBONE_CONN_ORDER);
-	*page = NULL;
+	if (hbone_buffer_get(buf))
+		return true;
+	hbone_mib_inc(c->hn, NO_MEMORY);
+	hbone_conn_retry(c);
+	return false;
 }
 
 struct hbone_frame *hbone_conn_frame(u32 size)
@@ -168,8 +157,8 @@ static void conn_free(struct hbone_conn *c)
 	free_frames(&c->frames_out);
 	kvfree(c->rx_frame);
 	kvfree(c->input);
-	hbone_conn_return(&c->rx_page);
-	hbone_conn_return(&c->tx_page);
+	hbone_buffer_put(&c->rx_buf);
+	hbone_buffer_put(&c->tx_buf);
 	xa_destroy(&c->streams);
 	kfree(c);
 }
@@ -177,8 +166,8 @@ static void conn_free(struct hbone_conn *c)
 /* ENDING is set, or nobody has a reference: what still runs finds nothing to do. */
 static void wait_for_work(struct hbone_conn *c)
 {
-	cancel_work_sync(&c->rx_work);
-	cancel_work_sync(&c->tx_work);
+	cancel_work_sync(&c->rx_work.work);
+	cancel_work_sync(&c->tx_work.work);
 	cancel_delayed_work_sync(&c->retry_work);
 }
 
@@ -419,8 +408,8 @@ static struct hbone_conn *conn_alloc(struct hbone_net *hn, const struct hbone_co
 		return NULL;
 	refcount_set(&c->refs, 1);
 	c->hn = hn;
-	INIT_WORK(&c->rx_work, hbone_rx_work);
-	INIT_WORK(&c->tx_work, hbone_tx_work);
+	INIT_WORK(&c->rx_work.work, hbone_rx_work);
+	INIT_WORK(&c->tx_work.work, hbone_tx_work);
 	INIT_WORK(&c->end_work, end_work);
 	INIT_DELAYED_WORK(&c->retry_work, retry_work);
 	INIT_DELAYED_WORK(&c->orphan_work, orphan_work);

@@ -8,19 +8,21 @@
 #include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/uio.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
+#include "buffer.h"
 #include "h2frame.h"
 #include "sock.h"
+#include "work.h"
 
 struct hbone_net;
 struct hbone_stream;
 struct page;
 
-/* One TLS record of plaintext: what is read and written at once. */
-#define HBONE_CONN_BUFFER 16384
-#define HBONE_CONN_ORDER get_order(HBONE_CONN_BUFFER)
+/* Of DATA that are given to an application at once. */
+#define HBONE_CONN_PIECES 8
 
 /* Limits of what waits: in bytes of memory where not said otherwise. */
 #define HBONE_CONN_BACKLOG 1048576 /* received, not taken; beyond it the window shuts */
@@ -60,6 +62,13 @@ struct hbone_frame {
 	u8 data[];
 };
 
+/* Pieces of DATA that its application gets at once. */
+struct hbone_gather {
+	struct hbone_stream *s; /* referenced; NULL when there are none */
+	u32 n, len; /* pieces, and bytes of all */
+	struct kvec vec[HBONE_CONN_PIECES];
+};
+
 /* What one side said in SETTINGS. */
 struct hbone_settings {
 	u32 initial_window, max_frame, max_streams;
@@ -74,13 +83,15 @@ struct hbone_conn {
 	struct hbone_settings local; /* constant */
 	struct hbone_sock tls;
 
-	struct work_struct rx_work, tx_work, end_work;
+	struct hbone_work rx_work, tx_work;
+	struct work_struct end_work;
 	struct delayed_work retry_work; /* kicks both, when memory was short */
 	struct delayed_work orphan_work;
 
 	/* rx_work alone */
 	struct hbone_h2frame reader;
-	struct page *rx_page; /* HBONE_CONN_BUFFER, while it runs */
+	struct hbone_buffer rx_buf; /* while it runs */
+	struct hbone_gather gather; /* of rx_buf or input */
 	struct hbone_frame *rx_frame; /* being gathered */
 	bool block_refused; /* the header block under way is of no live stream */
 	u8 *input; /* of HBONE_A_INPUT, until rx_work saw it */
@@ -92,9 +103,9 @@ struct hbone_conn {
 	bool has_new_window;
 
 	/* tx_work alone */
-	struct page *tx_page; /* HBONE_CONN_BUFFER, while bytes are in it */
-	u32 tx_off, tx_len; /* of tx_page: sent, and in all */
-	u32 frame_off; /* of the first of frames_out: already in tx_page */
+	struct hbone_buffer tx_buf; /* while bytes are in it */
+	u32 tx_off, tx_len; /* of tx_buf: sent, and in all */
+	u32 frame_off; /* of the first of frames_out: already in tx_buf */
 
 	/* Streams that have something to do; also taken in wake functions: irqs off */
 	spinlock_t ready_lock;
@@ -195,13 +206,8 @@ void hbone_conn_owe(struct hbone_conn *c, u32 bytes);
 /* Looks whether the peer's window may be opened; under lock. True: kick tx. */
 bool hbone_conn_credit(struct hbone_conn *c);
 
-/*
- * A buffer, borrowed while bytes move, so that idle connections have none. NULL when there is no
- * memory: then the work is called again later.
- */
-struct page *hbone_conn_borrow(struct hbone_conn *c);
-/* Gives *@page back; may be NULL. */
-void hbone_conn_return(struct page **page);
+/* hbone_buffer_get, and when there is no memory the work is called again later. */
+bool hbone_conn_borrow(struct hbone_conn *c, struct hbone_buffer *buf);
 
 /* A frame's memory, empty; NULL when there is none. */
 struct hbone_frame *hbone_conn_frame(u32 size);

@@ -20,6 +20,7 @@
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
 
+#include "buffer.h"
 #include "conn.h"
 #include "genl.h"
 #include "main.h"
@@ -95,9 +96,13 @@ static int __init hbone_init(void)
 {
 	int err;
 
+	err = hbone_buffer_init();
+	if (err)
+		return err;
+	err = -ENOMEM;
 	hbone_main_wq = alloc_workqueue("hbone", WQ_UNBOUND, 0);
 	if (!hbone_main_wq)
-		return -ENOMEM;
+		goto err_uninit_buffer;
 	err = register_pernet_subsys(&net_ops);
 	if (err)
 		goto err_destroy_wq;
@@ -116,6 +121,8 @@ err_unregister_pernet:
 	unregister_pernet_subsys(&net_ops);
 err_destroy_wq:
 	destroy_workqueue(hbone_main_wq);
+err_uninit_buffer:
+	hbone_buffer_uninit();
 	return err;
 }
 
@@ -125,6 +132,7 @@ static void __exit hbone_exit(void)
 	netlink_unregister_notifier(&netlink_notifier);
 	unregister_pernet_subsys(&net_ops);
 	destroy_workqueue(hbone_main_wq);
+	hbone_buffer_uninit();
 }
 
 module_init(hbone_init);

@@ -4,11 +4,6 @@
  * and each event is handled here. It runs one at a time for a connection, so what is said to be
  * rx_work's needs no lock.
  *
- * An application that does not take its bytes keeps them in its stream's backlog, at most as many
- * as its window allows, and stops nobody else. The connection's window is given back as soon as
- * bytes are read, so that one slow stream does not shut it for the others, but for what is in
- * backlogs beyond HBONE_CONN_BACKLOG. Thus a connection holds at most that and one window.
- *
  * Errors: of the connection, a handler returns -code and rx_work ends it; of a stream, it is closed
  * and reset, and the handler returns 0.
  */
@@ -16,6 +11,7 @@
 #include <linux/slab.h>
 
 #include "conn.h"
+#include "deliver.h"
 #include "event.h"
 #include "main.h"
 #include "mib.h"
@@ -23,7 +19,7 @@
 #include "stream.h"
 #include "trace.h"
 
-/* Records in a row before others have their turn. */
+/* Buffers in a row before others have their turn. */
 #define RX_BUDGET 32
 
 #define TLS_NEW_SESSION_TICKET 4
@@ -85,187 +81,6 @@ static int stream_error(struct hbone_conn *c, u32 id, u32 code)
 	return 0;
 }
 
-/* --- bytes to the application --------------------------------------------------------------- */
-
-/* @n bytes need no room any more: the peer may send as many. @from_backlog: they were in it. */
-static void taken(struct hbone_stream *s, u32 n, bool from_backlog)
-{
-	struct hbone_conn *c = s->conn;
-	bool kick;
-
-	spin_lock(&c->lock);
-	if (hbone_stream_is(s, HBONE_STREAM_CLOSED)) {
-		spin_unlock(&c->lock);
-		return;
-	}
-	if (from_backlog) {
-		s->backlog_bytes -= n;
-		c->backlog -= n;
-	}
-	s->taken += n;
-	kick = hbone_conn_credit(c);
-	if (s->taken >= max(1U, c->local.initial_window / 2) &&
-	    !hbone_stream_is(s, HBONE_STREAM_RX_END)) {
-		s->recv_window += s->taken;
-		s->credit += s->taken;
-		s->taken = 0;
-		hbone_stream_owe_ctl(s);
-		kick = true;
-	}
-	spin_unlock(&c->lock);
-	if (kick)
-		hbone_conn_kick_tx(c);
-}
-
-static void app_failed(struct hbone_stream *s)
-{
-	hbone_stream_close(s, HBONE_REASON_APP_RESET, HBONE_H2_CONNECT_ERROR);
-}
-
-static void check_rx_end(struct hbone_stream *s)
-{
-	if (!hbone_stream_is(s, HBONE_STREAM_RX_END))
-		return;
-	if (hbone_stream_is(s, HBONE_STREAM_ATTACHED) && list_empty(&s->backlog) &&
-	    !test_and_set_bit(HBONE_STREAM_RX_DONE, &s->flags))
-		hbone_sock_shutdown(&s->app);
-	hbone_stream_check_done(s);
-}
-
-/* Of @n bytes that are in a chunk as many as there is room for. */
-static u32 fill_chunk(struct hbone_chunk *chunk, const u8 *p, u32 n)
-{
-	u32 at = chunk->off + chunk->len;
-
-	n = min_t(u32, n, HBONE_STREAM_CHUNK_DATA - at);
-	memcpy(chunk->data + at, p, n);
-	chunk->len += n;
-	return n;
-}
-
-static struct hbone_chunk *new_chunk(struct hbone_stream *s)
-{
-	struct hbone_chunk *chunk = kmalloc(HBONE_STREAM_CHUNK, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-
-	if (!chunk)
-		return NULL;
-	chunk->off = 0;
-	chunk->len = 0;
-	list_add_tail(&chunk->node, &s->backlog);
-	return chunk;
-}
-
-/* What the application does not take now. */
-static void keep(struct hbone_stream *s, const u8 *p, u32 n)
-{
-	struct hbone_conn *c = s->conn;
-	struct hbone_chunk *chunk;
-	u32 part;
-
-	spin_lock(&c->lock);
-	if (!hbone_stream_is(s, HBONE_STREAM_CLOSED)) {
-		s->backlog_bytes += n;
-		c->backlog += n;
-	}
-	spin_unlock(&c->lock);
-	while (n) {
-		chunk = list_empty(&s->backlog) ?
-				new_chunk(s) :
-				list_last_entry(&s->backlog, struct hbone_chunk, node);
-		if (chunk && chunk->off + chunk->len == HBONE_STREAM_CHUNK_DATA)
-			chunk = new_chunk(s);
-		if (!chunk) {
-			hbone_mib_inc(c->hn, NO_MEMORY);
-			hbone_stream_close(s, HBONE_REASON_MEMORY, HBONE_H2_INTERNAL_ERROR);
-			return;
-		}
-		part = fill_chunk(chunk, p, n);
-		p += part;
-		n -= part;
-	}
-}
-
-/* Bytes that the application took, or negative; a full socket is 0. */
-static int give(struct hbone_stream *s, u8 *p, u32 n)
-{
-	int ret = hbone_sock_send_mem(&s->app, p, n);
-
-	if (ret == -EAGAIN)
-		ret = 0;
-	if (ret >= 0 && ret < n)
-		hbone_mib_inc(s->conn->hn, RX_BLOCKED);
-	return ret;
-}
-
-static void deliver(struct hbone_stream *s, u8 *p, u32 n)
-{
-	int ret = 0;
-
-	if (hbone_stream_is(s, HBONE_STREAM_ATTACHED) && list_empty(&s->backlog)) {
-		ret = give(s, p, n);
-		if (ret < 0) {
-			app_failed(s);
-			return;
-		}
-		taken(s, ret, false);
-	}
-	if (ret == n)
-		return;
-	keep(s, p + ret, n - ret);
-	if (hbone_stream_is(s, HBONE_STREAM_ATTACHED) && hbone_sock_starved(&s->app)) {
-		hbone_stream_wr_again(s);
-		hbone_conn_retry(s->conn);
-	}
-}
-
-/*
- * The application has room, or there is an application now. False: the system has no memory, and
- * it is for a later try.
- */
-static bool drain(struct hbone_stream *s)
-{
-	struct hbone_chunk *chunk;
-	int ret;
-
-	if (!hbone_stream_is(s, HBONE_STREAM_ATTACHED))
-		return true;
-	while (!hbone_stream_is(s, HBONE_STREAM_CLOSED)) {
-		chunk = list_first_entry_or_null(&s->backlog, struct hbone_chunk, node);
-		if (!chunk) {
-			check_rx_end(s);
-			return true;
-		}
-		ret = give(s, chunk->data + chunk->off, chunk->len);
-		if (ret < 0) {
-			app_failed(s);
-			return true;
-		}
-		taken(s, ret, true);
-		chunk->off += ret;
-		chunk->len -= ret;
-		if (chunk->len)
-			return !hbone_sock_starved(&s->app);
-		list_del(&chunk->node);
-		kfree(chunk);
-	}
-	return true;
-}
-
-static void drain_ready(struct hbone_conn *c)
-{
-	struct hbone_stream *s;
-	bool more = true;
-
-	while (more && (s = hbone_stream_next_wr(c))) {
-		more = drain(s);
-		if (!more) {
-			hbone_stream_wr_again(s);
-			hbone_conn_retry(c);
-		}
-		hbone_stream_put(s);
-	}
-}
-
 /* --- DATA ------------------------------------------------------------------------------------ */
 
 /* Windows are charged for the whole frame when its first piece comes. */
@@ -312,7 +127,7 @@ static int data_begins(struct hbone_conn *c, struct hbone_stream *s,
 	if (over)
 		return stream_error(c, ev->stream, HBONE_H2_FLOW_CONTROL_ERROR);
 	if (ev->padding)
-		taken(s, ev->padding, false);
+		hbone_deliver_none(s, ev->padding);
 	/* Only the end may be empty. */
 	return ev->length == ev->padding && !ev->end_stream ? charge(c) : 0;
 }
@@ -334,12 +149,13 @@ static int on_data(struct hbone_conn *c, const struct hbone_h2_event *ev)
 		c->rx_bytes += ev->n;
 		spin_unlock(&c->lock);
 		hbone_mib_add(c->hn, RX_BYTES, ev->n);
-		/* The piece is in rx_page or input: ours. */
-		deliver(s, (u8 *)ev->p, ev->n);
+		/* The piece is in rx_buf or input: ours. */
+		hbone_deliver_add(s, (u8 *)ev->p, ev->n);
 	}
 	if (ev->end_stream) {
+		hbone_deliver_now(c);
 		set_bit(HBONE_STREAM_RX_END, &s->flags);
-		check_rx_end(s);
+		hbone_deliver_end(s);
 	}
 out:
 	hbone_stream_put(s);
@@ -400,7 +216,7 @@ static int on_headers(struct hbone_conn *c, const struct hbone_h2_event *ev)
 		ret = stream_error(c, ev->stream, HBONE_H2_STREAM_CLOSED);
 	} else if (ev->end_stream) {
 		set_bit(HBONE_STREAM_RX_END, &s->flags);
-		check_rx_end(s);
+		hbone_deliver_end(s);
 	}
 	hbone_stream_put(s);
 	return ret;
@@ -547,7 +363,7 @@ static void peer_gone(struct hbone_stream *s)
 {
 	set_bit(HBONE_STREAM_RX_END, &s->flags);
 	set_bit(HBONE_STREAM_TX_END, &s->flags);
-	check_rx_end(s);
+	hbone_deliver_end(s);
 }
 
 static int on_rst(struct hbone_conn *c, const struct hbone_h2_event *ev)
@@ -636,6 +452,8 @@ static int on_goaway(struct hbone_conn *c, const struct hbone_h2_event *ev)
 
 static int on_event(struct hbone_conn *c, const struct hbone_h2_event *ev)
 {
+	if (ev->kind != HBONE_H2_EV_DATA)
+		hbone_deliver_now(c);
 	switch (ev->kind) {
 	case HBONE_H2_EV_DATA:
 		return on_data(c, ev);
@@ -673,6 +491,7 @@ static void take_bytes(struct hbone_conn *c, const u8 *p, size_t n)
 		if (ret || hbone_conn_ending(c))
 			break;
 	}
+	hbone_deliver_now(c);
 	if (ret < 0)
 		hbone_conn_end(c, HBONE_REASON_PROTOCOL, -ret, 0);
 }
@@ -742,10 +561,10 @@ static void on_control(struct hbone_conn *c, u8 type, const u8 *p, u32 n)
 /* True: there may be more. */
 static bool read_once(struct hbone_conn *c)
 {
-	u8 *p = page_address(c->rx_page), type;
+	u8 *p = page_address(c->rx_buf.page), type;
 	int n;
 
-	n = hbone_sock_recv_record(&c->tls, c->rx_page, HBONE_CONN_BUFFER, &type);
+	n = hbone_sock_recv_record(&c->tls, c->rx_buf.page, c->rx_buf.size, &type);
 	if (n == -EAGAIN)
 		return false;
 	hbone_mib_inc(c->hn, RX_READS);
@@ -768,13 +587,15 @@ static bool rx_run(struct hbone_conn *c)
 	while (!hbone_conn_ending(c)) {
 		if (!budget--)
 			return true;
-		drain_ready(c);
+		/* TLS tells of a record while it is read. */
+		hbone_work_look(&c->rx_work);
+		hbone_deliver_ready(c);
 		if (test_bit(HBONE_CONN_PEER_CLOSED, &c->flags)) {
 			if (all_taken(c))
 				hbone_conn_end(c, HBONE_REASON_DONE, HBONE_H2_NO_ERROR, 0);
 			return false;
 		}
-		if (!read_once(c))
+		if (!read_once(c) && !hbone_work_again(&c->rx_work))
 			return false;
 	}
 	return false;
@@ -782,19 +603,20 @@ static bool rx_run(struct hbone_conn *c)
 
 void hbone_rx_work(struct work_struct *work)
 {
-	struct hbone_conn *c = container_of(work, struct hbone_conn, rx_work);
+	struct hbone_conn *c = container_of(work, struct hbone_conn, rx_work.work);
 
 	if (hbone_conn_ending(c))
 		return;
+	hbone_work_begin(&c->rx_work);
 	if (c->input) {
 		take_bytes(c, c->input, c->input_len);
 		kvfree(c->input);
 		c->input = NULL;
 	}
-	c->rx_page = hbone_conn_borrow(c);
-	if (!c->rx_page)
-		return;
-	if (rx_run(c))
+	/* This needs no memory, and may give some back. */
+	hbone_deliver_ready(c);
+	if (hbone_conn_borrow(c, &c->rx_buf) && rx_run(c))
 		hbone_conn_kick_rx(c);
-	hbone_conn_return(&c->rx_page);
+	hbone_buffer_put(&c->rx_buf);
+	hbone_work_end(&c->rx_work);
 }

@@ -189,12 +189,18 @@ int hbone_sock_send(struct hbone_sock *hs, struct page *page, u32 off, u32 len)
 	return sock_sendmsg(hs->sock, &msg);
 }
 
-int hbone_sock_send_mem(struct hbone_sock *hs, void *p, u32 len)
+int hbone_sock_send_vec(struct hbone_sock *hs, struct kvec *vec, u32 n, u32 len)
 {
 	struct msghdr msg = { .msg_flags = SEND_FLAGS };
+
+	return kernel_sendmsg(hs->sock, &msg, vec, n, len);
+}
+
+int hbone_sock_send_mem(struct hbone_sock *hs, void *p, u32 len)
+{
 	struct kvec vec = { .iov_base = p, .iov_len = len };
 
-	return kernel_sendmsg(hs->sock, &msg, &vec, 1, len);
+	return hbone_sock_send_vec(hs, &vec, 1, len);
 }
 
 int hbone_sock_peek(struct hbone_sock *hs)

@@ -7,6 +7,7 @@
 #include <linux/types.h>
 #include <linux/wait.h>
 
+struct kvec;
 struct netlink_ext_ack;
 struct page;
 struct socket;
@@ -42,6 +43,8 @@ void hbone_sock_unwatch(struct hbone_sock *hs);
 int hbone_sock_recv(struct hbone_sock *hs, struct page *page, u32 off, u32 len);
 int hbone_sock_send(struct hbone_sock *hs, struct page *page, u32 off, u32 len);
 int hbone_sock_send_mem(struct hbone_sock *hs, void *p, u32 len);
+/* @n pieces of @len bytes in all. */
+int hbone_sock_send_vec(struct hbone_sock *hs, struct kvec *vec, u32 n, u32 len);
 /* 1: there are bytes, or 0: the end, or negative. */
 int hbone_sock_peek(struct hbone_sock *hs);
 /* Why the socket failed, once, or 0: a read behind its end says only that it ended. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * From the applications to the tunnel: tx_work fills one buffer, of one TLS record, with what is
+ * From the applications to the tunnel: tx_work fills one buffer, of some TLS records, with what is
  * to be sent, and sends it; when the socket takes no more it returns, and the wait queue calls it
  * again. Bytes of applications are read to where they are sent from, after their frame's head, and
  * only as many as both windows allow: nothing but that buffer waits here.
@@ -22,19 +22,19 @@
 #include "trace.h"
 #include "tx.h"
 
-/* Records in a row before others have their turn. */
+/* Buffers in a row before others have their turn. */
 #define TX_BUDGET 32
 /* With less room left no DATA is begun, but in an empty buffer: heads are for payload. */
 #define TX_LEAST_ROOM 1024
 
 static u32 room(const struct hbone_conn *c)
 {
-	return HBONE_CONN_BUFFER - c->tx_len;
+	return c->tx_buf.size - c->tx_len;
 }
 
 static u8 *tail(struct hbone_conn *c)
 {
-	return (u8 *)page_address(c->tx_page) + c->tx_len;
+	return (u8 *)page_address(c->tx_buf.page) + c->tx_len;
 }
 
 /* --- headers --------------------------------------------------------------------------------- */
@@ -352,7 +352,7 @@ static bool put_data(struct hbone_stream *s)
 			hbone_stream_rd_again(s);
 		return !conn_shut;
 	}
-	n = hbone_sock_recv(&s->app, c->tx_page, c->tx_len + HBONE_H2_HEAD, most);
+	n = hbone_sock_recv(&s->app, c->tx_buf.page, c->tx_len + HBONE_H2_HEAD, most);
 	if (n <= 0) {
 		no_bytes(s, n);
 		return true;
@@ -416,7 +416,7 @@ static bool flush(struct hbone_conn *c)
 	int n;
 
 	while (c->tx_off < c->tx_len) {
-		n = hbone_sock_send(&c->tls, c->tx_page, c->tx_off, c->tx_len - c->tx_off);
+		n = hbone_sock_send(&c->tls, c->tx_buf.page, c->tx_off, c->tx_len - c->tx_off);
 		if (n == -EAGAIN) {
 			hbone_mib_inc(c->hn, TX_BLOCKED);
 			if (hbone_sock_starved(&c->tls))
@@ -446,10 +446,11 @@ static bool tx_run(struct hbone_conn *c)
 	while (!hbone_conn_ending(c)) {
 		if (!budget--)
 			return true;
+		hbone_work_look(&c->tx_work);
 		if (!flush(c))
 			return false;
 		fill(c);
-		if (!c->tx_len)
+		if (!c->tx_len && !hbone_work_again(&c->tx_work))
 			return false;
 	}
 	return false;
@@ -457,18 +458,16 @@ static bool tx_run(struct hbone_conn *c)
 
 void hbone_tx_work(struct work_struct *work)
 {
-	struct hbone_conn *c = container_of(work, struct hbone_conn, tx_work);
+	struct hbone_conn *c = container_of(work, struct hbone_conn, tx_work.work);
 
 	if (hbone_conn_ending(c))
 		return;
-	if (!c->tx_page)
-		c->tx_page = hbone_conn_borrow(c);
-	if (!c->tx_page)
-		return;
-	if (tx_run(c))
+	hbone_work_begin(&c->tx_work);
+	if ((c->tx_buf.page || hbone_conn_borrow(c, &c->tx_buf)) && tx_run(c))
 		hbone_conn_kick_tx(c);
 	if (c->tx_off == c->tx_len)
-		hbone_conn_return(&c->tx_page);
+		hbone_buffer_put(&c->tx_buf);
+	hbone_work_end(&c->tx_work);
 }
 
 void hbone_tx_goodbye(struct hbone_conn *c)
