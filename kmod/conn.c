@@ -20,6 +20,7 @@
  * one alone needs no lock (conn.h). conn->lock is for what they share, and is never held when a
  * socket is called or memory is allocated.
  */
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -112,7 +113,7 @@ struct hbone_frame *hbone_conn_frame(u32 size)
 {
 	struct hbone_frame *f;
 
-	f = kvmalloc(struct_size(f, data, size), GFP_KERNEL_ACCOUNT);
+	f = kvmalloc(struct_size(f, data, size), HBONE_CONN_GFP);
 	if (!f)
 		return NULL;
 	f->len = 0;
@@ -160,6 +161,7 @@ static void conn_free(struct hbone_conn *c)
 	hbone_buffer_put(&c->rx_buf);
 	hbone_buffer_put(&c->tx_buf);
 	xa_destroy(&c->streams);
+	mem_cgroup_put(c->memcg);
 	kfree(c);
 }
 
@@ -408,6 +410,7 @@ static struct hbone_conn *conn_alloc(struct hbone_net *hn, const struct hbone_co
 		return NULL;
 	refcount_set(&c->refs, 1);
 	c->hn = hn;
+	c->memcg = get_mem_cgroup_from_mm(current->mm);
 	INIT_WORK(&c->rx_work.work, hbone_rx_work);
 	INIT_WORK(&c->tx_work.work, hbone_tx_work);
 	INIT_WORK(&c->end_work, end_work);

@@ -19,10 +19,17 @@
 
 struct hbone_net;
 struct hbone_stream;
+struct mem_cgroup;
 struct page;
 
 /* Of DATA that are given to an application at once. */
 #define HBONE_CONN_PIECES 8
+
+/*
+ * What work allocates is its creator's, as what requests allocate is the caller's. A cgroup at its
+ * limit loses a stream and not, for a peer's bytes, a process.
+ */
+#define HBONE_CONN_GFP (GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 
 /* Limits of what waits: in bytes of memory where not said otherwise. */
 #define HBONE_CONN_BACKLOG 1048576 /* received, not taken; beyond it the window shuts */
@@ -80,6 +87,7 @@ struct hbone_conn {
 	struct hbone_net *hn;
 	unsigned long flags; /* enum hbone_conn_flags */
 	u64 cookie;
+	struct mem_cgroup *memcg; /* pays for what its work allocates */
 	struct hbone_settings local; /* constant */
 	struct hbone_sock tls;
 

@@ -77,7 +77,7 @@ static u32 fill_chunk(struct hbone_chunk *chunk, const u8 *p, u32 n)
 
 static struct hbone_chunk *new_chunk(struct hbone_stream *s)
 {
-	struct hbone_chunk *chunk = kmalloc(HBONE_STREAM_CHUNK, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	struct hbone_chunk *chunk = kmalloc(HBONE_STREAM_CHUNK, HBONE_CONN_GFP);
 
 	if (!chunk)
 		return NULL;

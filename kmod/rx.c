@@ -8,6 +8,7 @@
  * and reset, and the handler returns 0.
  */
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "conn.h"
@@ -604,9 +605,11 @@ static bool rx_run(struct hbone_conn *c)
 void hbone_rx_work(struct work_struct *work)
 {
 	struct hbone_conn *c = container_of(work, struct hbone_conn, rx_work.work);
+	struct mem_cgroup *old;
 
 	if (hbone_conn_ending(c))
 		return;
+	old = set_active_memcg(c->memcg);
 	hbone_work_begin(&c->rx_work);
 	if (c->input) {
 		take_bytes(c, c->input, c->input_len);
@@ -619,4 +622,5 @@ void hbone_rx_work(struct work_struct *work)
 		hbone_conn_kick_rx(c);
 	hbone_buffer_put(&c->rx_buf);
 	hbone_work_end(&c->rx_work);
+	set_active_memcg(old);
 }

@@ -68,7 +68,7 @@ static void not_begun(struct hbone_conn *c, u32 id)
 
 static struct hbone_stream *alloc_stream(struct hbone_conn *c, u32 id)
 {
-	struct hbone_stream *s = kzalloc(sizeof(*s), GFP_KERNEL_ACCOUNT);
+	struct hbone_stream *s = kzalloc(sizeof(*s), HBONE_CONN_GFP);
 
 	if (!s)
 		return NULL;
@@ -96,7 +96,7 @@ struct hbone_stream *hbone_stream_create(struct hbone_conn *c, u32 id)
 	if (!s)
 		return ERR_PTR(-ENOMEM);
 	/* A place first: it is filled under the lock, where SETTINGS change all in the table. */
-	err = xa_reserve(&c->streams, id, GFP_KERNEL_ACCOUNT);
+	err = xa_reserve(&c->streams, id, HBONE_CONN_GFP);
 	if (err)
 		goto err_free;
 	spin_lock(&c->lock);

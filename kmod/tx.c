@@ -13,6 +13,7 @@
  * where RFC 9113 (6.9.2) allows what is on its way.
  */
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "conn.h"
@@ -459,15 +460,18 @@ static bool tx_run(struct hbone_conn *c)
 void hbone_tx_work(struct work_struct *work)
 {
 	struct hbone_conn *c = container_of(work, struct hbone_conn, tx_work.work);
+	struct mem_cgroup *old;
 
 	if (hbone_conn_ending(c))
 		return;
+	old = set_active_memcg(c->memcg);
 	hbone_work_begin(&c->tx_work);
 	if ((c->tx_buf.page || hbone_conn_borrow(c, &c->tx_buf)) && tx_run(c))
 		hbone_conn_kick_tx(c);
 	if (c->tx_off == c->tx_len)
 		hbone_buffer_put(&c->tx_buf);
 	hbone_work_end(&c->tx_work);
+	set_active_memcg(old);
 }
 
 void hbone_tx_goodbye(struct hbone_conn *c)

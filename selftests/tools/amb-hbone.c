@@ -35,6 +35,7 @@ static const struct {
 	{ "adopt", case_adopt },
 	{ "notes", case_notes },
 	{ "idle", case_idle },
+	{ "paid", case_paid },
 	{ "orphan", case_orphan },
 	{ "abi", case_abi },
 	{ "hold", case_hold },

@@ -38,6 +38,9 @@ void case_drain(void);
 void case_notes(void);
 void case_idle(void);
 
+/* paid.c: who pays for that */
+void case_paid(void);
+
 /* memory.c: that there is none */
 void case_no_memory(void);
 

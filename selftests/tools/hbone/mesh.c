@@ -278,8 +278,7 @@ void pump(struct app *apps, size_t n, size_t chunk)
 	free(p);
 }
 
-/* Of a file whose lines begin with a name and a number. */
-static uint64_t number_of(const char *path, const char *name)
+uint64_t file_number(const char *path, const char *name)
 {
 	FILE *f = fopen(path, "re");
 	char key[64] = "";
@@ -297,12 +296,12 @@ static uint64_t number_of(const char *path, const char *name)
 
 uint64_t stat_number(const char *name)
 {
-	return number_of("/proc/net/hbone_stat", name);
+	return file_number("/proc/net/hbone_stat", name);
 }
 
 uint64_t slab_bytes(void)
 {
-	return number_of("/proc/meminfo", "Slab:") * 1024;
+	return file_number("/proc/meminfo", "Slab:") * 1024;
 }
 
 void expect_destroyed(void)

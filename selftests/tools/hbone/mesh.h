@@ -79,6 +79,9 @@ void app_pair(struct app *a, struct app *b, const int fd[2], uint64_t ab, uint64
 /* Until all are done; every byte is checked. @chunk: bytes at a time. */
 void pump(struct app *apps, size_t n, size_t chunk);
 
+/* Of a file whose lines begin with a name and a number. */
+uint64_t file_number(const char *path, const char *name);
+/* Of /proc/net/hbone_stat. */
 uint64_t stat_number(const char *name);
 /* What the kernel has in slabs, in bytes: of the whole machine. */
 uint64_t slab_bytes(void);

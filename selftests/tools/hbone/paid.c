@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Whose memory it is that the module keeps a peer's bytes in. */
+#include "cases.h"
+#include "mesh.h"
+
+#include <err.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PAID_BYTES (512 << 10)
+#define PAID_FRAME 16000
+#define PAID_MORE (64 << 10)
+
+static void file_put(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		err(1, "%s", path);
+	close(fd);
+}
+
+static uint64_t file_value(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	unsigned long long n;
+
+	if (!f || fscanf(f, "%llu", &n) != 1)
+		err(1, "%s", path);
+	fclose(f);
+	return n;
+}
+
+/* A cgroup with the process in it that hands the connection over, and does nothing more. */
+struct payer {
+	char dir[64], procs[96], current[96], max[96], events[96];
+	pid_t pid;
+	uint32_t conn;
+};
+
+static void payer_cgroup(struct payer *p)
+{
+	char control[64], top[] = "/tmp/hbone-cgroup.XXXXXX";
+
+	if (!mkdtemp(top) || mount("cgroup2", top, "cgroup2", 0, NULL))
+		err(1, "%s", top);
+	snprintf(control, sizeof(control), "%s/cgroup.subtree_control", top);
+	file_put(control, "+memory");
+	snprintf(p->dir, sizeof(p->dir), "%s/hbone-paid", top);
+	if (mkdir(p->dir, 0755))
+		err(1, "%s", p->dir);
+	snprintf(p->procs, sizeof(p->procs), "%s/cgroup.procs", p->dir);
+	snprintf(p->current, sizeof(p->current), "%s/memory.current", p->dir);
+	snprintf(p->max, sizeof(p->max), "%s/memory.max", p->dir);
+	snprintf(p->events, sizeof(p->events), "%s/memory.events", p->dir);
+}
+
+static void payer_start(struct payer *p, int tls)
+{
+	static const struct conn_spec spec = {
+		.server = true,
+		.window = 2 * PAID_BYTES,
+		.recv_window = 2 * PAID_BYTES,
+	};
+	int told[2];
+
+	payer_cgroup(p);
+	if (pipe2(told, O_CLOEXEC))
+		err(1, "pipe");
+	p->pid = fork();
+	if (p->pid < 0)
+		err(1, "fork");
+	if (!p->pid) {
+		file_put(p->procs, "0");
+		p->conn = conn_add(nl_open(), tls, &spec);
+		EXPECT(write(told[1], &p->conn, sizeof(p->conn)) == sizeof(p->conn));
+		for (;;)
+			pause();
+	}
+	close(told[1]);
+	EXPECT(read(told[0], &p->conn, sizeof(p->conn)) == sizeof(p->conn));
+	close(told[0]);
+	close(tls);
+}
+
+static void payer_end(struct payer *p)
+{
+	char *top = dirname(strdupa(p->dir));
+
+	kill(p->pid, SIGKILL);
+	waitpid(p->pid, NULL, 0);
+	WAIT_FOR(!rmdir(p->dir), "the cgroup goes");
+	if (umount(top) || rmdir(top))
+		err(1, "%s", top);
+}
+
+static void send_paid(struct peer *p, size_t n)
+{
+	static const uint8_t zeros[PAID_FRAME];
+
+	for (; n; n -= n < PAID_FRAME ? n : PAID_FRAME)
+		peer_send(p, 0, 0, 1, zeros, n < PAID_FRAME ? n : PAID_FRAME);
+}
+
+/*
+ * What the module keeps of a peer's bytes is charged to the cgroup of who handed the connection
+ * over; at its limit the connection waits, or the stream is lost, and nobody is killed.
+ */
+void case_paid(void)
+{
+	struct nl *nl = nl_open();
+	struct peer p = { .fd = -1 };
+	struct payer payer;
+	char limit[32];
+	uint64_t before;
+	int tls[2];
+
+	tls_pair(tls);
+	p.fd = tls[0];
+	payer_start(&payer, tls[1]);
+	peer_send(&p, 1, 4, 1, "\x82", 1);
+	before = file_value(payer.current);
+	send_paid(&p, PAID_BYTES);
+	WAIT_FOR(ask_number(nl, payer.conn, 1, HBONE_A_BACKLOG) == PAID_BYTES, "it has all");
+	/* It is charged in advance, up to some pages for each CPU, which @before may have in it. */
+	EXPECT(file_value(payer.current) >= before + PAID_BYTES / 4 * 3);
+
+	snprintf(limit, sizeof(limit), "%llu",
+		 (unsigned long long)file_value(payer.current) + PAID_MORE);
+	file_put(payer.max, limit);
+	send_paid(&p, PAID_BYTES / 2);
+	WAIT_FOR(stat_number("Starved") || stat_number("StreamsDestroyed"), "the limit is met");
+	EXPECT(waitpid(payer.pid, NULL, WNOHANG) == 0);
+	file_put(payer.max, "max");
+	peer_send(&p, 6, 0, 0, "12345678", 8);
+	peer_expect(&p, 6, 0);
+	EXPECT(file_number(payer.events, "oom_kill") == 0);
+
+	payer_end(&payer);
+	close(p.fd);
+	conn_gone(nl, payer.conn);
+	nl_close(nl);
+	expect_destroyed();
+}
