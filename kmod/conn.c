@@ -247,6 +247,14 @@ void hbone_conn_end(struct hbone_conn *c, enum hbone_reason reason, u32 code, in
 	queue_work(hbone_main_wq, &c->end_work);
 }
 
+bool hbone_conn_used_up(struct hbone_conn *c, bool sent)
+{
+	if (hbone_sock_records(&c->tls, sent) < HBONE_CONN_RECORDS)
+		return false;
+	hbone_conn_end(c, HBONE_REASON_KEY, HBONE_H2_NO_ERROR, 0);
+	return true;
+}
+
 void hbone_conn_end_all(struct hbone_net *hn)
 {
 	struct hbone_conn *c;

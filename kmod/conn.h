@@ -39,6 +39,13 @@ struct page;
 #define HBONE_CONN_ACKS 64 /* the same for SETTINGS */
 #define HBONE_CONN_REFUSALS 64 /* RST_STREAM for streams that never were */
 
+/*
+ * Records under one key, in either direction: behind 2^24.5 AES-GCM loses its margin (RFC 8446,
+ * 5.5). A few are left for a buffer on its way and the good-bye. Owners drain long before; who has
+ * none ends here.
+ */
+#define HBONE_CONN_RECORDS (23726566 - 8)
+
 /* Limits of frames that cost a peer nothing: a bucket, and its refill. */
 #define HBONE_CONN_CALM 1024
 #define HBONE_CONN_CALM_MS 4 /* for one more */
@@ -189,6 +196,9 @@ void hbone_conn_drain(struct hbone_conn *c, enum hbone_conn_goaway what);
 
 void hbone_conn_own(struct hbone_conn *c, u32 portid);
 void hbone_conn_owner_gone(struct hbone_net *hn, u32 portid);
+
+/* Whether its key for what it sends, or receives, is used up; then it ends. Of that work alone. */
+bool hbone_conn_used_up(struct hbone_conn *c, bool sent);
 
 /* Have their work done, soon, if the connection is not about to end. Any context. */
 void hbone_conn_kick_rx(struct hbone_conn *c);

@@ -577,6 +577,7 @@ static bool read_once(struct hbone_conn *c)
 		on_control(c, type, p, n);
 	else
 		take_bytes(c, p, n);
+	hbone_conn_used_up(c, false);
 	return true;
 }
 

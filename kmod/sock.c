@@ -242,6 +242,15 @@ int hbone_sock_recv_record(struct hbone_sock *hs, struct page *page, u32 len, u8
 	return ret;
 }
 
+u64 hbone_sock_records(const struct hbone_sock *hs, bool sent)
+{
+	const struct tls_context *ctx = tls_get_ctx(hs->sock->sk);
+	__be64 next;
+
+	memcpy(&next, sent ? ctx->tx.rec_seq : ctx->rx.rec_seq, sizeof(next));
+	return be64_to_cpu(next);
+}
+
 void hbone_sock_close_notify(struct hbone_sock *hs)
 {
 	u8 alert[2] = { 1, 0 }; /* warning, close_notify */

@@ -52,6 +52,8 @@ int hbone_sock_error(struct hbone_sock *hs);
 
 /* As hbone_sock_recv, of a socket with kernel TLS; *@type: of the record. */
 int hbone_sock_recv_record(struct hbone_sock *hs, struct page *page, u32 len, u8 *type);
+/* Records that kernel TLS has sent on it, or received. Not while another call does the same. */
+u64 hbone_sock_records(const struct hbone_sock *hs, bool sent);
 /* Says on a TLS socket that nothing follows, as well as can be done without waiting. */
 void hbone_sock_close_notify(struct hbone_sock *hs);
 

@@ -417,6 +417,8 @@ static bool flush(struct hbone_conn *c)
 	int n;
 
 	while (c->tx_off < c->tx_len) {
+		if (hbone_conn_used_up(c, true))
+			return false;
 		n = hbone_sock_send(&c->tls, c->tx_buf.page, c->tx_off, c->tx_len - c->tx_off);
 		if (n == -EAGAIN) {
 			hbone_mib_inc(c->hn, TX_BLOCKED);

@@ -364,6 +364,7 @@ static enum amb_reason reason_of(uint32_t reason, uint32_t code)
 	case HBONE_REASON_PROTOCOL:
 		return AMB_REASON_H2;
 	case HBONE_REASON_TLS:
+	case HBONE_REASON_KEY:
 		return AMB_REASON_TLS;
 	case HBONE_REASON_MEMORY:
 		return AMB_REASON_MEMORY;
@@ -380,6 +381,8 @@ static const char *text_of(uint32_t reason, uint32_t code)
 		return amb_h2_error_text(code);
 	case HBONE_REASON_TLS:
 		return "the peer sent a TLS alert, or changed its keys";
+	case HBONE_REASON_KEY:
+		return "the key is used up";
 	case HBONE_REASON_CONN:
 		return "peer closed the connection";
 	case HBONE_REASON_SOCKET:

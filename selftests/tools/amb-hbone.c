@@ -37,6 +37,7 @@ static const struct {
 	{ "idle", case_idle },
 	{ "paid", case_paid },
 	{ "orphan", case_orphan },
+	{ "key", case_key },
 	{ "abi", case_abi },
 	{ "hold", case_hold },
 	{ "no_memory", case_no_memory },

@@ -251,6 +251,7 @@ enum hbone_reason {
 	HBONE_REASON_MEMORY, /* no memory */
 	HBONE_REASON_ORPHAN, /* no owner, and no streams for long; a stream: no application */
 	HBONE_REASON_NETNS, /* its network namespace ended */
+	HBONE_REASON_KEY, /* as many records as one key is good for */
 };
 
 #endif /* _UAPI_LINUX_HBONE_H */

@@ -27,6 +27,7 @@ void case_resets(void);
 void case_close_under_load(void);
 void case_adopt(void);
 void case_orphan(void);
+void case_key(void);
 void case_abi(void);
 /* Streams with traffic, until killed. */
 void case_hold(void);

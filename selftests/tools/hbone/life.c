@@ -313,6 +313,73 @@ void case_orphan(void)
 	expect_balance();
 }
 
+#define KEY_RECORDS 23726566
+#define KEY_LEFT 20
+
+/* Each of them a record for the peer; how many it got. */
+static unsigned int send_bytes(int app, struct peer *p)
+{
+	unsigned int n = 0;
+
+	for (; write_all(app, "x", 1); n++) {
+		EXPECT(n < KEY_LEFT);
+		do
+			if (!peer_read(p))
+				return n;
+		while (p->type != 0);
+	}
+	return n;
+}
+
+/* The same from it. */
+static unsigned int receive_bytes(int app, struct peer *p)
+{
+	unsigned int n = 0;
+	char b;
+
+	for (;; n++) {
+		EXPECT(n < KEY_LEFT);
+		peer_send(p, 0, 0, 1, "x", 1);
+		if (read_some(app, &b, 1) != 1)
+			return n;
+	}
+}
+
+static void key_ends(unsigned int (*use)(int app, struct peer *p))
+{
+	struct nl *nl = nl_open(), *events = nl_open();
+	struct peer p = { .fd = -1 };
+	unsigned int n;
+	uint32_t conn;
+	int tls[2], tcp[2];
+
+	nl_listen(events);
+	tls_pair_used(tls, KEY_RECORDS - KEY_LEFT);
+	tcp_pair(tcp);
+	p.fd = tls[0];
+	conn = conn_add(nl, tls[1], &plain);
+	EXPECT(!headers_send(nl, conn, 1, false));
+	EXPECT(!stream_add(nl, conn, 1, tcp[0], 0));
+	peer_expect(&p, 1, 1);
+	n = use(tcp[1], &p);
+	EXPECT(n >= KEY_LEFT / 2);
+	event_expect(events, HBONE_CMD_CONN_CLOSED);
+	EXPECT(nl_u32(events, HBONE_A_REASON) == HBONE_REASON_KEY);
+	conn_gone(nl, conn);
+	close(p.fd);
+	close(tcp[1]);
+	nl_close(events);
+	nl_close(nl);
+}
+
+/* AES-GCM is good for 2^24.5 records (RFC 8446, 5.5), whoever owns the connection. */
+void case_key(void)
+{
+	key_ends(send_bytes);
+	key_ends(receive_bytes);
+	expect_balance();
+}
+
 static int ask_with(struct nl *nl, uint8_t cmd, uint16_t attr, uint32_t value)
 {
 	nl_begin(nl, cmd, 0);

@@ -3,6 +3,7 @@
 #include "peer.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <err.h>
 #include <errno.h>
 #include <linux/tls.h>
@@ -51,18 +52,20 @@ void tcp_pair(int fd[2])
 	setsockopt(fd[1], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
-static void set_key(int fd, int direction, uint8_t key)
+static void set_key(int fd, int direction, uint8_t key, uint64_t records)
 {
+	uint64_t be = htobe64(records);
 	struct tls12_crypto_info_aes_gcm_128 info = {
 		.info = { .version = TLS_1_3_VERSION, .cipher_type = TLS_CIPHER_AES_GCM_128 },
 	};
 
 	memset(info.key, key, sizeof(info.key));
+	memcpy(info.rec_seq, &be, sizeof(info.rec_seq));
 	if (setsockopt(fd, SOL_TLS, direction, &info, sizeof(info)))
 		err(1, "keys for kernel TLS");
 }
 
-void tls_pair(int fd[2])
+void tls_pair_used(int fd[2], uint64_t records)
 {
 	int i;
 
@@ -70,9 +73,14 @@ void tls_pair(int fd[2])
 	for (i = 0; i < 2; i++) {
 		if (setsockopt(fd[i], IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")))
 			err(1, "kernel TLS");
-		set_key(fd[i], TLS_TX, 'a' + i);
-		set_key(fd[i], TLS_RX, 'b' - i);
+		set_key(fd[i], TLS_TX, 'a' + i, records);
+		set_key(fd[i], TLS_RX, 'b' - i, records);
 	}
+}
+
+void tls_pair(int fd[2])
+{
+	tls_pair_used(fd, 0);
 }
 
 static void wait_for(int fd, short events)

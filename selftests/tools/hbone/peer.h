@@ -23,6 +23,8 @@ __attribute__((noreturn, format(printf, 3, 4))) void peer_fail(const char *file,
 /* A TCP connection over loopback; the second also with kernel TLS at both ends. */
 void tcp_pair(int fd[2]);
 void tls_pair(int fd[2]);
+/* The same, after @records in each direction. */
+void tls_pair_used(int fd[2], uint64_t records);
 
 /* Whole buffers; false when the other side ended or reset first. */
 bool write_all(int fd, const void *p, size_t n);
