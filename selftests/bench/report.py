@@ -123,7 +123,7 @@ FIGURES = ["gbps", "rate", "p50_us", "p99_us"] + [
     f"{m}{per}" for m, per in (
         ("machine_cpu", "_us"), ("machine_cpu_s", "_per_gb"),
         ("agent_cpu", "_us"), ("agent_cpu_s", "_per_gb"))
-] + ["machine_switches", "machine_switches_per_gb", "agent_machine_pct"] + [
+] + ["machine_switches", "machine_switches_per_gb", "copies_per_byte", "agent_machine_pct"] + [
     f"agent_{what}{per}" for what in ("calls", "calls_beyond_rest", "waits", "instructions")
     for per in ("", "_per_s", "_per_gb")]
 WIDTH = 24
