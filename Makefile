@@ -4,8 +4,7 @@
 #   make [all lib unit tools]   build, in $(O)
 #   sudo make check             set-up, every build and every test
 #                               (TESTS="net/x.sh unit/y": only those)
-#                               (vm/smoke.sh, vm/v6.sh: that test in each VM; scripts/vm;
-#                               vm/kmod.sh, vm/kmod_net.sh: in the first of VM_KERNELS)
+#                               (vm/smoke.sh, vm/v6.sh: that test in each VM; scripts/vm)
 #                               JOBS= VM_KERNELS="6.1 6.12 newest" VM_CPUS=1
 #                               FUZZ_SECONDS=10 FUZZ_SEED=1 (0: another one each time)
 #   sudo make check-fast        set-up, static checks, unit and namespace tests, plain build
@@ -222,14 +221,10 @@ VM := $(wildcard selftests/vm/*.sh) \
 	$(addprefix $(O)/selftests/unit/,bpf_decide bpf_guard probe ktls hbone frames)
 pick_vm = $(if $(TESTS),$(sort $(filter $(addprefix %/, \
 	$(patsubst vm/%,%,$(filter vm/%,$(TESTS)))),$(VM) $(NET) $(UNIT))),$(VM))
-# Only in the first kernel: beside each other these did not get done in time on the others; why is
-# not known. By hand, in any one:
-# make check TESTS=vm/kmod.sh VM_KERNELS=newest
-VM_ONCE := selftests/vm/kmod.sh selftests/vm/kmod_net.sh
-vm_files = $(if $(filter-out $(firstword $(VM_KERNELS)),$(1)),$(filter-out $(VM_ONCE),$(pick_vm)),$(pick_vm))
 vm_group = --group "vm $(1)" $(if $(filter-out $(firstword $(VM_KERNELS)),$(1)),--beside) \
 	--via "scripts/vm run $(1) --quiet --cpus $(VM_CPUS) --timeout 3000 --out {logs} --" \
-	--timeout 600 --env DEADLINE=180 --env AMBIENT_TIER=ktls --env AMB_BUILD=$(abspath $(O)) $(call vm_files,$(1))
+	--timeout 600 --env DEADLINE=180 --env AMBIENT_TIER=ktls \
+	--env AMB_BUILD=$(abspath $(O)) $(pick_vm)
 SUB = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 RUN := selftests/run -o $(O)/test-logs
 
