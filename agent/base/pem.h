@@ -3,14 +3,11 @@
 #ifndef AMB_PEM_H
 #define AMB_PEM_H
 
+#include "der.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
-
-struct amb_der {
-	const uint8_t *data;
-	size_t len;
-};
 
 #define AMB_PEM_CERTS_MAX 64 /* certificates of one bundle */
 #define AMB_PEM_BYTES_MAX (256 * 1024) /* of its text */

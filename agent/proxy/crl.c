@@ -22,17 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TAG_INTEGER 0x02
-#define TAG_BITS 0x03
-#define TAG_OCTETS 0x04
-#define TAG_OID 0x06
-#define TAG_BOOL 0x01
-#define TAG_UTC_TIME 0x17
-#define TAG_GENERAL_TIME 0x18
-#define TAG_SEQUENCE 0x30
-#define TAG_KEY_ID 0x80 /* [0] of AuthorityKeyIdentifier */
-#define TAG_INDIRECT 0x84 /* [4] of IssuingDistributionPoint */
-#define TAG_EXPLICIT(n) (0xa0 | (n))
+#define TAG_KEY_ID AMB_DER_CONTEXT(0) /* of AuthorityKeyIdentifier */
+#define TAG_INDIRECT AMB_DER_CONTEXT(4) /* of IssuingDistributionPoint */
 
 struct list {
 	uint64_t key;
@@ -49,85 +40,33 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct lists *lists; /* lock */
 static uint32_t generation; /* atomic; written with the lock held */
 
-/* DER */
-
-struct der {
-	const uint8_t *p;
-	size_t n;
-};
-
-/* Takes the next element of @in off: its tag, its value, and (unless NULL) all of it. */
-static int next(struct der *in, uint8_t *tag, struct der *value, struct der *whole)
-{
-	const uint8_t *start = in->p;
-	size_t head = 2, len, i;
-
-	if (in->n < 2 || (in->p[0] & 0x1f) == 0x1f)
-		return -EBADMSG;
-	len = in->p[1];
-	if (len & 0x80) {
-		size_t bytes = len & 0x7f;
-
-		if (!bytes || bytes > 4 || in->n < 2 + bytes)
-			return -EBADMSG;
-		for (len = 0, i = 0; i < bytes; i++)
-			len = len << 8 | in->p[2 + i];
-		head += bytes;
-	}
-	if (len > in->n - head)
-		return -EBADMSG;
-	*tag = in->p[0];
-	*value = (struct der){ in->p + head, len };
-	if (whole)
-		*whole = (struct der){ start, head + len };
-	in->p += head + len;
-	in->n -= head + len;
-	return 0;
-}
-
-static int expect(struct der *in, uint8_t want, struct der *value, struct der *whole)
-{
-	uint8_t tag;
-
-	return next(in, &tag, value, whole) ?: tag == want ? 0 : -EBADMSG;
-}
-
-static bool next_is(const struct der *in, uint8_t tag)
-{
-	return in->n && in->p[0] == tag;
-}
-
-/* One that may be there. */
-static int skip(struct der *in, uint8_t tag)
-{
-	struct der value;
-
-	return next_is(in, tag) ? expect(in, tag, &value, NULL) : 0;
-}
+/* Extensions */
 
 struct extension {
-	struct der oid, value;
+	struct amb_der oid, value;
 	bool critical;
 };
 
-static int next_extension(struct der *in, struct extension *x)
+static int next_extension(struct amb_der *in, struct extension *x)
 {
-	struct der seq, critical;
+	struct amb_der seq, critical;
 	int err;
 
-	err = expect(in, TAG_SEQUENCE, &seq, NULL) ?: expect(&seq, TAG_OID, &x->oid, NULL);
+	err = amb_der_expect(in, AMB_DER_SEQUENCE, &seq, NULL) ?:
+		      amb_der_expect(&seq, AMB_DER_OID, &x->oid, NULL);
 	x->critical = false;
-	if (!err && next_is(&seq, TAG_BOOL)) {
-		err = expect(&seq, TAG_BOOL, &critical, NULL);
-		x->critical = !err && critical.n == 1 && critical.p[0];
+	if (!err && amb_der_is(&seq, AMB_DER_BOOL)) {
+		err = amb_der_expect(&seq, AMB_DER_BOOL, &critical, NULL);
+		x->critical = !err && critical.len == 1 && critical.data[0];
 	}
-	return err ?: expect(&seq, TAG_OCTETS, &x->value, NULL);
+	return err ?: amb_der_expect(&seq, AMB_DER_OCTETS, &x->value, NULL);
 }
 
 static bool oid_is(const struct extension *x, uint8_t last)
 {
 	/* id-ce: 2.5.29 */
-	return x->oid.n == 3 && x->oid.p[0] == 0x55 && x->oid.p[1] == 0x1d && x->oid.p[2] == last;
+	return x->oid.len == 3 && x->oid.data[0] == 0x55 && x->oid.data[1] == 0x1d &&
+	       x->oid.data[2] == last;
 }
 
 #define OID_DISTRIBUTION_POINT 28
@@ -135,16 +74,16 @@ static bool oid_is(const struct extension *x, uint8_t last)
 
 /* Hashes */
 
-static uint64_t hash(const struct der *a, const struct der *b)
+static uint64_t hash(const struct amb_der *a, const struct amb_der *b)
 {
 	uint8_t out[WC_SHA256_DIGEST_SIZE];
 	wc_Sha256 sha;
 	uint64_t v;
 	int err;
 
-	err = wc_InitSha256(&sha) ?: wc_Sha256Update(&sha, a->p, a->n);
+	err = wc_InitSha256(&sha) ?: wc_Sha256Update(&sha, a->data, a->len);
 	if (!err && b)
-		err = wc_Sha256Update(&sha, b->p, b->n);
+		err = wc_Sha256Update(&sha, b->data, b->len);
 	if (err || wc_Sha256Final(&sha, out))
 		return 0;
 	wc_Sha256Free(&sha);
@@ -154,23 +93,23 @@ static uint64_t hash(const struct der *a, const struct der *b)
 }
 
 /* Leading zeros of a number are no part of it. */
-static struct der number(struct der v)
+static struct amb_der number(struct amb_der v)
 {
-	while (v.n > 1 && !v.p[0]) {
-		v.p++;
-		v.n--;
+	while (v.len > 1 && !v.data[0]) {
+		v.data++;
+		v.len--;
 	}
 	return v;
 }
 
 static int key_of(const struct extension *x, uint64_t *key)
 {
-	struct der in = x->value, seq, id;
-	int err = expect(&in, TAG_SEQUENCE, &seq, NULL);
+	struct amb_der in = x->value, seq, id;
+	int err = amb_der_expect(&in, AMB_DER_SEQUENCE, &seq, NULL);
 
-	if (err || !next_is(&seq, TAG_KEY_ID))
+	if (err || !amb_der_is(&seq, TAG_KEY_ID))
 		return err;
-	err = expect(&seq, TAG_KEY_ID, &id, NULL);
+	err = amb_der_expect(&seq, TAG_KEY_ID, &id, NULL);
 	if (!err)
 		*key = hash(&id, NULL);
 	return err;
@@ -189,29 +128,29 @@ static int bad(struct reading *r, const char *what)
 	return -EBADMSG;
 }
 
-static int list_extensions(struct reading *r, struct der in, struct list *l)
+static int list_extensions(struct reading *r, struct amb_der in, struct list *l)
 {
 	struct extension x;
-	struct der seq, point, flag;
+	struct amb_der seq, point, flag;
 	uint8_t tag;
 
-	if (expect(&in, TAG_SEQUENCE, &seq, NULL))
+	if (amb_der_expect(&in, AMB_DER_SEQUENCE, &seq, NULL))
 		return bad(r, "extensions");
-	while (seq.n) {
+	while (seq.len) {
 		if (next_extension(&seq, &x))
 			return bad(r, "an extension");
 		if (oid_is(&x, OID_AUTHORITY_KEY)) {
 			if (key_of(&x, &l->key))
 				return bad(r, "the authority's key identifier");
 		} else if (oid_is(&x, OID_DISTRIBUTION_POINT)) {
-			struct der value = x.value;
+			struct amb_der value = x.value;
 
-			if (expect(&value, TAG_SEQUENCE, &point, NULL))
+			if (amb_der_expect(&value, AMB_DER_SEQUENCE, &point, NULL))
 				return bad(r, "the distribution point");
-			while (point.n) {
-				if (next(&point, &tag, &flag, NULL))
+			while (point.len) {
+				if (amb_der_next(&point, &tag, &flag, NULL))
 					return bad(r, "the distribution point");
-				if (tag == TAG_INDIRECT && flag.n == 1 && flag.p[0])
+				if (tag == TAG_INDIRECT && flag.len == 1 && flag.data[0])
 					return bad(r, "it is an indirect list");
 			}
 		} else if (x.critical) {
@@ -236,17 +175,20 @@ static int add(struct list *l, uint64_t cert)
 	return cert ? 0 : -ENOMEM;
 }
 
-static int entry(struct reading *r, struct der *in, const struct der *issuer, struct list *l)
+static int entry(struct reading *r, struct amb_der *in, const struct amb_der *issuer,
+		 struct list *l)
 {
-	struct der seq, serial, date, extensions = { 0 };
+	struct amb_der seq, serial, date, extensions = { 0 };
 	struct extension x;
 	uint8_t tag;
 
-	if (expect(in, TAG_SEQUENCE, &seq, NULL) || expect(&seq, TAG_INTEGER, &serial, NULL) ||
-	    next(&seq, &tag, &date, NULL) || (tag != TAG_UTC_TIME && tag != TAG_GENERAL_TIME) ||
-	    (seq.n && expect(&seq, TAG_SEQUENCE, &extensions, NULL)))
+	if (amb_der_expect(in, AMB_DER_SEQUENCE, &seq, NULL) ||
+	    amb_der_expect(&seq, AMB_DER_INTEGER, &serial, NULL) ||
+	    amb_der_next(&seq, &tag, &date, NULL) ||
+	    (tag != AMB_DER_UTC_TIME && tag != AMB_DER_GENERAL_TIME) ||
+	    (seq.len && amb_der_expect(&seq, AMB_DER_SEQUENCE, &extensions, NULL)))
 		return bad(r, "an entry");
-	while (extensions.n) {
+	while (extensions.len) {
 		if (next_extension(&extensions, &x))
 			return bad(r, "an entry's extension");
 		if (x.critical)
@@ -265,30 +207,35 @@ static int by_number(const void *a, const void *b)
 }
 
 /* RFC 5280 5.1: who, when, whom. */
-static int read_list(struct reading *r, struct der in, struct list *l)
+static int read_list(struct reading *r, struct amb_der in, struct list *l)
 {
-	struct der outer, tbs, value, issuer, entries = { 0 };
+	struct amb_der outer, tbs, value, issuer, entries = { 0 };
 	uint8_t tag;
 	int err = 0;
 
-	if (expect(&in, TAG_SEQUENCE, &outer, NULL) || expect(&outer, TAG_SEQUENCE, &tbs, NULL) ||
-	    expect(&outer, TAG_SEQUENCE, &value, NULL) || expect(&outer, TAG_BITS, &value, NULL) ||
-	    outer.n || in.n || skip(&tbs, TAG_INTEGER) ||
-	    expect(&tbs, TAG_SEQUENCE, &value, NULL) || expect(&tbs, TAG_SEQUENCE, &value, &issuer))
+	if (amb_der_expect(&in, AMB_DER_SEQUENCE, &outer, NULL) ||
+	    amb_der_expect(&outer, AMB_DER_SEQUENCE, &tbs, NULL) ||
+	    amb_der_expect(&outer, AMB_DER_SEQUENCE, &value, NULL) ||
+	    amb_der_expect(&outer, AMB_DER_BITS, &value, NULL) || outer.len || in.len ||
+	    amb_der_skip(&tbs, AMB_DER_INTEGER) ||
+	    amb_der_expect(&tbs, AMB_DER_SEQUENCE, &value, NULL) ||
+	    amb_der_expect(&tbs, AMB_DER_SEQUENCE, &value, &issuer))
 		return bad(r, "it is no certificate revocation list");
-	if (next(&tbs, &tag, &value, NULL) || (tag != TAG_UTC_TIME && tag != TAG_GENERAL_TIME) ||
-	    skip(&tbs, TAG_UTC_TIME) || skip(&tbs, TAG_GENERAL_TIME))
+	if (amb_der_next(&tbs, &tag, &value, NULL) ||
+	    (tag != AMB_DER_UTC_TIME && tag != AMB_DER_GENERAL_TIME) ||
+	    amb_der_skip(&tbs, AMB_DER_UTC_TIME) || amb_der_skip(&tbs, AMB_DER_GENERAL_TIME))
 		return bad(r, "its times");
-	if (next_is(&tbs, TAG_SEQUENCE) && expect(&tbs, TAG_SEQUENCE, &entries, NULL))
+	if (amb_der_is(&tbs, AMB_DER_SEQUENCE) &&
+	    amb_der_expect(&tbs, AMB_DER_SEQUENCE, &entries, NULL))
 		return bad(r, "its entries");
-	if (next_is(&tbs, TAG_EXPLICIT(0))) {
-		if (expect(&tbs, TAG_EXPLICIT(0), &value, NULL))
+	if (amb_der_is(&tbs, AMB_DER_EXPLICIT(0))) {
+		if (amb_der_expect(&tbs, AMB_DER_EXPLICIT(0), &value, NULL))
 			return bad(r, "extensions");
 		err = list_extensions(r, value, l);
 	}
-	while (!err && entries.n)
+	while (!err && entries.len)
 		err = entry(r, &entries, &issuer, l);
-	if (!err && tbs.n)
+	if (!err && tbs.len)
 		return bad(r, "there is more than belongs to it");
 	if (!err && l->n)
 		qsort(l->cert, l->n, sizeof(*l->cert), by_number);
@@ -305,7 +252,7 @@ static void lists_free(struct lists *l)
 }
 
 /* Counted before it is read, so that what was read of a bad one is freed. */
-static int add_list(struct reading *r, struct lists *l, struct der der)
+static int add_list(struct reading *r, struct lists *l, struct amb_der der)
 {
 	if (l->n == AMB_CRL_LISTS_MAX)
 		return -EFBIG;
@@ -335,7 +282,7 @@ static int read_pem(struct reading *r, struct lists *l, const char *text)
 			return -ENOMEM;
 		if (Base64_Decode((const uint8_t *)at, end - at, der, &n))
 			return bad(r, "its PEM block is not base64");
-		err = add_list(r, l, (struct der){ der, n });
+		err = add_list(r, l, (struct amb_der){ der, n });
 	}
 	return err;
 }
@@ -346,8 +293,8 @@ static int read_any(struct reading *r, struct lists *l, const uint8_t *data, siz
 
 	if (!len)
 		return 0;
-	if (data[0] == TAG_SEQUENCE)
-		return add_list(r, l, (struct der){ data, len });
+	if (data[0] == AMB_DER_SEQUENCE)
+		return add_list(r, l, (struct amb_der){ data, len });
 	text = malloc(len + 1);
 	if (!text)
 		return -ENOMEM;
@@ -404,20 +351,20 @@ uint32_t amb_crl_generation(void)
 }
 
 /* Extensions of a certificate, whatever stands between. */
-static int cert_key(struct der tbs, uint64_t *key)
+static int cert_key(struct amb_der tbs, uint64_t *key)
 {
-	struct der value, seq;
+	struct amb_der value, seq;
 	struct extension x;
 	uint8_t tag;
 
-	while (tbs.n) {
-		if (next(&tbs, &tag, &value, NULL))
+	while (tbs.len) {
+		if (amb_der_next(&tbs, &tag, &value, NULL))
 			return -EBADMSG;
-		if (tag != TAG_EXPLICIT(3))
+		if (tag != AMB_DER_EXPLICIT(3))
 			continue;
-		if (expect(&value, TAG_SEQUENCE, &seq, NULL))
+		if (amb_der_expect(&value, AMB_DER_SEQUENCE, &seq, NULL))
 			return -EBADMSG;
-		while (seq.n) {
+		while (seq.len) {
 			if (next_extension(&seq, &x) ||
 			    (oid_is(&x, OID_AUTHORITY_KEY) && key_of(&x, key)))
 				return -EBADMSG;
@@ -428,12 +375,15 @@ static int cert_key(struct der tbs, uint64_t *key)
 
 static int cert_id(const struct amb_der *cert, struct amb_crl_id *id)
 {
-	struct der in = { cert->data, cert->len }, outer, tbs, value, serial, issuer;
+	struct amb_der in = { cert->data, cert->len }, outer, tbs, value, serial, issuer;
 
 	*id = (struct amb_crl_id){ 0 };
-	if (expect(&in, TAG_SEQUENCE, &outer, NULL) || expect(&outer, TAG_SEQUENCE, &tbs, NULL) ||
-	    skip(&tbs, TAG_EXPLICIT(0)) || expect(&tbs, TAG_INTEGER, &serial, NULL) ||
-	    expect(&tbs, TAG_SEQUENCE, &value, NULL) || expect(&tbs, TAG_SEQUENCE, &value, &issuer))
+	if (amb_der_expect(&in, AMB_DER_SEQUENCE, &outer, NULL) ||
+	    amb_der_expect(&outer, AMB_DER_SEQUENCE, &tbs, NULL) ||
+	    amb_der_skip(&tbs, AMB_DER_EXPLICIT(0)) ||
+	    amb_der_expect(&tbs, AMB_DER_INTEGER, &serial, NULL) ||
+	    amb_der_expect(&tbs, AMB_DER_SEQUENCE, &value, NULL) ||
+	    amb_der_expect(&tbs, AMB_DER_SEQUENCE, &value, &issuer))
 		return -EBADMSG;
 	serial = number(serial);
 	id->cert = hash(&issuer, &serial);
