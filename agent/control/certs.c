@@ -209,7 +209,7 @@ static void arm_renewal(struct amb_certs_ticket *t, int64_t now)
 	arm(t, t->due > now ? (t->due - now) * SECOND_NS : 0);
 }
 
-static uint64_t backoff(unsigned int failures)
+uint64_t amb_certs_backoff(unsigned int failures, uint64_t dice)
 {
 	uint64_t ns = AMB_CERTS_BACKOFF_NS, spread;
 	unsigned int i;
@@ -218,13 +218,13 @@ static uint64_t backoff(unsigned int failures)
 		ns *= 2;
 	ns = AMB_MIN(ns, AMB_CERTS_BACKOFF_MAX_NS);
 	spread = ns / 100 * AMB_CERTS_JITTER_PERCENT;
-	return ns - spread + amb_util_random() % (2 * spread + 1);
+	return ns - spread + dice % (2 * spread + 1);
 }
 
 /* After a failure: soon, and not later than the present certificate ends. */
 static void arm_retry(struct amb_certs_ticket *t, int64_t now)
 {
-	uint64_t ns = backoff(t->failures);
+	uint64_t ns = amb_certs_backoff(t->failures, amb_util_random());
 
 	if (has_cert(t, now))
 		ns = AMB_MIN(ns, (t->not_after > now ? t->not_after - now : 1) * SECOND_NS);

@@ -30,6 +30,12 @@ enum amb_certs_priority {
 #define AMB_CERTS_BACKOFF_MAX_NS 150000000000ull
 #define AMB_CERTS_JITTER_PERCENT 20
 
+/*
+ * Nanoseconds to wait after @failures in a row: doubled with each, up to the maximum, and then
+ * spread by the jitter, as @dice falls (any number), so that identities do not ask in step.
+ */
+uint64_t amb_certs_backoff(unsigned int failures, uint64_t dice);
+
 /* Where certificates go; signatures are those of proxy/creds.h. fail: any thread. */
 struct amb_certs_sink {
 	void *ctx;

@@ -279,6 +279,51 @@ TEST(priorities_and_parallel_limit)
 	end();
 }
 
+/* Section 2.4. */
+static const struct {
+	const char *what;
+	unsigned int failures;
+	uint64_t ms, least, most;
+} waits[] = {
+	{ "before any", 0, 500, 400, 600 },
+	{ "the first", 1, 1000, 800, 1200 },
+	{ "the second", 2, 2000, 1600, 2400 },
+	{ "the third", 3, 4000, 3200, 4800 },
+	{ "the fourth", 4, 8000, 6400, 9600 },
+	{ "the fifth", 5, 16000, 12800, 19200 },
+	{ "the sixth", 6, 32000, 25600, 38400 },
+	{ "the seventh", 7, 64000, 51200, 76800 },
+	{ "the last below the cap", 8, 128000, 102400, 153600 },
+	{ "the first at the cap", 9, 150000, 120000, 180000 },
+	{ "the one after it", 10, 150000, 120000, 180000 },
+	{ "as many as are counted", 64, 150000, 120000, 180000 },
+	{ "more than a shift could hold", 1000, 150000, 120000, 180000 },
+};
+
+TEST(backoff)
+{
+	const uint64_t ms = 1000000;
+	size_t i, j;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(waits); i++) {
+		uint64_t sides = (waits[i].most - waits[i].least) * ms, seen = 0;
+
+		CASE(waits[i].what);
+		CHECK_EQ(amb_certs_backoff(waits[i].failures, 0), waits[i].least * ms);
+		CHECK_EQ(amb_certs_backoff(waits[i].failures, sides / 2), waits[i].ms * ms);
+		CHECK_EQ(amb_certs_backoff(waits[i].failures, sides), waits[i].most * ms);
+		CHECK_EQ(amb_certs_backoff(waits[i].failures, sides + 1), waits[i].least * ms);
+		/* As the manager throws it: within, and on both sides of the middle. */
+		for (j = 0; j < 1000; j++) {
+			uint64_t ns = amb_certs_backoff(waits[i].failures, amb_util_random());
+
+			CHECK(ns >= waits[i].least * ms && ns <= waits[i].most * ms);
+			seen |= ns < waits[i].ms * ms ? 1 : 2;
+		}
+		CHECK_EQ(seen, 3);
+	}
+}
+
 TEST(failure_backs_off_and_recovers)
 {
 	uint64_t gap;
