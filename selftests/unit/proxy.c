@@ -826,18 +826,46 @@ PTEST(a_workload_may_change_while_the_application_is_dialled)
 	close(l);
 }
 
-PTEST(nobody_listens_is_503)
-{
-	int c;
+/* Section 4.4: what the peer is told, and why, as the access log has it. */
+static const struct {
+	const char *what, *dst;
+	enum amb_reason reason;
+	const char *error;
+} unreachable[] = {
+	{ "nobody listens", "10.99.0.2:7777", AMB_REASON_CONNECT,
+	  "connection to the application failed: Connection refused" },
+	{ "its queue is full and stays so", SERVER, AMB_REASON_TIMEOUT,
+	  "connection to the application failed: Connection timed out" },
+};
 
-	proxies_start();
-	c = dial_from(A, "10.99.0.2:7777");
-	hear_end(c);
-	close(c);
-	CHECK(EVENTUALLY(look(AMB_OUTBOUND).closed == 1 && look(AMB_INBOUND).closed == 1));
-	CHECK_STR(look(AMB_OUTBOUND).error, "http status: 503");
-	CHECK_EQ(look(AMB_INBOUND).flag, AMB_FLAG_CONNECT);
-	CHECK(strstr(look(AMB_INBOUND).error, "refused"));
+PTEST(an_application_that_cannot_be_reached_is_503)
+{
+	int l = serve_at(B, SERVER), in_the_way, c;
+	size_t i;
+
+	CHECK_EQ(listen(l, 0), 0);
+	in_the_way = dial_from(B, SERVER);
+	config.dial_timeout_ns = SECOND / 2;
+	for (i = 0; i < AMB_ARRAY_SIZE(unreachable); i++) {
+		struct seen in, out;
+
+		CASE(unreachable[i].what);
+		proxies_start();
+		c = dial_from(A, unreachable[i].dst);
+		hear_end(c);
+		close(c);
+		CHECK(EVENTUALLY(look(AMB_OUTBOUND).closed == 1 && look(AMB_INBOUND).closed == 1));
+		in = look(AMB_INBOUND);
+		out = look(AMB_OUTBOUND);
+		CHECK_STR(out.error, "http status: 503");
+		CHECK_EQ(out.flag, AMB_FLAG_CONNECT);
+		CHECK_EQ(in.flag, AMB_FLAG_CONNECT);
+		CHECK_EQ(in.reason, unreachable[i].reason);
+		CHECK_STR(in.error, unreachable[i].error);
+		proxies_stop();
+	}
+	close(in_the_way);
+	close(l);
 }
 
 PTEST(the_agents_own_ports_are_refused)
