@@ -85,6 +85,13 @@ static void dns(void *ctx, unsigned int worker, const struct amb_flow_dns *d)
 	amb_dns_table_count(&m->dns[worker], d);
 }
 
+static void resolve(void *ctx, const struct amb_workload *source, amb_str host)
+{
+	struct amb_metrics *m = ctx;
+
+	amb_host_table_count(&m->hosts, source, host);
+}
+
 struct amb_metrics *amb_metrics_create(const struct amb_metrics_config *config)
 {
 	struct amb_metrics *m = calloc(1, sizeof(*m) + config->workers * sizeof(m->tables[0]));
@@ -103,7 +110,9 @@ struct amb_metrics *amb_metrics_create(const struct amb_metrics_config *config)
 		.bytes = bytes,
 		.bytes_end = bytes_end,
 		.dns = dns,
+		.resolve = resolve,
 	};
+	amb_host_table_init(&m->hosts);
 	m->version = strdup(config->version);
 	m->dns = calloc(config->workers, sizeof(*m->dns));
 	for (i = 0; m->dns && i < config->workers; i++)
@@ -127,6 +136,7 @@ void amb_metrics_destroy(struct amb_metrics *m)
 		amb_series_table_uninit(&m->tables[i]);
 	for (i = 0; m->dns && i < m->config.workers; i++)
 		amb_dns_table_uninit(&m->dns[i]);
+	amb_host_table_uninit(&m->hosts);
 	free(m->dns);
 	free(m->version);
 	free(m);

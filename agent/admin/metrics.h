@@ -28,6 +28,8 @@ struct amb_scrape;
 
 /* Label sets of DNS queries of one worker; what goes over that counts as "unknown". */
 #define AMB_METRICS_DNS_SERIES 1024
+/* Names resolved for connections, by who opened them; the same. */
+#define AMB_METRICS_HOST_SERIES 1024
 
 /* What others count: pods served and coming up, pods since start, sizes of the state's tables. */
 struct amb_metrics_gauges {

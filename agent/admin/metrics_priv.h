@@ -4,6 +4,7 @@
 #define AMB_METRICS_PRIV_H
 
 #include "dns_series.h"
+#include "host_series.h"
 #include "metrics.h"
 #include "series.h"
 
@@ -12,6 +13,7 @@ struct amb_metrics {
 	struct amb_flow_hooks hooks;
 	char *version;
 	struct amb_dns_table *dns; /* by worker */
+	struct amb_host_table hosts;
 	struct amb_series_table tables[]; /* by worker */
 };
 

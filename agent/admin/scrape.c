@@ -74,13 +74,19 @@ static void put_escaped(struct amb_text *t, const char *s)
 	}
 }
 
-static void put_label(struct amb_text *t, const char *name, const char *value)
+static void put_label_after(struct amb_text *t, const char *before, const char *name,
+			    const char *value)
 {
-	amb_text_puts(t, ",");
+	amb_text_puts(t, before);
 	amb_text_puts(t, name);
 	amb_text_puts(t, "=\"");
-	put_escaped(t, *value ? value : "unknown");
+	put_escaped(t, value && *value ? value : "unknown");
 	amb_text_puts(t, "\"");
+}
+
+static void put_label(struct amb_text *t, const char *name, const char *value)
+{
+	put_label_after(t, ",", name, value);
 }
 
 static void put_principal_and_rest(struct amb_text *t, const char *side, const char **part)
@@ -97,12 +103,12 @@ static void put_principal_and_rest(struct amb_text *t, const char *side, const c
 	put_label(t, name, part[AMB_PART_CLUSTER]);
 }
 
-static void put_peer(struct amb_text *t, const char *side, const char **part)
+static void put_peer(struct amb_text *t, const char *before, const char *side, const char **part)
 {
 	char name[64];
 
 	snprintf(name, sizeof(name), "%s_workload", side);
-	put_label(t, name, part[AMB_PART_WORKLOAD]);
+	put_label_after(t, before, name, part[AMB_PART_WORKLOAD]);
 	snprintf(name, sizeof(name), "%s_canonical_service", side);
 	put_label(t, name, part[AMB_PART_CANONICAL]);
 	snprintf(name, sizeof(name), "%s_canonical_revision", side);
@@ -129,11 +135,11 @@ static void put_labels(struct amb_text *t, const struct amb_series *s, enum amb_
 		part[i] = i ? part[i - 1] + strlen(part[i - 1]) + 1 : amb_series_part(s, 0);
 	amb_text_printf(t, "{reporter=\"%s\"",
 			head.direction == AMB_INBOUND ? "destination" : "source");
-	put_peer(t, "source", src);
+	put_peer(t, ",", "source", src);
 	put_label(t, "destination_service", part[AMB_PART_SVC_HOST]);
 	put_label(t, "destination_service_namespace", part[AMB_PART_SVC_NS]);
 	put_label(t, "destination_service_name", part[AMB_PART_SVC_NAME]);
-	put_peer(t, "destination", dst);
+	put_peer(t, ",", "destination", dst);
 	put_label(t, "request_protocol", "tcp");
 	put_label(t, "response_flags", flags[flag]);
 	put_label(t, "connection_security_policy", policies[head.security]);
@@ -436,15 +442,43 @@ static void put_dns(struct amb_text *t, const struct amb_metrics *m)
 	amb_dns_table_put(rows, n);
 }
 
+static void put_hosts(struct amb_text *t, struct amb_metrics *m)
+{
+	struct amb_host_row *rows = NULL;
+	long i, n = amb_host_table_rows(&m->hosts, &rows);
+
+	if (n < 0)
+		t->failed = true;
+	put_head(t, "istio_on_demand_dns", "counter",
+		 "The total number of requests that used on-demand DNS (unstable)");
+	for (i = 0; i < n; i++) {
+		const char *part[AMB_PART_PEER_MAX] = {
+			[AMB_PART_WORKLOAD] = rows[i].workload,
+			[AMB_PART_CANONICAL] = rows[i].canonical,
+			[AMB_PART_REVISION] = rows[i].revision,
+			[AMB_PART_NS] = rows[i].ns,
+			[AMB_PART_PRINCIPAL] = rows[i].identity ? rows[i].identity->spiffe : NULL,
+			[AMB_PART_CLUSTER] = rows[i].cluster,
+		};
+
+		amb_text_puts(t, "istio_on_demand_dns_total");
+		put_peer(t, "{", "source", part);
+		put_label(t, "hostname", rows[i].host);
+		amb_text_printf(t, "} %llu\n", (unsigned long long)rows[i].n);
+	}
+	amb_host_table_put(rows, n);
+}
+
 static void put_tail(struct amb_scrape *s)
 {
-	const struct amb_metrics *m = s->m;
+	struct amb_metrics *m = s->m;
 	struct amb_text *t = &s->text;
 	uint64_t overflows = 0;
 	unsigned int i;
 
 	put_proxy(t, &m->config);
 	put_dns(t, m);
+	put_hosts(t, m);
 	put_head(t, "istio_build", "gauge", "Istio component build info");
 	amb_text_puts(t, "istio_build{component=\"ztunnel\",tag=\"");
 	put_escaped(t, m->version);

@@ -27,9 +27,9 @@ struct amb_decision {
 	struct amb_endpoint dial; /* where the TCP connection goes */
 	/*
 	 * Not NULL: the address must be resolved from this name first, and given to
-	 * amb_decision_resolved(). The name lives as long as the decision.
+	 * amb_decision_resolved(). The name (interned) lives as long as the decision.
 	 */
-	const char *resolve;
+	amb_str resolve;
 	char authority[AMB_AUTHORITY_MAX]; /* of the (inner) CONNECT; "" for TCP */
 	uint16_t target_port; /* of the workload: the port in its authority */
 	struct amb_identset expect; /* identities the TLS peer may have; empty: none */

@@ -98,6 +98,11 @@ struct amb_flow_hooks {
 	void (*bytes_end)(void *ctx, unsigned int worker);
 	/* May be NULL. */
 	void (*dns)(void *ctx, unsigned int worker, const struct amb_flow_dns *d);
+	/*
+	 * A connection of @source goes to an endpoint that is known by its name @host only, whose
+	 * address the agent looks up, in its cache or beyond. Any worker; may be NULL.
+	 */
+	void (*resolve)(void *ctx, const struct amb_workload *source, amb_str host);
 };
 
 #endif

@@ -334,9 +334,12 @@ static void resolved(struct amb_resolve_waiter *w, int err, const struct amb_add
 static void go_resolve(struct outbound *o)
 {
 	struct amb_worker *w = o->pod->worker;
+	const struct amb_flow_hooks *hooks = &w->env->hooks;
 	struct amb_addr addr;
 	int err;
 
+	if (hooks->resolve)
+		hooks->resolve(hooks->ctx, o->source, o->decision.resolve);
 	o->resolve.fn = resolved;
 	err = amb_resolve(w->env->resolver, o->decision.resolve, !amb_addr_is_v4(&o->dst.addr),
 			  w->loop, &o->resolve, &addr);

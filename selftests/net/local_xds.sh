@@ -4,6 +4,7 @@
 # the mesh is.
 #
 #   client (a) --> 10.96.0.1 --> server (b)
+#                  10.96.0.2, by the name of its endpoint --> the same, in clear
 # shellcheck source=selftests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=selftests/cluster.sh
@@ -39,7 +40,23 @@ workloads:
   services:
     "demo/web.example":
       80: 8080
+- uid: cluster1/networking.istio.io/ServiceEntry/demo/named/endpoint
+  name: named
+  namespace: demo
+  serviceAccount: named
+  workloadIps: []
+  hostname: "${P4[server]}"
+  protocol: TCP
+  services:
+    "demo/named.example":
+      80: 8080
 services:
+- name: named
+  namespace: demo
+  hostname: named.example
+  vips: ["/10.96.0.2"]
+  ports:
+    80: 8080
 - name: web
   namespace: demo
   hostname: web.example
@@ -71,6 +88,13 @@ check "with mutual TLS" metric_at_least 1 b istio_tcp_connections_opened_total \
 	source_principal="$SPIFFE/client"
 check "the policy is obeyed" refused client "http://${P4[server]}:9999/"
 check "for its reason" wait_log b 'explicitly denied by policy: demo/not-9999'
+# A name that needs no name server.
+is "an endpoint without an address is reached by its name" "$(fetch client http://10.96.0.2/)" hello
+is "the second time, too" "$(fetch client http://10.96.0.2/)" hello
+is "each is counted, for whom it was and by which name" "$(metric a istio_on_demand_dns_total \
+	source_workload_namespace=demo source_principal="$SPIFFE/client" \
+	hostname="${P4[server]}")" 2
+is "and nothing else" "$(metric a istio_on_demand_dns_total)" 2
 like "the certificate is the embedded CA's" "$(certificate a client .identity)" "$SPIFFE/client"
 
 # complains STATE MESSAGE: an agent with this state ends, and says that.

@@ -249,6 +249,7 @@ TEST(types)
 		{ "istio_tcp_sent_bytes", "counter" },
 		{ "istio_tcp_connections_failed", "counter" },
 		{ "istio_tcp_sockets_open", "gauge" },
+		{ "istio_on_demand_dns", "counter" },
 		{ "istio_crl_policy_rejections", "counter" },
 		{ "istio_build", "gauge" },
 		{ "istio_xds_connection_terminations", "counter" },
@@ -580,6 +581,106 @@ TEST(dns_is_bounded)
 	scrape(m, 4096);
 	CHECK(strstr(out, DNS("requests_total", "a", "udp", "w0", "v1") " 2\n"));
 	amb_metrics_destroy(m);
+}
+
+static amb_str text(const char *s)
+{
+	return amb_str_intern(s, strlen(s));
+}
+
+/* A workload of which telemetry reads the names; to be let go with forget(). */
+static struct amb_workload named(const char *workload, const char *revision)
+{
+	return (struct amb_workload){
+		.workload_name = text(workload),
+		.canonical_name = text("shop-app"),
+		.canonical_revision = text(revision),
+		.ns = text("apps"),
+		.cluster = text("c1"),
+		.identity = amb_identity_intern("cluster.local", "apps", "shop"),
+	};
+}
+
+static void forget(struct amb_workload *w)
+{
+	amb_str_put(w->workload_name);
+	amb_str_put(w->canonical_name);
+	amb_str_put(w->canonical_revision);
+	amb_str_put(w->ns);
+	amb_str_put(w->cluster);
+	amb_identity_put(w->identity);
+}
+
+#define RESOLVED(workload, principal, app, revision, ns, cluster, host)                            \
+	"istio_on_demand_dns_total{source_workload=\"" workload                                    \
+	"\",source_canonical_service=\"" app "\",source_canonical_revision=\"" revision            \
+	"\",source_workload_namespace=\"" ns "\",source_principal=\"" principal                    \
+	"\",source_app=\"" app "\",source_version=\"" revision "\",source_cluster=\"" cluster      \
+	"\",hostname=\"" host "\"} "
+#define SHOP "spiffe://cluster.local/ns/apps/sa/shop"
+
+TEST(names_resolved_for_connections)
+{
+	struct amb_workload w[] = { named("shop", "v1"), named("shop", ""), named("other", "v1") };
+	size_t before = amb_str_count(), i;
+	struct amb_metrics *m = create();
+	const struct amb_flow_hooks *h = amb_metrics_hooks(m);
+	amb_str db = text("db.example.com"), quoted = text("a\"b");
+
+	CASE("none yet: the name is there");
+	scrape(m, 4096);
+	CHECK_STR(lines("istio_on_demand_dns"), "");
+	CASE("counted by who and which name");
+	h->resolve(h->ctx, &w[0], db);
+	h->resolve(h->ctx, &w[0], db);
+	scrape(m, 4096);
+	CHECK_STR(lines("istio_on_demand_dns"),
+		  RESOLVED("shop", SHOP, "shop-app", "v1", "apps", "c1", "db.example.com") "2\n");
+	h->resolve(h->ctx, &w[1], db);
+	h->resolve(h->ctx, &w[2], db);
+	h->resolve(h->ctx, &w[0], quoted);
+	scrape(m, 4096);
+	CHECK(strstr(out, RESOLVED("shop", SHOP, "shop-app", "v1", "apps", "c1",
+				   "db.example.com") "2\n"));
+	CHECK(strstr(out, RESOLVED("shop", SHOP, "shop-app", "unknown", "apps", "c1",
+				   "db.example.com") "1\n"));
+	CHECK(strstr(out, RESOLVED("other", SHOP, "shop-app", "v1", "apps", "c1",
+				   "db.example.com") "1\n"));
+	CHECK(strstr(out, RESOLVED("shop", SHOP, "shop-app", "v1", "apps", "c1", "a\\\"b") "1\n"));
+	amb_metrics_destroy(m);
+	amb_str_put(db);
+	amb_str_put(quoted);
+	CASE("nothing is kept");
+	CHECK_EQ(amb_str_count(), before);
+	for (i = 0; i < 3; i++)
+		forget(&w[i]);
+}
+
+TEST(resolved_names_are_bounded)
+{
+	struct amb_workload w = named("shop", "v1");
+	struct amb_metrics *m = create();
+	const struct amb_flow_hooks *h = amb_metrics_hooks(m);
+	unsigned int i, n = 0;
+	const char *p;
+	char name[32];
+
+	for (i = 0; i < AMB_METRICS_HOST_SERIES + 100; i++) {
+		amb_str host;
+
+		snprintf(name, sizeof(name), "h%u", i);
+		host = text(name);
+		h->resolve(h->ctx, &w, host);
+		amb_str_put(host);
+	}
+	scrape(m, 4096);
+	for (p = out; (p = strstr(p, "istio_on_demand_dns_total{")); p++)
+		n++;
+	CHECK_EQ(n, AMB_METRICS_HOST_SERIES + 1);
+	CHECK(strstr(out, RESOLVED("unknown", "unknown", "unknown", "unknown", "unknown", "unknown",
+				   "unknown") "100\n"));
+	amb_metrics_destroy(m);
+	forget(&w);
 }
 
 int main(void)

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Names that the agent resolved for connections, by who opened them and which name
+ * (istio_on_demand_dns_total of ztunnel-interop 7.2). Private to metrics and scrape. One table for
+ * all workers: resolving takes a lock that they share anyhow.
+ */
+#ifndef AMB_HOST_SERIES_H
+#define AMB_HOST_SERIES_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "mesh/identity.h"
+#include "mesh/state.h"
+
+/* One label set; references, NULL unknown. */
+struct amb_host_row {
+	amb_str workload, canonical, revision, ns, cluster; /* of the source */
+	struct amb_identity *identity;
+	amb_str host;
+	uint64_t n;
+};
+
+#define AMB_HOST_HASH 64
+
+struct amb_host_series;
+
+struct amb_host_table {
+	pthread_mutex_t lock;
+	struct amb_host_series *hash[AMB_HOST_HASH];
+	struct amb_host_series *overflow; /* all that had no room */
+	unsigned int n;
+};
+
+void amb_host_table_init(struct amb_host_table *t);
+void amb_host_table_uninit(struct amb_host_table *t);
+
+/* A connection of @source needed the address of @host, an interned string. Any thread. */
+void amb_host_table_count(struct amb_host_table *t, const struct amb_workload *source,
+			  amb_str host);
+
+/* Copies of the rows. Returns how many, or -ENOMEM. The caller gives them back. */
+long amb_host_table_rows(struct amb_host_table *t, struct amb_host_row **out);
+void amb_host_table_put(struct amb_host_row *rows, long n);
+
+#endif
