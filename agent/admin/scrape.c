@@ -340,6 +340,18 @@ static void put_revoked(struct amb_text *t, const char *reporter, uint64_t n)
 				reporter, (unsigned long long)n);
 }
 
+/*
+ * Always 0, so that who watches it sees that it is: a peer that cannot be held against the lists
+ * is refused (tls.c), a connection whose peer was not kept in mind is ended (recheck.c, adopt.c).
+ */
+static void put_untracked(struct amb_text *t)
+{
+	put_head(t, "istio_crl_untracked_connections", "counter",
+		 "The total number of connections not tracked for CRL enforcement (unstable)");
+	amb_text_puts(t, "istio_crl_untracked_connections_total{reporter=\"source\"} 0\n"
+			 "istio_crl_untracked_connections_total{reporter=\"destination\"} 0\n");
+}
+
 static void put_proxy(struct amb_text *t, const struct amb_metrics_config *config)
 {
 	struct amb_proxy_stats st = { 0 };
@@ -363,6 +375,7 @@ static void put_proxy(struct amb_text *t, const struct amb_metrics_config *confi
 		 "(unstable)");
 	put_revoked(t, "source", st.revoked[AMB_OUTBOUND]);
 	put_revoked(t, "destination", st.revoked[AMB_INBOUND]);
+	put_untracked(t);
 	put_by(t, "amb_tunnels", "Tunnel connections by who carries and encrypts them", "tier",
 	       tier_ids, st.tiers, AMB_TIER_MAX);
 	put_value(t, "amb_tier_refused", "counter",

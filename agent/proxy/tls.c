@@ -187,9 +187,11 @@ static const char *revoked(struct amb_tls_certs *certs)
 
 const char *amb_tls_revoked(const struct amb_tls_peer *peer)
 {
-	if (!peer->certs || peer->certs->generation == amb_crl_generation())
-		return NULL;
-	return revoked(peer->certs);
+	if (!peer->certs)
+		return amb_crl_generation() ?
+			       "certificate of the peer is from before there were lists" :
+			       NULL;
+	return peer->certs->generation == amb_crl_generation() ? NULL : revoked(peer->certs);
 }
 
 static int check_revoked(struct amb_tls *t, const struct amb_der *chain, size_t n)

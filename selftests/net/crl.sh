@@ -64,6 +64,10 @@ check "the reason says so" wait_log a 'an intermediate certificate of the peer w
 : | install_crl
 check "an empty file revokes nobody" busywait fetches client "http://${P4[other]}/"
 
+zero() { metrics "$1" | grep -qx "istio_crl_untracked_connections_total{reporter=\"$2\"} 0"; }
+check "no connection out was ever out of their sight" zero a source
+check "nor one in" zero b destination
+
 # At the start there is no last good one to keep.
 agent_stop a
 echo nonsense | install_crl

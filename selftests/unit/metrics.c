@@ -157,6 +157,9 @@ TEST(exact_text)
 		  "istio_xds_connection_terminations_total{reason=\"Reconnect\"} 1\n"
 		  "istio_xds_message_total{url=\"type/Address\"} 5\n"
 		  "istio_xds_message_bytes_total{url=\"type/Address\"} 600\n");
+	CHECK_STR(lines("istio_crl_untracked_connections"),
+		  "istio_crl_untracked_connections_total{reporter=\"source\"} 0\n"
+		  "istio_crl_untracked_connections_total{reporter=\"destination\"} 0\n");
 	CHECK_STR(lines("amb_connections_total"), "amb_connections_total{way=\"tunnel\"} 5\n");
 	CHECK_STR(lines("amb_ended_total"), "amb_ended_total{reason=\"policy_deny\"} 6\n");
 	CHECK(atoi(lines("process_open_fds ") + strlen("process_open_fds ")) >= 3);
@@ -251,6 +254,7 @@ TEST(types)
 		{ "istio_tcp_sockets_open", "gauge" },
 		{ "istio_on_demand_dns", "counter" },
 		{ "istio_crl_policy_rejections", "counter" },
+		{ "istio_crl_untracked_connections", "counter" },
 		{ "istio_build", "gauge" },
 		{ "istio_xds_connection_terminations", "counter" },
 		{ "istio_xds_message", "counter" },

@@ -173,6 +173,26 @@ TEST(revoked_peers)
 	amb_cred_put(b);
 }
 
+/* Whoever came before there were lists is known to none of them. */
+TEST(peers_from_before_there_were_lists)
+{
+	struct amb_cred *a = cred_of("a", "a", "root"), *b = cred_of("b", "b", "root");
+	struct amb_tls *c = our_client(a, "b"), *s = amb_tls_server(b);
+	struct joined j;
+
+	CHECK(both(c, s, 4096));
+	join(c, s, &j);
+	CHECK(!amb_tls_revoked(&j.c) && !amb_tls_revoked(&j.s));
+	load_lists("none");
+	CHECK_STR(amb_tls_revoked(&j.c), "certificate of the peer is from before there were lists");
+	amb_crl_unload();
+	part(&j);
+	amb_tls_destroy(c);
+	amb_tls_destroy(s);
+	amb_cred_put(a);
+	amb_cred_put(b);
+}
+
 static const struct {
 	const char *what, *bytes;
 	size_t n;
