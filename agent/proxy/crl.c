@@ -295,6 +295,9 @@ static int read_any(struct reading *r, struct lists *l, const uint8_t *data, siz
 		return 0;
 	if (data[0] == AMB_DER_SEQUENCE)
 		return add_list(r, l, (struct amb_der){ data, len });
+	/* What is behind it would be passed over. */
+	if (memchr(data, 0, len))
+		return bad(r, "there is a NUL in the text");
 	text = malloc(len + 1);
 	if (!text)
 		return -ENOMEM;

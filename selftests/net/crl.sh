@@ -64,6 +64,14 @@ check "the reason says so" wait_log a 'an intermediate certificate of the peer w
 : | install_crl
 check "an empty file revokes nobody" busywait fetches client "http://${P4[other]}/"
 
+# A text cut short by a NUL: the list behind it would be passed over.
+crl "$CA/nodes/b.key" "$leaf" | install_crl
+check "revoked once more" busywait refused client "http://${P4[server]}/"
+from=$(log_lines a)
+{ crl "$CA/nodes/b.key"; printf '\0'; crl "$CA/nodes/b.key" "$leaf"; } | install_crl
+check "a file with a NUL in it is said" wait_log a "$CRL: list 0: there is a NUL" "$from"
+check "and what was revoked stays so" refused client "http://${P4[server]}/"
+: | install_crl
 zero() { metrics "$1" | grep -qx "istio_crl_untracked_connections_total{reporter=\"$2\"} 0"; }
 check "no connection out was ever out of their sight" zero a source
 check "nor one in" zero b destination

@@ -140,6 +140,15 @@ TEST(bad_files)
 		refused(f.text, f.len, kinds[i][1]);
 		free(f.text);
 	}
+	CASE("a NUL before everything");
+	refused("\0-----BEGIN X509 CRL-----\n", 26, "list 0: there is a NUL in the text");
+	CASE("a NUL between two lists, of which the second would be passed over");
+	f = pki_read("two", "crl");
+	copy = strstr(strstr(f.text, "-----END X509 CRL"), "\n");
+	CHECK(copy);
+	*copy = 0;
+	refused(f.text, f.len, "list 0: there is a NUL in the text");
+	free(f.text);
 	CASE("cut at each byte, in memory that ends there");
 	f = pki_read("der", "crl");
 	for (i = 1; i < f.len; i++) {
