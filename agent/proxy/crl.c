@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Revocation lists become sorted arrays of hashes: what a connection has to keep of its peer's
- * chain, to be judged again when the lists change, is 16 bytes a certificate. The hashes are
- * SHA-256, cut; who could choose a certificate that meets another one's would only get itself
- * refused.
+ * chain, to be judged again when the lists change, is 24 bytes a certificate, and
+ * one copy of each issuer's key. The hashes are SHA-256, cut; who could choose a certificate that
+ * meets another one's would only get itself refused.
  *
- * Two roots may have the same name, as those that istiod makes for itself have. Key identifiers
- * tell them apart where list and certificate have one.
+ * A list counts for a certificate when the key of that certificate's issuer signed the list. That
+ * is asked when a list names one, which is rare, and the answer is kept. Two roots may have the
+ * same name, as those that istiod makes for itself have: key identifiers tell them apart where list
+ * and certificate have one, before a signature has to.
+ *
+ * What the issuer's certificate lets its key be used for is not asked: that of a CA which signs
+ * what revokes its own certificates means it.
  */
 #include "crl.h"
 
 #include "base/cleanup.h"
+#include "base/log.h"
+#include "crl_priv.h"
+#include "signer.h"
 
 #include <wolfssl/options.h>
 #include <wolfssl/wolfcrypt/coding.h>
@@ -29,6 +37,10 @@ struct list {
 	uint64_t key;
 	size_t n, cap;
 	uint64_t *cert; /* sorted */
+	struct amb_signature *sig;
+	/* lock: the key that was tried last, a reference, and whether it made @sig */
+	struct amb_signer *tried;
+	bool good, said;
 };
 
 struct lists {
@@ -40,14 +52,9 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct lists *lists; /* lock */
 static uint32_t generation; /* atomic; written with the lock held */
 
-/* Extensions */
+/* Parts */
 
-struct extension {
-	struct amb_der oid, value;
-	bool critical;
-};
-
-static int next_extension(struct amb_der *in, struct extension *x)
+int amb_crl_extension(struct amb_der *in, struct amb_crl_extension *x)
 {
 	struct amb_der seq, critical;
 	int err;
@@ -62,19 +69,13 @@ static int next_extension(struct amb_der *in, struct extension *x)
 	return err ?: amb_der_expect(&seq, AMB_DER_OCTETS, &x->value, NULL);
 }
 
-static bool oid_is(const struct extension *x, uint8_t last)
+bool amb_crl_extension_is(const struct amb_crl_extension *x, uint8_t last)
 {
-	/* id-ce: 2.5.29 */
 	return x->oid.len == 3 && x->oid.data[0] == 0x55 && x->oid.data[1] == 0x1d &&
 	       x->oid.data[2] == last;
 }
 
-#define OID_DISTRIBUTION_POINT 28
-#define OID_AUTHORITY_KEY 35
-
-/* Hashes */
-
-static uint64_t hash(const struct amb_der *a, const struct amb_der *b)
+uint64_t amb_crl_hash(const struct amb_der *a, const struct amb_der *b)
 {
 	uint8_t out[WC_SHA256_DIGEST_SIZE];
 	wc_Sha256 sha;
@@ -92,8 +93,7 @@ static uint64_t hash(const struct amb_der *a, const struct amb_der *b)
 	return v ?: 1;
 }
 
-/* Leading zeros of a number are no part of it. */
-static struct amb_der number(struct amb_der v)
+struct amb_der amb_crl_number(struct amb_der v)
 {
 	while (v.len > 1 && !v.data[0]) {
 		v.data++;
@@ -102,17 +102,14 @@ static struct amb_der number(struct amb_der v)
 	return v;
 }
 
-static int key_of(const struct extension *x, uint64_t *key)
+int amb_crl_authority_key(const struct amb_crl_extension *x, struct amb_der *id)
 {
-	struct amb_der in = x->value, seq, id;
+	struct amb_der in = x->value, seq;
 	int err = amb_der_expect(&in, AMB_DER_SEQUENCE, &seq, NULL);
 
 	if (err || !amb_der_is(&seq, TAG_KEY_ID))
 		return err;
-	err = amb_der_expect(&seq, TAG_KEY_ID, &id, NULL);
-	if (!err)
-		*key = hash(&id, NULL);
-	return err;
+	return amb_der_expect(&seq, TAG_KEY_ID, id, NULL);
 }
 
 /* Lists */
@@ -130,19 +127,20 @@ static int bad(struct reading *r, const char *what)
 
 static int list_extensions(struct reading *r, struct amb_der in, struct list *l)
 {
-	struct extension x;
-	struct amb_der seq, point, flag;
+	struct amb_crl_extension x;
+	struct amb_der seq, point, flag, key = { 0 };
 	uint8_t tag;
 
 	if (amb_der_expect(&in, AMB_DER_SEQUENCE, &seq, NULL))
 		return bad(r, "extensions");
 	while (seq.len) {
-		if (next_extension(&seq, &x))
+		if (amb_crl_extension(&seq, &x))
 			return bad(r, "an extension");
-		if (oid_is(&x, OID_AUTHORITY_KEY)) {
-			if (key_of(&x, &l->key))
+		if (amb_crl_extension_is(&x, AMB_CRL_OID_AUTHORITY_KEY)) {
+			if (amb_crl_authority_key(&x, &key))
 				return bad(r, "the authority's key identifier");
-		} else if (oid_is(&x, OID_DISTRIBUTION_POINT)) {
+			l->key = key.len ? amb_crl_hash(&key, NULL) : 0;
+		} else if (amb_crl_extension_is(&x, AMB_CRL_OID_DISTRIBUTION_POINT)) {
 			struct amb_der value = x.value;
 
 			if (amb_der_expect(&value, AMB_DER_SEQUENCE, &point, NULL))
@@ -179,7 +177,7 @@ static int entry(struct reading *r, struct amb_der *in, const struct amb_der *is
 		 struct list *l)
 {
 	struct amb_der seq, serial, date, extensions = { 0 };
-	struct extension x;
+	struct amb_crl_extension x;
 	uint8_t tag;
 
 	if (amb_der_expect(in, AMB_DER_SEQUENCE, &seq, NULL) ||
@@ -189,14 +187,14 @@ static int entry(struct reading *r, struct amb_der *in, const struct amb_der *is
 	    (seq.len && amb_der_expect(&seq, AMB_DER_SEQUENCE, &extensions, NULL)))
 		return bad(r, "an entry");
 	while (extensions.len) {
-		if (next_extension(&extensions, &x))
+		if (amb_crl_extension(&extensions, &x))
 			return bad(r, "an entry's extension");
 		if (x.critical)
 			return bad(r, "an entry's critical extension, as of another issuer's");
 	}
-	serial = number(serial);
+	serial = amb_crl_number(serial);
 	r->revoked++;
-	return add(l, hash(issuer, &serial));
+	return add(l, amb_crl_hash(issuer, &serial));
 }
 
 static int by_number(const void *a, const void *b)
@@ -209,18 +207,21 @@ static int by_number(const void *a, const void *b)
 /* RFC 5280 5.1: who, when, whom. */
 static int read_list(struct reading *r, struct amb_der in, struct list *l)
 {
-	struct amb_der outer, tbs, value, issuer, entries = { 0 };
+	const struct amb_der whole = in;
+	struct amb_der outer, tbs, value, issuer, signed_as, says, entries = { 0 };
 	uint8_t tag;
 	int err = 0;
 
 	if (amb_der_expect(&in, AMB_DER_SEQUENCE, &outer, NULL) ||
 	    amb_der_expect(&outer, AMB_DER_SEQUENCE, &tbs, NULL) ||
-	    amb_der_expect(&outer, AMB_DER_SEQUENCE, &value, NULL) ||
+	    amb_der_expect(&outer, AMB_DER_SEQUENCE, &signed_as, NULL) ||
 	    amb_der_expect(&outer, AMB_DER_BITS, &value, NULL) || outer.len || in.len ||
 	    amb_der_skip(&tbs, AMB_DER_INTEGER) ||
-	    amb_der_expect(&tbs, AMB_DER_SEQUENCE, &value, NULL) ||
+	    amb_der_expect(&tbs, AMB_DER_SEQUENCE, &says, NULL) ||
 	    amb_der_expect(&tbs, AMB_DER_SEQUENCE, &value, &issuer))
 		return bad(r, "it is no certificate revocation list");
+	if (!amb_der_equal(&signed_as, &says))
+		return bad(r, "it is signed by another algorithm than it says");
 	if (amb_der_next(&tbs, &tag, &value, NULL) ||
 	    (tag != AMB_DER_UTC_TIME && tag != AMB_DER_GENERAL_TIME) ||
 	    amb_der_skip(&tbs, AMB_DER_UTC_TIME) || amb_der_skip(&tbs, AMB_DER_GENERAL_TIME))
@@ -237,6 +238,11 @@ static int read_list(struct reading *r, struct amb_der in, struct list *l)
 		err = entry(r, &entries, &issuer, l);
 	if (!err && tbs.len)
 		return bad(r, "there is more than belongs to it");
+	err = err ?: amb_signature_read(&whole, &l->sig);
+	if (err == -EOPNOTSUPP)
+		return bad(r, "it is signed by an algorithm that is not known");
+	if (err == -EBADMSG && !r->wrong)
+		return bad(r, "its signature");
 	if (!err && l->n)
 		qsort(l->cert, l->n, sizeof(*l->cert), by_number);
 	return err;
@@ -246,8 +252,13 @@ static void lists_free(struct lists *l)
 {
 	if (!l)
 		return;
-	while (l->n)
-		free(l->v[--l->n].cert);
+	while (l->n) {
+		struct list *one = &l->v[--l->n];
+
+		free(one->cert);
+		free(one->sig);
+		amb_signer_put(one->tried);
+	}
 	free(l);
 }
 
@@ -346,61 +357,42 @@ void amb_crl_unload(void)
 	__atomic_store_n(&generation, 0, __ATOMIC_RELEASE);
 }
 
-/* Certificates */
-
 uint32_t amb_crl_generation(void)
 {
 	return __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
 }
 
-/* Extensions of a certificate, whatever stands between. */
-static int cert_key(struct amb_der tbs, uint64_t *key)
-{
-	struct amb_der value, seq;
-	struct extension x;
-	uint8_t tag;
+/* Certificates */
 
-	while (tbs.len) {
-		if (amb_der_next(&tbs, &tag, &value, NULL))
-			return -EBADMSG;
-		if (tag != AMB_DER_EXPLICIT(3))
-			continue;
-		if (amb_der_expect(&value, AMB_DER_SEQUENCE, &seq, NULL))
-			return -EBADMSG;
-		while (seq.len) {
-			if (next_extension(&seq, &x) ||
-			    (oid_is(&x, OID_AUTHORITY_KEY) && key_of(&x, key)))
-				return -EBADMSG;
-		}
+static void warn(struct list *l)
+{
+	if (!l->said)
+		amb_warn(TLS,
+			 "revocation list %zu is not signed by the issuer of a certificate that it "
+			 "names: it does not count for that one",
+			 (size_t)(l - lists->v) + 1);
+	l->said = true;
+}
+
+/* The issuer's key is asked about a list that names one of its certificates; @lock held. */
+static bool counts(struct list *l, struct amb_signer *issuer)
+{
+	int made;
+
+	if (!issuer)
+		return false;
+	if (l->tried != issuer) {
+		made = amb_signer_made(issuer, l->sig);
+		/* Without memory nobody is let in. */
+		if (made < 0)
+			return true;
+		amb_signer_put(l->tried);
+		l->tried = amb_signer_get(issuer);
+		l->good = made;
 	}
-	return 0;
-}
-
-static int cert_id(const struct amb_der *cert, struct amb_crl_id *id)
-{
-	struct amb_der in = { cert->data, cert->len }, outer, tbs, value, serial, issuer;
-
-	*id = (struct amb_crl_id){ 0 };
-	if (amb_der_expect(&in, AMB_DER_SEQUENCE, &outer, NULL) ||
-	    amb_der_expect(&outer, AMB_DER_SEQUENCE, &tbs, NULL) ||
-	    amb_der_skip(&tbs, AMB_DER_EXPLICIT(0)) ||
-	    amb_der_expect(&tbs, AMB_DER_INTEGER, &serial, NULL) ||
-	    amb_der_expect(&tbs, AMB_DER_SEQUENCE, &value, NULL) ||
-	    amb_der_expect(&tbs, AMB_DER_SEQUENCE, &value, &issuer))
-		return -EBADMSG;
-	serial = number(serial);
-	id->cert = hash(&issuer, &serial);
-	return id->cert ? cert_key(tbs, &id->key) : -EBADMSG;
-}
-
-int amb_crl_ids(const struct amb_der *chain, size_t n, struct amb_crl_id *out)
-{
-	size_t i;
-	int err = 0;
-
-	for (i = 0; i < n && !err; i++)
-		err = cert_id(&chain[i], &out[i]);
-	return err;
+	if (!l->good)
+		warn(l);
+	return l->good;
 }
 
 static bool names(const struct list *l, const struct amb_crl_id *id)
@@ -418,7 +410,7 @@ size_t amb_crl_find(const struct amb_crl_id *ids, size_t n)
 	pthread_mutex_lock(&lock);
 	while (lists && i < n) {
 		for (j = 0; j < lists->n && !found; j++)
-			found = names(&lists->v[j], &ids[i]);
+			found = names(&lists->v[j], &ids[i]) && counts(&lists->v[j], ids[i].signer);
 		if (found)
 			break;
 		i++;

@@ -193,7 +193,7 @@ static void fini(void *p)
 		nghttp2_hd_deflate_del(c->deflater);
 	amb_h2_uninit(&c->parser);
 	amb_identity_put(c->peer.identity);
-	free(c->peer.certs);
+	amb_tls_certs_destroy(c->peer.certs);
 	free(c->held);
 	amb_cred_put(c->cred);
 	free(c->table);

@@ -172,6 +172,14 @@ static struct amb_identity *known_client(struct amb_tls *t, const struct amb_lea
 	return NULL;
 }
 
+void amb_tls_certs_destroy(struct amb_tls_certs *certs)
+{
+	if (!certs)
+		return;
+	amb_crl_ids_put(certs->id, certs->n);
+	free(certs);
+}
+
 static const char *revoked(struct amb_tls_certs *certs)
 {
 	size_t found = certs->n;
@@ -196,17 +204,22 @@ const char *amb_tls_revoked(const struct amb_tls_peer *peer)
 
 static int check_revoked(struct amb_tls *t, const struct amb_der *chain, size_t n)
 {
+	const struct amb_pem *roots = amb_trust_roots(amb_cred_trust(t->cred));
 	const char *why;
+	int err;
 
 	if (!amb_crl_generation())
 		return 0;
-	free(t->certs);
-	t->certs = malloc(sizeof(*t->certs) + n * sizeof(t->certs->id[0]));
+	amb_tls_certs_destroy(t->certs);
+	t->certs = calloc(1, sizeof(*t->certs) + n * sizeof(t->certs->id[0]));
 	if (!t->certs)
 		return fail(t, -ENOMEM, AMB_REASON_MEMORY, "out of memory");
 	t->certs->n = n;
-	if (amb_crl_ids(chain, n, t->certs->id))
-		return fail(t, -EBADMSG, AMB_REASON_TLS,
+	err = amb_crl_ids(chain, n, roots, t->certs->id);
+	if (err == -ENOMEM)
+		return fail(t, err, AMB_REASON_MEMORY, "out of memory");
+	if (err)
+		return fail(t, err, AMB_REASON_TLS,
 			    "certificate of the peer cannot be looked up in revocation lists");
 	why = revoked(t->certs);
 	return why ? fail(t, -EKEYREVOKED, AMB_REASON_CERT_REVOKED, "%s", why) : 0;
@@ -350,7 +363,7 @@ void amb_tls_destroy(struct amb_tls *t)
 	amb_identset_clear(&t->expect);
 	amb_identity_put(t->peer);
 	amb_cred_put(t->cred);
-	free(t->certs);
+	amb_tls_certs_destroy(t->certs);
 	wc_ForceZero(t->secret, sizeof(t->secret));
 	free(t);
 }

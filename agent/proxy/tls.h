@@ -54,13 +54,15 @@ struct amb_tls_certs {
 	uint32_t n;
 	struct amb_crl_id id[];
 };
+/* NULL is accepted. */
+void amb_tls_certs_destroy(struct amb_tls_certs *certs);
 
 struct amb_tls_peer {
 	struct amb_identity *identity; /* a reference */
 	int64_t not_after; /* of the leaf, wall clock seconds */
 	uint8_t fingerprint[32]; /* SHA-256 of the leaf */
 	uint16_t suite, group; /* numbers of the IANA registries; group 0: another */
-	struct amb_tls_certs *certs; /* owned, by malloc; NULL: there were no lists */
+	struct amb_tls_certs *certs; /* owned; NULL: there were no lists */
 };
 
 /* Why the peer's certificates are not good any more by the lists of now, or NULL. */

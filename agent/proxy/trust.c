@@ -153,6 +153,11 @@ const char *amb_trust_pem(const struct amb_trust *t)
 	return t->pem;
 }
 
+const struct amb_pem *amb_trust_roots(const struct amb_trust *t)
+{
+	return &t->roots;
+}
+
 /* Cache */
 
 static int key_of(const struct amb_trust *t, char kind, const struct amb_der *v, size_t n,

@@ -22,6 +22,7 @@ struct amb_trust *amb_trust_create(const char *roots_pem, char *err, size_t errl
 struct amb_trust *amb_trust_get(struct amb_trust *t);
 void amb_trust_put(struct amb_trust *t);
 const char *amb_trust_pem(const struct amb_trust *t);
+const struct amb_pem *amb_trust_roots(const struct amb_trust *t);
 
 #define AMB_TRUST_DEPTH 8 /* certificates of a peer's chain */
 #define AMB_TRUST_IDS 4 /* SPIFFE names of a leaf that are looked at */

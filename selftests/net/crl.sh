@@ -64,6 +64,26 @@ check "the reason says so" wait_log a 'an intermediate certificate of the peer w
 : | install_crl
 check "an empty file revokes nobody" busywait fetches client "http://${P4[other]}/"
 
+# Forged: all is as in the issuer's own, its key identifier too, but for the key.
+openssl ecparam -name prime256v1 -genkey -noout -out "$TMP/openssl/forged.key"
+openssl x509 -in "$CA/nodes/b.key" -signkey "$TMP/openssl/forged.key" -out "$TMP/openssl/forged.crt" \
+	2>>"$TMP/openssl/log"
+cat "$TMP/openssl/forged.key" "$TMP/openssl/forged.crt" >"$TMP/openssl/forged"
+pod_spawn client "$TRAFFIC" rr -t 1 -s 3600 "${P4[server]}"
+held=$LAST_PID
+check "a connection again" busywait held 1
+from=$(log_lines a)
+crl "$TMP/openssl/forged" "$leaf" | install_crl
+check "a forged list is read" wait_log a "$CRL: 1 certificates are revoked" "$from"
+check "it is said that it does not count" wait_log a \
+	'revocation list 1 is not signed by the issuer of a certificate that it names' "$from"
+is "whom it names is reached" "$(fetch client "http://${P4[server]}/")" hello
+check "and its connection goes on" held 1
+crl "$CA/nodes/b.key" "$leaf" | install_crl
+check "the issuer's own, with the same content, ends it" busywait gone
+check "and keeps it out" refused client "http://${P4[server]}/"
+: | install_crl
+
 # A text cut short by a NUL: the list behind it would be passed over.
 crl "$CA/nodes/b.key" "$leaf" | install_crl
 check "revoked once more" busywait refused client "http://${P4[server]}/"
@@ -72,6 +92,7 @@ from=$(log_lines a)
 check "a file with a NUL in it is said" wait_log a "$CRL: list 0: there is a NUL" "$from"
 check "and what was revoked stays so" refused client "http://${P4[server]}/"
 : | install_crl
+
 zero() { metrics "$1" | grep -qx "istio_crl_untracked_connections_total{reporter=\"$2\"} 0"; }
 check "no connection out was ever out of their sight" zero a source
 check "nor one in" zero b destination

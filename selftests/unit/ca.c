@@ -521,20 +521,25 @@ TEST(rotation)
 /* Is the first certificate of a key file named by crl.pem? */
 static bool is_revoked(const char *dir, const char *key)
 {
-	char *list = get(in(dir, "crl.pem")), *text = get(in(dir, key)), why[128] = "";
-	struct amb_pem pem = { 0 };
+	char *list = get(in(dir, "crl.pem")), *text = get(in(dir, key));
+	char *root = get(in(dir, "root.pem")), why[128] = "";
+	struct amb_pem pem = { 0 }, roots = { 0 };
 	struct amb_crl_id id;
 	size_t n;
 	bool yes;
 
 	CHECK_EQ(amb_crl_load(list, strlen(list), &n, why, sizeof(why)), 0);
 	CHECK_EQ(amb_pem_read(text, &pem), 0);
-	CHECK_EQ(amb_crl_ids(pem.cert, 1, &id), 0);
-	CHECK(id.key);
+	CHECK_EQ(amb_pem_read(root, &roots), 0);
+	CHECK_EQ(amb_crl_ids(pem.cert, 1, &roots, &id), 0);
+	CHECK(id.key && id.signer);
 	yes = amb_crl_find(&id, 1) == 0;
+	amb_crl_ids_put(&id, 1);
 	amb_crl_unload();
 	amb_pem_clear(&pem);
+	amb_pem_clear(&roots);
 	free(list);
+	free(root);
 	free(text);
 	return yes;
 }

@@ -1,20 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Revocation lists as openssl makes them: whom they name, and what is refused as a file. */
+/* Revocation lists as openssl makes them: whom they revoke, and what is refused as a file. */
 #include "pki.h"
 
+#include "base/log.h"
 #include "proxy/crl.h"
+#include "proxy/signer.h"
+
+/* All who sign; two of them are of one name. */
+static const char *const issuers[] = { "fake", "root", "mid", "mid384", "midrsa" };
+
+static void add_cert(struct amb_pem *pem, const char *name)
+{
+	struct pki_file f = pki_read(name, "crt");
+	struct amb_pem one = { 0 };
+	uint8_t *der;
+
+	CHECK_EQ(amb_pem_read(f.text, &one), 0);
+	der = malloc(one.cert[0].len);
+	CHECK(der);
+	memcpy(der, one.cert[0].data, one.cert[0].len);
+	pem->cert[pem->n++] = (struct amb_der){ der, one.cert[0].len };
+	amb_pem_clear(&one);
+	free(f.text);
+}
+
+static struct amb_crl_id id_under(const char *name, const char *const *roots, size_t n)
+{
+	struct amb_der store[16];
+	struct amb_pem pem = { .cert = store };
+	struct amb_crl_id id;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		add_cert(&pem, roots[i]);
+	add_cert(&pem, name);
+	pem.n--;
+	CHECK_EQ(amb_crl_ids(&store[pem.n], 1, &pem, &id), 0);
+	for (i = 0; i <= n; i++)
+		free((void *)store[i].data);
+	return id;
+}
 
 static struct amb_crl_id id_of(const char *name)
 {
-	struct pki_file f = pki_read(name, "crt");
-	struct amb_pem pem = { 0 };
-	struct amb_crl_id id;
-
-	CHECK_EQ(amb_pem_read(f.text, &pem), 0);
-	CHECK_EQ(amb_crl_ids(pem.cert, 1, &id), 0);
-	amb_pem_clear(&pem);
-	free(f.text);
-	return id;
+	return id_under(name, issuers, AMB_ARRAY_SIZE(issuers));
 }
 
 static int load(const char *name, size_t *n, char *err)
@@ -29,16 +58,19 @@ static int load(const char *name, size_t *n, char *err)
 static bool is_revoked(const char *name)
 {
 	struct amb_crl_id id = id_of(name);
+	bool yes = amb_crl_find(&id, 1) == 0;
 
-	return amb_crl_find(&id, 1) == 0;
+	amb_crl_ids_put(&id, 1);
+	return yes;
 }
 
-/* Which of these certificates each file names. */
-static const char *const certs[] = { "a", "b", "bnokey", "bmid", "mid", "mid2", "bfake" };
+/* Which of these certificates each file revokes. */
+static const char *const certs[] = { "a",    "b",     "bnokey", "bmid", "mid",
+				     "mid2", "bfake", "b384",	"brsa" };
 
 static const struct {
 	const char *file;
-	size_t n;
+	size_t n; /* named */
 	const char *revoked;
 } files[] = {
 	{ "none", 0, "" },
@@ -49,8 +81,18 @@ static const struct {
 	{ "two", 3, "b bmid mid2 " },
 	{ "cert", 0, "" },
 	{ "scoped", 1, "b " },
-	/* Of another key by the same name: only what does not say which key signed it. */
-	{ "namesake", 2, "bnokey " },
+	/* Of another key by the same name. */
+	{ "namesake", 3, "bfake " },
+	{ "forged", 4, "" },
+	{ "forgedid", 4, "" },
+	/* Each way of signing. */
+	{ "p384", 1, "b384 " },
+	{ "sha512", 1, "b " },
+	{ "rsa", 1, "brsa " },
+	{ "rsa384", 1, "brsa " },
+	{ "rsa512", 1, "brsa " },
+	{ "forgedrsa", 1, "" },
+	{ "forgedec", 1, "" },
 };
 
 TEST(whom_they_name)
@@ -75,6 +117,54 @@ TEST(whom_they_name)
 	amb_crl_unload();
 	CHECK_EQ(amb_crl_generation(), 0);
 	CHECK(!is_revoked("b"));
+	CHECK_EQ(amb_signer_count(), 0);
+}
+
+/* One bit of a list is another: of what is signed, or of the signature. */
+static void change(const char *file, const char *cert)
+{
+	struct pki_file f = pki_read(file, "crl");
+	struct amb_crl_id id = id_of(cert);
+	char err[128] = "";
+	size_t i, n, read = 0;
+
+	CASE(file);
+	CHECK_EQ(amb_crl_load(f.text, f.len, &n, err, sizeof(err)), 0);
+	CHECK_EQ(amb_crl_find(&id, 1), 0);
+	for (i = 0; i < f.len; i++) {
+		f.text[i] ^= 1;
+		if (!amb_crl_load(f.text, f.len, &n, err, sizeof(err))) {
+			read++;
+			CHECK_EQ(amb_crl_find(&id, 1), 1);
+		}
+		f.text[i] ^= 1;
+	}
+	/* The most are lists all the same. */
+	CHECK(read > f.len / 2);
+	amb_crl_unload();
+	amb_crl_ids_put(&id, 1);
+	free(f.text);
+}
+
+TEST(changed_lists)
+{
+	change("der", "b");
+	change("rsader", "brsa");
+}
+
+/* A list by a key that nobody told us of. */
+TEST(unknown_issuers)
+{
+	static const char *const other[] = { "other" };
+	struct amb_crl_id id = id_under("b", other, 1);
+	char err[128] = "";
+	size_t n;
+
+	CHECK(id.cert && !id.signer);
+	CHECK_EQ(load("one", &n, err), 0);
+	CHECK_EQ(amb_crl_find(&id, 1), 1);
+	amb_crl_ids_put(&id, 1);
+	amb_crl_unload();
 }
 
 TEST(chains)
@@ -90,6 +180,7 @@ TEST(chains)
 	CHECK_EQ(amb_crl_find(ids, 3), 0);
 	amb_crl_unload();
 	CHECK_EQ(amb_crl_find(ids, 3), 3);
+	amb_crl_ids_put(ids, 3);
 }
 
 static const struct {
@@ -124,6 +215,7 @@ TEST(bad_files)
 	static const char *const kinds[][2] = {
 		{ "indirect", "list 1: it is an indirect list" },
 		{ "delta", "list 1: a critical extension that is not known, as of delta lists" },
+		{ "pss", "list 1: it is signed by an algorithm that is not known" },
 	};
 	struct pki_file f;
 	char err[128] = "", *copy;
@@ -183,7 +275,7 @@ TEST(certificates_that_are_none)
 
 		CHECK(copy);
 		memcpy(copy, pem.cert[0].data, i);
-		CHECK_EQ(amb_crl_ids(&(struct amb_der){ copy, i }, 1, &id), -EBADMSG);
+		CHECK_EQ(amb_crl_ids(&(struct amb_der){ copy, i }, 1, NULL, &id), -EBADMSG);
 		free(copy);
 	}
 	amb_pem_clear(&pem);
@@ -192,5 +284,6 @@ TEST(certificates_that_are_none)
 
 int main(void)
 {
+	amb_log_set_filter("off");
 	return harness_run();
 }

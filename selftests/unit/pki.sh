@@ -117,7 +117,7 @@ leaf bself root p256 "" "$usage" "$both" "$b"
 openssl req -x509 -new -key bself.key -subj "/CN=b" -days 100 -out bself.pem -addext "$b"
 leaf bothroot other p256 "" "$usage" "$both" "$b"
 
-# Revocation lists. crl NAME ISSUER "EXTENSION..." CERT...
+# Revocation lists. crl NAME ISSUER "EXTENSION..." CERT...; MD is the digest, SIGOPT openssl's.
 crl() {
 	local name=$1 issuer=$2 extensions=$3 c
 	shift 3
@@ -126,11 +126,11 @@ crl() {
 		printf 'R\t491231235959Z\t240101000000Z\t%s\tunknown\t/CN=%s\n' \
 			"$(openssl x509 -in "$c.crt" -noout -serial | cut -d= -f2)" "$c" >>index.txt
 	done
-	printf '%s\n' "[ca]" default_ca=d "[d]" database=index.txt default_md=sha256 \
+	printf '%s\n' "[ca]" default_ca=d "[d]" database=index.txt "default_md=${MD:-sha256}" \
 		default_crl_days=30 ${extensions:+crl_extensions=x} "[x]" ${extensions:+$extensions} \
 		"[indirect]" indirectCRL=TRUE "[scope]" onlyuser=TRUE >ca.cnf
 	openssl ca -gencrl -config ca.cnf -keyfile "$issuer.key" -cert "$issuer.crt" \
-		-out "$name.crl" 2>>crl.log
+		-out "$name.crl" ${SIGOPT:+-sigopt "$SIGOPT"} 2>>crl.log
 }
 keyid="authorityKeyIdentifier=keyid:always"
 leaf bnokey root p256 "" "$usage" "$both" "$b" authorityKeyIdentifier=none
@@ -138,10 +138,31 @@ crl none root ""
 crl one root "" b
 crl some root "$keyid" a bnokey mid
 crl mids mid "" bmid mid2
-crl namesake fake "$keyid" b bnokey
+crl namesake fake "$keyid" b bnokey bfake
+# Forged: by the other key of the root's name, which is silent about it, or says that it is the root's.
+openssl req -x509 -new -key fake.key -subj "/O=test/CN=root" -days 100 -out forged.crt \
+	-addext basicConstraints=critical,CA:true -addext keyUsage=critical,keyCertSign -addext \
+	"subjectKeyIdentifier=$(openssl x509 -in root.crt -noout -ext subjectKeyIdentifier | tail -n 1)"
+cp fake.key forged.key
+crl forged fake "" a b bnokey mid
+crl forgedid forged "$keyid" a b bnokey mid
+MD=sha384 crl p384 mid384 "" b384
+MD=sha512 crl sha512 root "" b
+crl rsa midrsa "" brsa
+MD=sha384 crl rsa384 midrsa "" brsa
+MD=sha512 crl rsa512 midrsa "" brsa
+openssl req -x509 -new -key rootrsa.key -subj "/O=test/CN=midrsa" -days 100 -out forgedrsa.crt
+cp rootrsa.key forgedrsa.key
+crl forgedrsa forgedrsa "" brsa
+# The issuer's key is of another kind than the signature.
+openssl req -x509 -new -key root.key -subj "/O=test/CN=midrsa" -days 100 -out forgedec.crt
+cp root.key forgedec.key
+crl forgedec forgedec "" brsa
+SIGOPT=rsa_padding_mode:pss crl pss midrsa "" brsa
 crl scoped root "issuingDistributionPoint=critical,@scope" b
 crl indirect root "issuingDistributionPoint=critical,@indirect" b
 crl delta root "2.5.29.27=critical,DER:020101" b
 cat one.crl mids.crl a.crt >two.crl
 cp a.crt cert.crl
 openssl crl -in one.crl -outform DER -out der.crl
+openssl crl -in rsa.crl -outform DER -out rsader.crl

@@ -167,6 +167,13 @@ TEST(revoked_peers)
 	amb_crl_unload();
 	revoked_server("bmid", NULL);
 	part(&j);
+	CASE("by nobody whose key it is not");
+	load_lists("forged");
+	revoked_server("b", NULL);
+	load_lists("forgedid");
+	revoked_server("b", NULL);
+	revoked_server("bmid", NULL);
+	amb_crl_unload();
 	amb_tls_destroy(c);
 	amb_tls_destroy(s);
 	amb_cred_put(a);

@@ -154,8 +154,8 @@ __attribute__((unused)) static void part(struct joined *j)
 	amb_record_destroy(j->srx);
 	amb_identity_put(j->c.identity);
 	amb_identity_put(j->s.identity);
-	free(j->c.certs);
-	free(j->s.certs);
+	amb_tls_certs_destroy(j->c.certs);
+	amb_tls_certs_destroy(j->s.certs);
 }
 
 __attribute__((unused)) static void pass(struct amb_record *tx, struct amb_record *rx)
