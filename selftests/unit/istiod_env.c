@@ -144,6 +144,34 @@ TEST(strange_variables)
 	CHECK(!amb_istiod_env_strange(plain, unknown, unused, sizeof(unknown)));
 }
 
+/* Section 8.3: those of ztunnel's that have no effect here, one by one and named in the log. */
+TEST(variables_without_effect)
+{
+	static const char *const rows[] = {
+		"COMPLIANCE_POLICY=pqc",
+		"ENABLE_PROXY=false",
+		"FAKE_CA=true",
+		"TLS12_ENABLED=true",
+		"UNSTABLE_ENABLE_SOCKS5=true",
+		"ZTUNNEL_CPU_LIMIT=1",
+		"ZTUNNEL_RESOURCE_CPU_LIMIT=1",
+		"ZTUNNEL_RESOURCE_CPU_REQUEST=1",
+		"ZTUNNEL_WORKER_THREADS=4",
+	};
+	char unknown[256], unused[256], name[64];
+	size_t i;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(rows); i++) {
+		const char *const environment[] = { "PATH=/bin", rows[i], NULL };
+
+		CASE(rows[i]);
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(rows[i], "="), rows[i]);
+		CHECK(amb_istiod_env_strange(environment, unknown, unused, sizeof(unknown)));
+		CHECK_STR(unused, name);
+		CHECK_STR(unknown, "");
+	}
+}
+
 int main(void)
 {
 	return harness_run();
