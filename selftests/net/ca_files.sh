@@ -34,9 +34,11 @@ rm "$CA/../filler"
 check "with room again it works" "$AMBIENTCTL" ca node "$CA" c
 agent_stop a
 chmod 644 "$CA/nodes/a.key"
+from=$(log_lines a)
 agent_start a
 check "a key that others can read is refused" wait_log a \
 	'nodes/a\.key.*(others|mode|readable|permission)'
+check "the pod is in the mesh again" wait_log a 'pod demo/client: joined the mesh' "$from"
 check "no certificate, no connection, nothing in clear" refused client "http://${P4[server]}/" 5
 chmod 600 "$CA/nodes/a.key"
 check "mended while running" busywait fetches client "http://${P4[server]}/"
