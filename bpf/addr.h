@@ -81,6 +81,17 @@ static __always_inline bool amb_addr_linklocal6(const struct amb_in6 *a)
 	return a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
 }
 
+/* kubelet's probes, after the host's translation (ztunnel-interop 3.7). */
+static __always_inline bool amb_addr_probe(const struct amb_in6 *a)
+{
+	const __u32 *w = (const __u32 *)a;
+
+	if (amb_addr_is4(a))
+		return w[3] == bpf_htonl(0xa9fe077f);
+	return w[0] == bpf_htonl(0xfd169254) && w[1] == bpf_htonl(0x71271337) &&
+	       w[2] == 0xffffffff && w[3] == 0xffffffff;
+}
+
 static __always_inline bool amb_addr_own_port(__u16 port)
 {
 	return port == AMB_PORT_OUTBOUND || port == AMB_PORT_INBOUND_PLAIN ||

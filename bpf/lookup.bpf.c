@@ -18,17 +18,6 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* kubelet's probes, after the host's translation (ztunnel-interop 3.7). */
-static __always_inline bool is_probe(const struct amb_in6 *src)
-{
-	const __u32 *w = (const __u32 *)src;
-
-	if (amb_addr_is4(src))
-		return w[3] == bpf_htonl(0xa9fe077f);
-	return w[0] == bpf_htonl(0xfd169254) && w[1] == bpf_htonl(0x71271337) &&
-	       w[2] == 0xffffffff && w[3] == 0xffffffff;
-}
-
 struct party {
 	struct amb_in6 src, dst;
 	__u16 src_port, dst_port;
@@ -134,7 +123,7 @@ int amb_lookup(struct bpf_sk_lookup *ctx)
 		AMB_ADDR_SET6(&p.src, ctx->remote_ip6);
 		AMB_ADDR_SET6(&p.dst, ctx->local_ip6);
 	}
-	if (amb_addr_loopback(&p.dst) || is_probe(&p.src))
+	if (amb_addr_loopback(&p.dst) || amb_addr_probe(&p.src))
 		return SK_PASS;
 	return judge(ctx, &p);
 }
