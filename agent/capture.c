@@ -229,6 +229,8 @@ static uint32_t pod_flags(const struct amb_capture *c, const struct amb_capture_
 		flags |= AMB_POD_INBOUND;
 	if (c->config.always_tunnel || w->always_tunnel)
 		flags |= AMB_POD_ALWAYS_TUNNEL;
+	if (c->bpf->wait)
+		flags |= AMB_POD_WAIT;
 	if (w->splice)
 		flags |= AMB_POD_SPLICE;
 	if (w->dns)
@@ -247,6 +249,7 @@ static int attach(struct amb_capture *c, struct pod *pod, const struct amb_publi
 		.naddrs = w ? w->naddrs : AMB_ARRAY_SIZE(own),
 		.ipv6 = c->config.ipv6,
 		.rules = row->flags & AMB_POD_RULES,
+		.wait = row->flags & AMB_POD_WAIT,
 	};
 	int code = amb_attach_pod(c->bpf, pod->netns, &a, err, errlen);
 
@@ -261,13 +264,14 @@ static int attach(struct amb_capture *c, struct pod *pod, const struct amb_publi
 
 /*
  * Which switches are to be switched off in the end? Those that are off now, or were before an
- * agent switched them on: the pod's row remembers.
+ * agent switched them on: the pod's row remembers. The same of the discipline that a filter at the
+ * loopback interface needs.
  */
-static int find_off(struct pod *pod, const struct amb_pod_row *row)
+static int find_off(struct pod *pod, const struct amb_pod_row *row, bool wait)
 {
-	int off = amb_attach_off(pod->netns);
+	int off = amb_attach_off(pod->netns, wait);
 
-	pod->flags = row ? row->flags & AMB_POD_SWITCHES : 0;
+	pod->flags = row ? row->flags & AMB_POD_UNDO : 0;
 	if (off < 0)
 		return off;
 	pod->flags |= (uint32_t)off;
@@ -332,11 +336,15 @@ static int by_programs(struct amb_capture *c, struct pod *pod, const struct amb_
 		captured = amb_rows_get(c->bpf, AMB_BPF_POD, &row.cookie, &before);
 		if (captured && (before.flags ^ row.flags) & AMB_POD_RULES)
 			amb_attach_turn(c->bpf, pod->netns, row.cookie, before.flags);
+		if (captured && !c->bpf->wait) {
+			amb_attach_unwait(pod->netns, before.flags);
+			before.flags &= ~(uint32_t)AMB_POD_CLSACT;
+		}
 		/* First what it is: also who lets go of it must not touch a CNI's routes. */
 		if (row.flags & AMB_POD_RULES)
 			pod->flags = row.flags;
 		else
-			code = find_off(pod, captured ? &before : NULL);
+			code = find_off(pod, captured ? &before : NULL, c->bpf->wait);
 		code = code ?: interface_addrs(pod->netns, &row.v4, &row.v6);
 	}
 	/* Also when this fails: it is let go of by that. */
@@ -346,7 +354,7 @@ static int by_programs(struct amb_capture *c, struct pod *pod, const struct amb_
 		snprintf(err, errlen, "network namespace");
 		return code;
 	}
-	pod->flags = row.flags |= pod->flags & AMB_POD_SWITCHES;
+	pod->flags = row.flags |= pod->flags & AMB_POD_UNDO;
 	if (row.flags & AMB_POD_RULES && !captured)
 		end_unknown(pod);
 	if (want->splice)
@@ -650,7 +658,9 @@ static int choose(struct amb_capture *c, char *err, size_t errlen)
 						       amb_loop_now(c->loop) + RETRY_NS) :
 				    0;
 	}
-	amb_warn(KERNEL, "capture by nftables instead of BPF programs: %s", err);
+	amb_warn(KERNEL, "capture by nftables instead of BPF programs: %s%s", err,
+		 c->config.bpf.wait ? "; without an agent connections are refused, none waits" :
+				      "");
 	c->mode = AMB_CAPTURE_NFT;
 	return 0;
 }

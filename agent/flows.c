@@ -652,7 +652,9 @@ void amb_flows_stats(struct amb_flows *f, struct amb_proxy_stats *out)
 		out->ways[AMB_WAY_DIRECT] += rows[i].direct;
 		out->ways[AMB_WAY_SPLICE] += rows[i].splice;
 		out->ways[AMB_WAY_DENY] += rows[i].deny;
-		out->reasons[i] += rows[i].deny + rows[i].dropped;
+		/* What waits for an agent is not ended. */
+		if (i != AMB_REASON_ABSENT)
+			out->reasons[i] += rows[i].deny + rows[i].dropped;
 	}
 }
 

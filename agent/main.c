@@ -528,7 +528,7 @@ static int start_capture(struct amb_agent *a)
 {
 	const struct amb_capture_config config = {
 		.mode = a->opt.capture,
-		.bpf = { .dir = a->opt.bpf_dir, .cgroup = a->opt.cgroup },
+		.bpf = { .dir = a->opt.bpf_dir, .cgroup = a->opt.cgroup, .wait = a->opt.wait },
 		.keep = a->opt.keep,
 		.ipv6 = a->opt.proxy.ipv6,
 		.always_tunnel = a->opt.always_tunnel,

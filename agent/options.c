@@ -34,6 +34,7 @@ enum {
 	OPT_LOG,
 	OPT_LOG_JSON,
 	OPT_KEEP,
+	OPT_ABSENT,
 	OPT_CAPTURE,
 	OPT_NO_INTERCEPT,
 	OPT_ALWAYS_TUNNEL,
@@ -115,6 +116,10 @@ static const struct argp_option options[] = {
 	  3 },
 	{ "keep", OPT_KEEP, NULL, 0,
 	  "Leave capture in place on exit: for the next agent, and fail closed until it comes", 3 },
+	{ "absent", OPT_ABSENT, "ACTION", 0,
+	  "What becomes of new connections that need an agent while none runs: refuse (default), "
+	  "or wait for the next one (AMBIENT_ABSENT)",
+	  3 },
 	{ "bpf-dir", OPT_BPF_DIR, "DIR", 0,
 	  "Where BPF maps and links are pinned (default " AMB_BPF_DIR ")", 4 },
 	{ "cgroup", OPT_CGROUP, "DIR", 0, "Root of cgroup v2 (default: looked for)", 4 },
@@ -178,6 +183,17 @@ static int tier(const char *name, const char *text)
 	exit(EX_USAGE);
 }
 
+/* Is it "wait"? */
+static bool absent(const char *name, const char *text)
+{
+	bool wait = !strcmp(text, "wait");
+
+	if (wait || !strcmp(text, "refuse"))
+		return wait;
+	fprintf(stderr, "ambientd: %s: '%s' is neither refuse nor wait\n", name, text);
+	exit(EX_USAGE);
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct amb_options *o = state->input;
@@ -225,6 +241,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_KEEP:
 		o->keep = true;
+		return 0;
+	case OPT_ABSENT:
+		o->wait = absent("--absent", arg);
 		return 0;
 	case OPT_CAPTURE:
 		if (amb_capture_mode_parse(arg, &o->capture))
@@ -327,6 +346,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--zds goes with --capture cni or none");
 		if (!o->zds && o->capture == AMB_CAPTURE_CNI)
 			argp_error(state, "--capture cni goes with --zds");
+		if (o->wait && o->capture != AMB_CAPTURE_EBPF && o->capture != AMB_CAPTURE_AUTO)
+			argp_error(state,
+				   "--absent wait (AMBIENT_ABSENT) goes with --capture ebpf");
 		if (o->packet_mark != AMB_MARK && o->capture != AMB_CAPTURE_NONE)
 			argp_error(state,
 				   "PACKET_MARK=%u needs --zds or --capture none: "
@@ -406,6 +428,14 @@ static void env_keepalive(struct amb_keepalive *k)
 	k->probes = probes;
 }
 
+static void env_absent(const char *name, bool *wait)
+{
+	const char *v = getenv(name);
+
+	if (v && *v)
+		*wait = absent(name, v);
+}
+
 static void env_tier(const char *name, int *to)
 {
 	const char *v = getenv(name);
@@ -478,6 +508,7 @@ static void environment(struct amb_options *o)
 	env_bool("ISTIO_META_DNS_CAPTURE", &o->dns);
 	env_dns_at("ISTIO_META_DNS_PROXY_ADDR", &o->proxy.dns_at);
 	env_tier("AMBIENT_TIER", &o->tier);
+	env_absent("AMBIENT_ABSENT", &o->wait);
 	env_string("AMBIENT_RESOLV_CONF", &o->proxy.resolv_conf);
 	env_string("SPIFFE_ENDPOINT_SOCKET", &o->sds);
 	env_string("CRL_PATH", &o->crl);

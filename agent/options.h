@@ -36,6 +36,7 @@ struct amb_options {
 	const char *log_filter;
 	bool log_json;
 	bool keep; /* leave capture in place on exit */
+	bool wait; /* what needs an agent waits while none runs */
 	enum amb_capture_mode capture;
 	bool always_tunnel; /* no direct ways */
 	int tier; /* enum amb_tier, AMB_OPTIONS_TIER_AUTO */

@@ -658,7 +658,7 @@ void amb_publish_settle(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_
 	p->settled = true;
 	if (p->b->adopted) {
 		/* Nobody looks there before the meta row says so. */
-		(void)amb_rows_set_meta(p->b, AMB_META_PARTIAL);
+		(void)amb_rows_set_meta(p->b, p->flags | AMB_META_PARTIAL);
 		clear_cidrs(p);
 		sweep_pods(p, wanted, ctx);
 		p->gone = true;
@@ -712,6 +712,7 @@ struct amb_publish *amb_publish_create(struct amb_loop *loop, struct amb_state *
 	p->loop = loop;
 	p->st = st;
 	p->b = b;
+	p->flags = b->wait ? AMB_META_WAIT : 0;
 	p->timer.fn = due;
 	return p;
 }

@@ -9,16 +9,31 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
+#include <linux/udp.h>
 
 #include "addr.h"
 
 #define AMB_PACKET_EXTENSIONS 6 /* IPv6 extension headers looked through */
+
+/* linux/icmp.h wants more of the C library than there is here. */
+struct amb_packet_icmp {
+	__u8 type, code;
+	__u8 rest[6];
+};
+
+enum amb_packet_unreach {
+	AMB_PACKET_UNREACH = 3,
+	AMB_PACKET_UNREACH_PORT = 3,
+	AMB_PACKET_UNREACH6 = 1,
+	AMB_PACKET_UNREACH6_PORT = 4,
+};
 
 struct amb_packet {
 	struct amb_in6 src, dst;
 	__u16 src_port, dst_port;
 	bool tcp;
 	bool syn; /* TCP, begins a connection */
+	bool refused; /* TCP, answers such a packet: nobody listens */
 	bool hidden; /* TCP, or perhaps, whose ports cannot be seen: a fragment, odd headers */
 };
 
@@ -45,6 +60,8 @@ static __always_inline enum amb_parse amb_packet_tcp(struct __sk_buff *skb, __u3
 	p->src_port = bpf_ntohs(th.source);
 	p->dst_port = bpf_ntohs(th.dest);
 	p->syn = th.syn && !th.ack;
+	/* The reset of a connection that was there has a number (RFC 9293, 3.10.7.1). */
+	p->refused = th.rst && th.ack && !th.seq;
 	return AMB_PARSE_IP;
 }
 
@@ -117,6 +134,46 @@ static __always_inline enum amb_parse amb_packet_parse(struct __sk_buff *skb, st
 		return AMB_PARSE_BAD;
 	default:
 		return AMB_PARSE_OTHER;
+	}
+}
+
+/*
+ * The port that a packet by UDP went to which nobody took, where @skb says so of one without
+ * options; else 0.
+ */
+static __always_inline __u16 amb_packet_untaken(struct __sk_buff *skb)
+{
+	struct {
+		struct iphdr ih;
+		struct amb_packet_icmp icmp;
+		struct iphdr about;
+		struct udphdr uh;
+	} v4;
+	struct {
+		struct ipv6hdr ih;
+		struct amb_packet_icmp icmp;
+		struct ipv6hdr about;
+		struct udphdr uh;
+	} v6;
+
+	switch (skb->protocol) {
+	case bpf_htons(ETH_P_IP):
+		if (!amb_packet_read(skb, ETH_HLEN, &v4, sizeof(v4)) || v4.ih.ihl != 5 ||
+		    v4.ih.protocol != IPPROTO_ICMP || v4.icmp.type != AMB_PACKET_UNREACH ||
+		    v4.icmp.code != AMB_PACKET_UNREACH_PORT || v4.about.ihl != 5 ||
+		    v4.about.protocol != IPPROTO_UDP)
+			return 0;
+		return bpf_ntohs(v4.uh.dest);
+	case bpf_htons(ETH_P_IPV6):
+		if (!amb_packet_read(skb, ETH_HLEN, &v6, sizeof(v6)) ||
+		    v6.ih.nexthdr != IPPROTO_ICMPV6 ||
+		    v6.icmp.type != AMB_PACKET_UNREACH6 ||
+		    v6.icmp.code != AMB_PACKET_UNREACH6_PORT ||
+		    v6.about.nexthdr != IPPROTO_UDP)
+			return 0;
+		return bpf_ntohs(v6.uh.dest);
+	default:
+		return 0;
 	}
 }
 

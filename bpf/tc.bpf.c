@@ -15,7 +15,12 @@
  * namespace: the first packet of a direct connection, told by what its other end left at
  * connect(), gets the mark that leads it past the rules. What gets none is theirs, so whoever
  * takes this program away in his pod, or the rules of ours, has his connections tunnelled.
+ *
+ * Where that is wanted, what says that no agent is there gets neither out of a pod nor to programs
+ * inside. Those it would reach by the loopback interface, which has a program of its own then:
+ * who takes it away in his pod has his connections refused.
  */
+#include "absent.h"
 #include "addr.h"
 #include "events.h"
 #include "flight.h"
@@ -107,6 +112,20 @@ int amb_from_pod(struct __sk_buff *skb)
 		return NEXT;
 	if ((p.syn || p.hidden) && guarded(&p) && (p.hidden || !decided(port, &p)))
 		return drop(AMB_REASON_BYPASS);
+	if (p.refused && amb_absent_waits() && amb_absent_inbound(port->netns, &p))
+		return drop(AMB_REASON_ABSENT);
+	return NEXT;
+}
+
+SEC("tc")
+int amb_lo(struct __sk_buff *skb)
+{
+	struct amb_packet p = {};
+
+	if (amb_packet_parse(skb, &p) != AMB_PARSE_IP)
+		return NEXT;
+	if (amb_absent_outbound(skb, &p) && amb_absent_waits())
+		return drop(AMB_REASON_ABSENT);
 	return NEXT;
 }
 

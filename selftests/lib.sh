@@ -758,6 +758,8 @@ leak_check() {
 			left="$left $p(route)"
 		[ "$(pod_exec "$p" sysctl -n $SWITCHES | sort -u)" = 0 ] ||
 			left="$left $p($SWITCHES)"
+		[ -z "$(pod_exec "$p" tc qdisc show dev lo | grep clsact)" ] ||
+			left="$left $p(clsact)"
 	done
 	left="$left$(pins_left)$(filters_left)"
 	for p in $(stray_processes); do

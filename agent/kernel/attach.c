@@ -12,6 +12,10 @@
  * of the main thread, measured on 6.18), a filter a quarter of a millisecond, and each stays when
  * the agent goes. Ours is told from others by its handle.
  *
+ * Where what needs an agent is to wait while none runs, a filter of the same kind at the pod's
+ * loopback interface keeps from its programs that nobody is there. It costs each packet between
+ * them and the agent a look, so it is there only where it is wanted.
+ *
  * Under a CNI's rules the agent has no listener that is looked up, and its way back is the rules':
  * the routes that we would make are the CNI's, not to be taken away. What is opened there is a
  * second filter, at the pod's end, and a table beside the CNI's (nft.c).
@@ -26,6 +30,7 @@
 #include <limits.h>
 #include <linux/pkt_sched.h>
 #include <netlink/route/classifier.h>
+#include <netlink/route/qdisc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +51,7 @@
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
 #endif
+#define LO 1 /* index of every namespace's loopback interface */
 #define FILTER_HANDLE 0x616d6264 /* AMB_MAGIC: nobody else's */
 #define FILTER_PRIORITY 1 /* before what may let packets pass for good */
 
@@ -184,6 +190,20 @@ static int guard_all(const struct amb_bpf *b, struct amb_netns *ns, struct amb_a
 	return n < 0 ? n : 0;
 }
 
+/* The pod's row says already who made the discipline. */
+static int guard_lo(const struct amb_bpf *b, struct amb_netns *ns)
+{
+	bool ours;
+
+	return amb_netns_enter(ns) ?: add_filter(LO, b->prog[AMB_BPF_LO], &ours);
+}
+
+void amb_attach_unwait(struct amb_netns *ns, uint32_t flags)
+{
+	if (flags & AMB_POD_WAIT && !amb_netns_enter(ns))
+		remove_filter(LO, flags & AMB_POD_CLSACT);
+}
+
 static void unguard_end(const struct amb_bpf *b, struct amb_netns *ns, uint32_t ifindex,
 			const struct amb_if_row *row)
 {
@@ -241,7 +261,25 @@ static int read_switch(const char *path)
 	return fd < 0 || read(fd, &now, 1) != 1 ? -errno : now != '0';
 }
 
-int amb_attach_off(struct amb_netns *ns)
+/* 1, 0, or -errno. */
+static int has_clsact(int ifindex)
+{
+	_cleanup_nl_ struct nl_sock *sk = NULL;
+	struct rtnl_qdisc *found;
+	struct nl_cache *all;
+	int err = amb_nl_open(&sk);
+
+	if (!err)
+		err = amb_nl_errno(rtnl_qdisc_alloc_cache(sk, &all));
+	if (err)
+		return err;
+	found = rtnl_qdisc_get(all, ifindex, TC_H_MAKE(TC_H_CLSACT, 0));
+	rtnl_qdisc_put(found);
+	nl_cache_free(all);
+	return !!found;
+}
+
+int amb_attach_off(struct amb_netns *ns, bool wait)
 {
 	int ret = amb_netns_enter(ns), on;
 	size_t i;
@@ -254,7 +292,10 @@ int amb_attach_off(struct amb_netns *ns)
 		else if (!on)
 			ret |= (int)switches[i].flag;
 	}
-	return ret;
+	if (ret < 0 || !wait)
+		return ret;
+	on = has_clsact(LO);
+	return on < 0 ? on : on ? ret : ret | AMB_POD_CLSACT;
 }
 
 static int way_back(struct amb_netns *ns, const struct amb_attach *a, char *err, size_t errlen)
@@ -314,6 +355,11 @@ int amb_attach_pod(const struct amb_bpf *b, struct amb_netns *ns, struct amb_att
 		if (code)
 			snprintf(err, errlen, "guard at the host's end of an interface");
 	}
+	if (!code && a->wait) {
+		code = guard_lo(b, ns);
+		if (code)
+			snprintf(err, errlen, "filter at the loopback interface");
+	}
 	if (!code) {
 		lookup_name(name, sizeof(name), a->cookie);
 		code = amb_pins_link(b->dir, b->path, name, b->prog[AMB_BPF_LOOKUP], ns->fd,
@@ -367,6 +413,7 @@ void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t c
 	}
 	(void)amb_route_remove();
 	switch_off(flags);
+	amb_attach_unwait(ns, flags);
 }
 
 void amb_attach_turn(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie, uint32_t flags)
@@ -376,6 +423,7 @@ void amb_attach_turn(const struct amb_bpf *b, struct amb_netns *ns, uint64_t coo
 		return;
 	}
 	remove_lookup(b, cookie);
+	amb_attach_unwait(ns, flags);
 	/* The routes are the CNI's by now, which makes the same. */
 	if (!amb_netns_enter(ns))
 		switch_off(flags);

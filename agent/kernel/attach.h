@@ -25,11 +25,15 @@ struct amb_attach {
 	size_t naddrs;
 	bool ipv6;
 	bool rules; /* a CNI's rules capture it: they stay as they are */
+	bool wait; /* what needs an agent waits while none runs; not with rules */
 	unsigned int guarded; /* answer: interfaces with the guard; 0: nothing keeps it honest */
 };
 
-/* Which switches of the way back are off in the namespace? AMB_POD_FWMARK and so on, or -errno. */
-int amb_attach_off(struct amb_netns *ns);
+/*
+ * Which switches of the way back are off in the namespace, AMB_POD_FWMARK and so on? With @wait
+ * AMB_POD_CLSACT too, when its loopback interface has no such discipline. Or -errno.
+ */
+int amb_attach_off(struct amb_netns *ns, bool wait);
 
 /*
  * Attaches, taking over what is attached already. 0, or -errno with the step in @err; the caller
@@ -52,6 +56,9 @@ void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t c
  */
 void amb_attach_turn(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie,
 		     uint32_t flags);
+
+/* The same of one that an agent before had wait (AMB_POD_WAIT) and this one has not. */
+void amb_attach_unwait(struct amb_netns *ns, uint32_t flags);
 
 /* Undoes what is attached for pods that @wanted does not know; after a take-over. */
 void amb_attach_sweep(const struct amb_bpf *b, bool (*wanted)(void *ctx, uint64_t cookie),

@@ -48,10 +48,9 @@ static const char *const map_names[AMB_BPF_MAPS] = {
 };
 
 static const char *const prog_names[AMB_BPF_PROGS] = {
-	[AMB_BPF_ASK] = "amb_ask",
-	[AMB_BPF_FROM_POD] = "amb_from_pod",
-	[AMB_BPF_TO_POD] = "amb_to_pod",
-	[AMB_BPF_LOOKUP] = "amb_lookup",
+	[AMB_BPF_ASK] = "amb_ask",	 [AMB_BPF_FROM_POD] = "amb_from_pod",
+	[AMB_BPF_TO_POD] = "amb_to_pod", [AMB_BPF_LOOKUP] = "amb_lookup",
+	[AMB_BPF_LO] = "amb_lo",
 };
 
 /* Programs at the root of the cgroups, and the names of their links. */
@@ -298,7 +297,7 @@ static int write_meta(struct amb_prog *skel, const struct amb_bpf *b)
 		.magic = AMB_MAGIC,
 		.abi = AMB_ABI,
 		/* Until the state was published whole. */
-		.flags = AMB_META_PARTIAL,
+		.flags = AMB_META_PARTIAL | (b->wait ? AMB_META_WAIT : 0),
 	};
 	uint32_t zero = 0;
 
@@ -361,7 +360,7 @@ static struct amb_bpf *alloc(const char *path)
 		return NULL;
 	/* All descriptors are -1. */
 	memset(b, 0xff, sizeof(*b));
-	b->adopted = false;
+	b->adopted = b->wait = false;
 	b->path = strdup(path);
 	if (!b->path) {
 		free(b);
@@ -398,6 +397,7 @@ struct amb_bpf *amb_bpf_open(const struct amb_bpf_config *config, char *err, siz
 		say(0, err, errlen, "out of memory");
 		return NULL;
 	}
+	b->wait = config->wait;
 	b->dir = code = open_dir(config->dir, err, errlen);
 	if (code >= 0)
 		code = check_meta(b, &b->adopted, err, errlen);

@@ -42,6 +42,7 @@ enum amb_bpf_prog {
 	AMB_BPF_FROM_POD,
 	AMB_BPF_TO_POD,
 	AMB_BPF_LOOKUP,
+	AMB_BPF_LO,
 	AMB_BPF_PROGS,
 };
 
@@ -52,11 +53,13 @@ struct amb_bpf {
 	int dir; /* locked: one agent at a time */
 	char *path;
 	bool adopted; /* the rows are those of an agent before */
+	bool wait; /* as the config said */
 };
 
 struct amb_bpf_config {
 	const char *dir; /* of the pins; its bpffs is mounted where there is none */
 	const char *cgroup; /* root of cgroup v2; NULL: looked for */
+	bool wait; /* what needs an agent waits while none runs, else it is refused */
 };
 
 /*

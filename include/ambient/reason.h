@@ -66,7 +66,8 @@
 	X(46, EVENTS_LOST, "events that the agent did not take in time")                           \
 	X(47, NOT_TOLD, "the control plane does not say what the destination is")                  \
 	X(48, CERT_REVOKED, "certificate of the peer was revoked")                                 \
-	X(49, REKEY, "the peer changed its key, which kernel TLS here cannot follow")
+	X(49, REKEY, "the peer changed its key, which kernel TLS here cannot follow")              \
+	X(50, ABSENT, "no agent runs, so the connection waits")
 
 #define AMB_X(n, id, text) AMB_WAY_##id = n,
 enum amb_way { AMB_WAYS(AMB_X) AMB_WAY_MAX };
@@ -76,6 +77,6 @@ enum amb_reason { AMB_REASONS(AMB_X) AMB_REASON_MAX };
 #undef AMB_X
 
 _Static_assert(AMB_WAY_MAX == 6, "ways are numbered without gaps");
-_Static_assert(AMB_REASON_MAX == 50, "reasons are numbered without gaps");
+_Static_assert(AMB_REASON_MAX == 51, "reasons are numbered without gaps");
 
 #endif

@@ -43,6 +43,7 @@ enum amb_meta_flag {
 	AMB_META_PARTIAL = 1, /* not every address has a row: unknown ones go to the agent */
 	AMB_META_CIDR = 2, /* amb_cidr has rows */
 	AMB_META_SPLICE = 4, /* the program of amb_splice is there */
+	AMB_META_WAIT = 8, /* what needs an agent waits while none runs */
 };
 
 struct amb_meta_row {
@@ -64,7 +65,9 @@ enum amb_pod_flag {
 	AMB_POD_DNS6 = 128, /* and by IPv6 */
 	AMB_POD_REFLECT = 256, /* the agent has switched fwmark_reflect on there */
 	AMB_POD_REFLECT6 = 512, /* and that of IPv6 */
-	AMB_POD_SWITCHES = AMB_POD_FWMARK | AMB_POD_REFLECT | AMB_POD_REFLECT6,
+	AMB_POD_WAIT = 1024, /* there is a filter at its loopback interface, for AMB_META_WAIT */
+	AMB_POD_CLSACT = 2048, /* the agent has made the queueing discipline there */
+	AMB_POD_UNDO = AMB_POD_FWMARK | AMB_POD_REFLECT | AMB_POD_REFLECT6 | AMB_POD_CLSACT,
 };
 
 /* Which of a connection's addresses the policies of a pod look at: others are zero in keys. */

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The programs at the ends of a pod's interface (bpf/tc.bpf.c) by BPF_PROG_RUN, with packets made
- * here as they would come from lo: the guard at the host's, and what marks direct connections at
- * the pod's.
+ * here as they would come from lo: the guard at the host's, what marks direct connections at
+ * the pod's, and at both what keeps back that no agent is there.
  */
 #include "bpftest.h"
 
 #include <bpf/bpf.h>
 #include <linux/bpf.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
@@ -29,7 +31,9 @@ enum { POD = 1, PEER };
 #define OUT6 "2001:db8::1"
 
 #define SYN 2
+#define RST 4
 #define ACK 16
+#define LATER 256 /* not the number that an answer to a first packet has */
 
 /* Headers behind the Ethernet header of 14 bytes are aligned. */
 static _Alignas(8) uint8_t room[2 + 256];
@@ -105,7 +109,9 @@ static void tcp(uint16_t from, uint16_t to, int flags)
 	th->dest = htons(to);
 	th->doff = 5;
 	th->syn = !!(flags & SYN);
+	th->rst = !!(flags & RST);
 	th->ack = !!(flags & ACK);
+	th->seq = htonl(flags & LATER ? 1 : 0);
 }
 
 static void udp(uint16_t from, uint16_t to)
@@ -171,13 +177,13 @@ static void put_flight(int netns, const char *src, const char *to, uint16_t port
 
 /* Is the packet dropped, and counted as that? */
 
-static int run(void)
+static int run(enum amb_bpf_prog prog)
 {
 	struct __sk_buff skb = { .ifindex = LO };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = packet_len,
 		    .ctx_in = &skb, .ctx_size_in = sizeof(skb), .repeat = 1);
 
-	CHECK_EQ(bpf_prog_test_run_opts(bt->prog[AMB_BPF_FROM_POD], &opts), 0);
+	CHECK_EQ(bpf_prog_test_run_opts(bt->prog[prog], &opts), 0);
 	return (int)opts.retval;
 }
 
@@ -192,21 +198,27 @@ static uint64_t all_dropped(const struct amb_stat_row *rows)
 }
 
 /* @reason NONE: it must pass. */
-static void check(const char *text, enum amb_reason reason)
+static void check_at(enum amb_bpf_prog prog, const char *text, enum amb_reason reason)
 {
 	static struct amb_stat_row before[AMB_STATS_MAX], after[AMB_STATS_MAX];
 
 	CASE(text);
 	CHECK_EQ(amb_rows_stats(bt, before), 0);
-	CHECK_EQ(run(), reason ? DROP : NEXT);
+	CHECK_EQ(run(prog), reason ? DROP : NEXT);
 	CHECK_EQ(amb_rows_stats(bt, after), 0);
 	CHECK_EQ(after[reason].dropped - before[reason].dropped, reason ? 1 : 0);
 	CHECK_EQ(all_dropped(after) - all_dropped(before), reason ? 1 : 0);
 }
 
+static void check(const char *text, enum amb_reason reason)
+{
+	check_at(AMB_BPF_FROM_POD, text, reason);
+}
+
 #define PASSES AMB_REASON_NONE
 #define BYPASS AMB_REASON_BYPASS
 #define SPOOFED AMB_REASON_SPOOFED
+#define WAITS AMB_REASON_ABSENT
 
 TEST(interface_without_row)
 {
@@ -613,6 +625,222 @@ TEST(v6_extensions)
 	ext(IPPROTO_UDP, 8);
 	udp(40000, 80);
 	check("UDP behind one", PASSES);
+}
+
+/* Nobody is there */
+
+static void reset4(const char *src, uint16_t port, const char *dst, int flags)
+{
+	v4(src, dst, IPPROTO_TCP, 0, 0);
+	tcp(port, 40000, flags);
+}
+
+static void reset6(const char *src, uint16_t port, const char *dst, int flags)
+{
+	v6(src, dst, IPPROTO_TCP);
+	tcp(port, 40000, flags);
+}
+
+#define REFUSED (RST | ACK)
+
+static void put_verdict(uint32_t identity, uint16_t port, uint64_t stamp, bool allow)
+{
+	const struct amb_policy_key key = { .netns = COOKIE(POD),
+					    .identity = identity,
+					    .port = port };
+	const struct amb_policy_row row = { .stamp = stamp, .allow = allow };
+
+	CHECK_EQ(amb_rows_put(bt, AMB_BPF_POLICY, &key, &row), 0);
+}
+
+/* Nobody listens on 80 of the pod, nobody may reach 81, nobody asked yet for others. */
+static void absent_world(uint32_t pod_flags, uint32_t if_flags, bool wait)
+{
+	const struct amb_pod_row pod = { .identity = 1, .flags = pod_flags, .stamp = STAMP };
+	const uint64_t cookie = COOKIE(POD);
+
+	world(if_flags);
+	CHECK_EQ(amb_rows_put(bt, AMB_BPF_POD, &cookie, &pod), 0);
+	put_verdict(0, 80, STAMP, true);
+	put_verdict(0, 81, STAMP, false);
+	put_verdict(0, 83, STAMP - 1, true);
+	put_verdict(2, 84, STAMP, true);
+	CHECK_EQ(amb_rows_set_meta(bt, AMB_META_CIDR | (wait ? AMB_META_WAIT : 0)), 0);
+}
+
+TEST(refusals_out_of_a_pod)
+{
+	static const struct {
+		const char *text, *to, *to6;
+		int port, flags;
+		enum amb_reason want;
+	} rows[] = {
+		{ "tunnel", MESH, MESH6, 15008, REFUSED, WAITS },
+		{ "tunnel of a stranger", OUT, OUT6, 15008, REFUSED, WAITS },
+		{ "a tunnel that was there", MESH, MESH6, 15008, REFUSED | LATER, PASSES },
+		{ "reset without acknowledgement", MESH, MESH6, 15008, RST, PASSES },
+		{ "listener of a tunnel", MESH, MESH6, 15008, SYN | ACK, PASSES },
+		{ "allowed, not listening", OUT, OUT6, 80, REFUSED, PASSES },
+		{ "denied", OUT, OUT6, 81, REFUSED, PASSES },
+		{ "nobody has asked", OUT, OUT6, 82, REFUSED, WAITS },
+		{ "from a workload", MESH, MESH6, 82, REFUSED, WAITS },
+		{ "was there", OUT, OUT6, 82, REFUSED | LATER, PASSES },
+		{ "data", OUT, OUT6, 82, ACK, PASSES },
+		{ "policies have changed since", OUT, OUT6, 83, REFUSED, WAITS },
+		{ "allowed for the pod that asks only", OUT, OUT6, 84, REFUSED, WAITS },
+		{ "port for outbound", OUT, OUT6, 15001, REFUSED, PASSES },
+		{ "port for plaintext", OUT, OUT6, 15006, REFUSED, PASSES },
+		{ "kubelet's probe", "169.254.7.127", "fd16:9254:7127:1337:ffff:ffff:ffff:ffff", 82,
+		  REFUSED, PASSES },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		absent_world(AMB_POD_INBOUND, AMB_IF_STRICT, true);
+		reset4(OWN, rows[i].port, rows[i].to, rows[i].flags);
+		check(rows[i].text, rows[i].want);
+		reset6(OWN6, rows[i].port, rows[i].to6, rows[i].flags);
+		check(rows[i].text, rows[i].want);
+		absent_world(AMB_POD_INBOUND, AMB_IF_STRICT, false);
+		check(rows[i].text, PASSES);
+		reset4(OWN, rows[i].port, rows[i].to, rows[i].flags);
+		check(rows[i].text, PASSES);
+	}
+}
+
+TEST(refusals_out_of_other_pods)
+{
+	uint64_t cookie = COOKIE(POD);
+
+	absent_world(AMB_POD_INBOUND, AMB_IF_STRICT, true);
+	put_flight(PEER, "10.0.0.2", OWN, 84, AMB_WAY_DIRECT);
+	reset4(OWN, 84, "10.0.0.2", REFUSED);
+	check("direct: allowed, not listening", PASSES);
+	put_flight(PEER, "10.0.0.2", OWN, 84, AMB_WAY_TUNNEL);
+	check("not let connect directly", WAITS);
+	absent_world(AMB_POD_OUTBOUND, AMB_IF_STRICT, true);
+	reset4(OWN, 82, OUT, REFUSED);
+	check("clear text is not ours there", PASSES);
+	reset4(OWN, 15008, OUT, REFUSED);
+	check("tunnels are", WAITS);
+	absent_world(AMB_POD_INBOUND, 0, true);
+	reset4("172.16.0.1", 82, OUT, REFUSED);
+	check("an address that the mesh does not know", PASSES);
+	absent_world(AMB_POD_INBOUND, AMB_IF_RULES, true);
+	reset4(OWN, 15008, OUT, REFUSED);
+	check("a CNI's rules", PASSES);
+	absent_world(AMB_POD_INBOUND, AMB_IF_STRICT, true);
+	CHECK_EQ(amb_rows_del(bt, AMB_BPF_POD, &cookie), 0);
+	check("not a pod any more", PASSES);
+}
+
+static void lo_case(const char *text, enum amb_reason want)
+{
+	CHECK_EQ(amb_rows_set_meta(bt, AMB_META_WAIT), 0);
+	check_at(AMB_BPF_LO, text, want);
+	CHECK_EQ(amb_rows_set_meta(bt, 0), 0);
+	check_at(AMB_BPF_LO, text, PASSES);
+}
+
+TEST(refusals_inside_a_pod)
+{
+	static const struct {
+		const char *text, *from, *from6;
+		int port, flags;
+		enum amb_reason want;
+	} rows[] = {
+		{ "outbound", OWN, OWN6, 15001, REFUSED, WAITS },
+		{ "was there", OWN, OWN6, 15001, REFUSED | LATER, PASSES },
+		{ "reset without acknowledgement", OWN, OWN6, 15001, RST, PASSES },
+		{ "taken", OWN, OWN6, 15001, SYN | ACK, PASSES },
+		{ "data", OWN, OWN6, 15001, ACK, PASSES },
+		{ "the pod's talk with itself", "127.0.0.1", "::1", 15001, REFUSED, PASSES },
+		{ "that too", OWN, OWN6, 80, REFUSED, PASSES },
+		{ "inbound is not for programs of the pod", OWN, OWN6, 15006, REFUSED, PASSES },
+		{ "nor are tunnels", OWN, OWN6, 15008, REFUSED, PASSES },
+		{ "DNS", "127.0.0.1", "::1", 15053, REFUSED, WAITS },
+		{ "elsewhere", OWN, OWN6, 15053, REFUSED, PASSES },
+	};
+	size_t i;
+
+	world(0);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		reset4(rows[i].from, rows[i].port, OWN, rows[i].flags);
+		lo_case(rows[i].text, rows[i].want);
+		reset6(rows[i].from6, rows[i].port, OWN6, rows[i].flags);
+		lo_case(rows[i].text, rows[i].want);
+	}
+	v4(OWN, OWN, IPPROTO_TCP, 0, 0);
+	tcp(40000, 15001, SYN);
+	lo_case("what asks", PASSES);
+	v4(OWN, OWN, IPPROTO_TCP, 0, 0x2000);
+	tcp(15001, 40000, REFUSED);
+	lo_case("a fragment", PASSES);
+	begin(ETH_P_ARP);
+	push(28);
+	lo_case("ARP", PASSES);
+}
+
+/* Says that nobody took a packet to @port by @proto. */
+static void untaken4(const char *from, int code, int proto, uint16_t port)
+{
+	struct icmphdr *icmp;
+	struct iphdr *ih;
+
+	v4(from, from, IPPROTO_ICMP, 0, 0);
+	icmp = push(sizeof(*icmp));
+	icmp->type = ICMP_DEST_UNREACH;
+	icmp->code = code;
+	ih = push(sizeof(*ih));
+	ih->version = 4;
+	ih->ihl = 5;
+	ih->protocol = proto;
+	udp(40000, port);
+}
+
+static void untaken6(const char *from, int code, int proto, uint16_t port)
+{
+	struct icmp6hdr *icmp;
+	struct ipv6hdr *ih;
+
+	v6(from, from, IPPROTO_ICMPV6);
+	icmp = push(sizeof(*icmp));
+	icmp->icmp6_type = ICMPV6_DEST_UNREACH;
+	icmp->icmp6_code = code;
+	ih = push(sizeof(*ih));
+	ih->version = 6;
+	ih->nexthdr = proto;
+	udp(40000, port);
+}
+
+TEST(queries_inside_a_pod)
+{
+	world(0);
+	untaken4("127.0.0.1", ICMP_PORT_UNREACH, IPPROTO_UDP, 15053);
+	lo_case("nobody took a query", WAITS);
+	packet_len -= 1;
+	lo_case("cut off", PASSES);
+	untaken6("::1", ICMPV6_PORT_UNREACH, IPPROTO_UDP, 15053);
+	lo_case("nor one by IPv6", WAITS);
+	packet_len -= 1;
+	lo_case("cut off", PASSES);
+	untaken4("127.0.0.1", ICMP_PORT_UNREACH, IPPROTO_UDP, 53);
+	lo_case("another port", PASSES);
+	untaken6("::1", ICMPV6_PORT_UNREACH, IPPROTO_UDP, 15001);
+	lo_case("that of TCP", PASSES);
+	untaken4("127.0.0.1", ICMP_HOST_UNREACH, IPPROTO_UDP, 15053);
+	lo_case("another reason", PASSES);
+	untaken6("::1", ICMPV6_NOROUTE, IPPROTO_UDP, 15053);
+	lo_case("another reason", PASSES);
+	untaken4("127.0.0.1", ICMP_PORT_UNREACH, IPPROTO_UDPLITE, 15053);
+	lo_case("another protocol", PASSES);
+	untaken6("::1", ICMPV6_PORT_UNREACH, IPPROTO_UDPLITE, 15053);
+	lo_case("another protocol", PASSES);
+	untaken4(OWN, ICMP_PORT_UNREACH, IPPROTO_UDP, 15053);
+	lo_case("not where queries go", PASSES);
+	v4("127.0.0.1", "127.0.0.1", IPPROTO_UDP, 0, 0);
+	udp(40000, 15053);
+	lo_case("a query", PASSES);
 }
 
 int main(void)

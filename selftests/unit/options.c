@@ -187,6 +187,27 @@ TEST(proxy_ztunnel)
 	clearenv();
 }
 
+TEST(absent)
+{
+	char *argv[] = { "ambientd", "--standalone", "/x", "--node", "n", NULL, NULL };
+	struct amb_options o;
+
+	clearenv();
+	amb_options_parse(&o, 5, argv);
+	CHECK(!o.wait);
+	CHECK_EQ(setenv("AMBIENT_ABSENT", "wait", 1), 0);
+	amb_options_parse(&o, 5, argv);
+	CHECK(o.wait);
+	argv[5] = "--absent=refuse";
+	amb_options_parse(&o, 6, argv);
+	CHECK(!o.wait);
+	CHECK_EQ(unsetenv("AMBIENT_ABSENT"), 0);
+	argv[5] = "--absent=wait";
+	amb_options_parse(&o, 6, argv);
+	CHECK(o.wait);
+	clearenv();
+}
+
 int main(void)
 {
 	return harness_run();

@@ -603,6 +603,36 @@ TEST(rows_of_an_agent_before)
 	stop();
 }
 
+TEST(what_needs_an_agent_waits)
+{
+	const struct amb_bpf_config config = { .dir = bt_dir, .wait = true };
+	char err[256] = "";
+
+	CASE("from the first moment on");
+	amb_bpf_close(bt, true);
+	bt = amb_bpf_open(&config, err, sizeof(err));
+	CHECK(bt);
+	CHECK_EQ(meta(), AMB_META_PARTIAL | AMB_META_WAIT);
+	start();
+	pod(A, "a");
+	amb_publish_settle(p, nobody, NULL);
+	CHECK_EQ(meta(), AMB_META_WAIT);
+	CASE("also while an agent takes over");
+	stop();
+	bt->adopted = true;
+	start();
+	pod(A, "a");
+	workload((struct wl){ "a", HERE, .sa = "a", .addrs = "10.0.0.1" });
+	CHECK_EQ(meta(), AMB_META_PARTIAL | AMB_META_WAIT);
+	amb_publish_settle(p, nobody, NULL);
+	CHECK_EQ(meta(), AMB_META_WAIT);
+	stop();
+	CASE("not for the next one");
+	amb_bpf_close(bt, true);
+	CHECK(bt_load(err, sizeof(err)));
+	CHECK_EQ(meta(), AMB_META_PARTIAL);
+}
+
 /* What cannot be opened is not what is not there. */
 TEST(agent_before_cannot_be_read)
 {
