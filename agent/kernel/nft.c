@@ -84,12 +84,23 @@ static const struct rule nat_output[] = {
 	{ NEED_V6, "ip6 daddr != ::1 " TCP NOT_OURS "redirect to :15001" },
 };
 
-/* What the agent sends to the app is remembered, so that replies find back to the agent. */
+/*
+ * What the agent sends to the app is remembered, so that replies find back to the agent.
+ *
+ * It has the caller's address and a port that the caller does not know of: when he begins a
+ * connection from just there to the same place, the kernel takes it for the agent's, and nobody
+ * answers. So he is told that it is refused. That reset is one of the agent's connection to the
+ * kernel as well, but unlike the app's, of a port where nobody listens, of one that is up.
+ */
 static const struct rule mangle_prerouting[] = {
 	{ NEED_V4, OURS "ct mark set ct mark & 0xfffff000 | 0x111" },
+	{ NEED_V4, "ct mark & 0xfff == 0x111 iifname != lo tcp flags & (fin | syn | rst | ack) == "
+		   "syn reject with tcp reset" },
 };
 
 static const struct rule mangle_output[] = {
+	{ NEED_V4, "ct mark & 0xfff == 0x111 ct status assured tcp flags & (fin | syn | rst | ack) "
+		   "== rst | ack tcp sequence 0 accept" },
 	{ NEED_V4, "ct mark & 0xfff == 0x111 meta mark set ct mark" },
 };
 

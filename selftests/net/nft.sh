@@ -105,18 +105,22 @@ pod_exec client nft delete table inet clash
 check "remove from client again" rules remove client
 
 # The agent speaks to the app with the client's address; replies find back to the agent.
-spoofed() {
-	pod_exec server /usr/bin/python3 - "$1" "$2" <<-'PY'
-		import socket, sys
-		source, target = sys.argv[1:]
+spoofed() { # SOURCE TARGET [PORT [SOURCE-PORT]]; with that it is held until $TMP/go is there
+	pod_exec server /usr/bin/python3 - "$1" "$2" "${3:-80}" "${4:-0}" "$TMP" <<-'PY'
+		import os, socket, sys, time
+		source, target, port, source_port, tmp = sys.argv[1:]
 		family = socket.AF_INET6 if ":" in target else socket.AF_INET
 		s = socket.socket(family)
 		s.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 0x539)
 		level, option = (socket.IPPROTO_IPV6, 75) if ":" in target else (socket.IPPROTO_IP, 19)
 		s.setsockopt(level, option, 1)  # IP_TRANSPARENT
 		s.settimeout(20)
-		s.bind((source, 0))
-		s.connect((target, 80))
+		s.bind((source, int(source_port)))
+		s.connect((target, int(port)))
+		if int(source_port):
+		    open(tmp + "/held", "w")
+		    while not os.path.exists(tmp + "/go"):
+		        time.sleep(0.05)
 		s.sendall(b"GET /from HTTP/1.0\r\n\r\n")
 		answer = b""
 		while chunk := s.recv(4096):
@@ -126,6 +130,26 @@ spoofed() {
 }
 is "the app sees the client's IPv4 address" "$(spoofed "$C4" "$S4")" "$C4"
 is "the app sees the client's IPv6 address" "$(spoofed "$C6" "$S6")" "$C6"
+check_fails "a port of the app where nobody listens is refused" spoofed "$C4" "$S4" 81
+like "at once" "$(spoofed "$C4" "$S4" 81 2>&1)" "Connection refused"
+like "by IPv6, too" "$(spoofed "$C6" "$S6" 81 2>&1)" "Connection refused"
+
+# It took a port that the client has not; when he binds it himself he must not wait for nothing.
+for pair in "$C4 $S4" "$C6 $S6"; do
+	read -r c s <<<"$pair"
+	rm -f "$TMP/held" "$TMP/go"
+	spoofed "$c" "$s" 80 40123 >"$TMP/late" 2>&1 &
+	LEG=$!
+	check "a connection of the agent from $c is held" busywait test -e "$TMP/held"
+	host=$s
+	[[ $s != *:* ]] || host="[$s]"
+	pod_exec client curl -gs -m 20 --local-port 40123 "http://$host/from"
+	is "a caller from its port is refused" $? 7
+	is "not from another one" "$(one_line client "$s" 80)" "$host:80"
+	touch "$TMP/go"
+	wait "$LEG"
+	is "the agent's goes on" "$(cat "$TMP/late")" "$c"
+done
 
 # --- kubelet's probes
 ip -n "$(node_ns a)" addr add 169.254.7.127/32 dev br0
