@@ -12,7 +12,7 @@ pod_spawn client "$TRAFFIC" rr -t 2 -s 300 "${P4[server]}"
 short=$LAST_PID
 pod_spawn client "$TRAFFIC" rr -t 1 -s 300 "${P4[server]}"
 long=$LAST_PID
-busywait held_min 3
+check "three connections are carried" busywait held_min 3
 begin=$SECONDS
 kill -TERM "${AGENT_PID[b]}"
 check "not ready" busywait eval '! ready b'

@@ -17,7 +17,7 @@ wait_enrolled client
 wait_enrolled server
 pod_spawn client "$TRAFFIC" rr -t 2 -s 300 "${P4[server]}"
 innocent=$LAST_PID
-busywait held_min 2
+check "two connections are carried" busywait held_min 2
 for i in 1 2 3 4; do
 	pod_spawn client "$TRAFFIC" hold -n 100 "${P4[server]}"
 	HOLDERS="${HOLDERS:-} $LAST_PID"
