@@ -308,9 +308,6 @@ static void put_xds(struct amb_text *t, const struct amb_metrics_config *config)
 static const char *const reason_ids[] = { AMB_REASONS(AMB_X) };
 static const char *const way_ids[] = { AMB_WAYS(AMB_X) };
 #undef AMB_X
-#define AMB_X(id, text) text,
-static const char *const tier_ids[] = { AMB_TIERS(AMB_X) };
-#undef AMB_X
 
 /* One sample for each entry of @ids that counted something. */
 static void put_by(struct amb_text *t, const char *name, const char *help, const char *label,
@@ -352,6 +349,17 @@ static void put_untracked(struct amb_text *t)
 			 "istio_crl_untracked_connections_total{reporter=\"destination\"} 0\n");
 }
 
+static void put_tiers(struct amb_text *t, const struct amb_proxy_stats *st)
+{
+	const char *names[AMB_TIER_MAX];
+	size_t i;
+
+	for (i = 0; i < AMB_TIER_MAX; i++)
+		names[i] = amb_tier_name(i);
+	put_by(t, "amb_tunnels", "Tunnel connections by who carries and encrypts them", "tier",
+	       names, st->tiers, AMB_TIER_MAX);
+}
+
 static void put_proxy(struct amb_text *t, const struct amb_metrics_config *config)
 {
 	struct amb_proxy_stats st = { 0 };
@@ -376,8 +384,7 @@ static void put_proxy(struct amb_text *t, const struct amb_metrics_config *confi
 	put_revoked(t, "source", st.revoked[AMB_OUTBOUND]);
 	put_revoked(t, "destination", st.revoked[AMB_INBOUND]);
 	put_untracked(t);
-	put_by(t, "amb_tunnels", "Tunnel connections by who carries and encrypts them", "tier",
-	       tier_ids, st.tiers, AMB_TIER_MAX);
+	put_tiers(t, &st);
 	put_value(t, "amb_tier_refused", "counter",
 		  "Tunnel connections that the kernel took no keys of, or hbone.ko did not take",
 		  st.tier_refused);
