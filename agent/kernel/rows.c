@@ -114,16 +114,12 @@ void amb_rows_verdict_keep(const struct amb_bpf *b, const struct amb_rows_verdic
 	(void)amb_rows_put(b, AMB_BPF_POLICY, &key, &row);
 }
 
-int amb_rows_stat(const struct amb_bpf *b, uint32_t reason, struct amb_stat_row *row)
+/* @each: room for the rows of all @cpus. */
+static int read_stat(const struct amb_bpf *b, uint32_t reason, struct amb_stat_row *each, int cpus,
+		     struct amb_stat_row *row)
 {
-	int cpus = libbpf_num_possible_cpus(), i;
-	_cleanup_free_ struct amb_stat_row *each = NULL;
+	int i;
 
-	if (cpus < 0)
-		return cpus;
-	each = calloc(cpus, sizeof(*each));
-	if (!each)
-		return -ENOMEM;
 	if (bpf_map_lookup_elem(b->map[AMB_BPF_STAT], &reason, each))
 		return -errno;
 	memset(row, 0, sizeof(*row));
@@ -138,12 +134,29 @@ int amb_rows_stat(const struct amb_bpf *b, uint32_t reason, struct amb_stat_row 
 	return 0;
 }
 
+static int read_stats(const struct amb_bpf *b, uint32_t reason, uint32_t n,
+		      struct amb_stat_row *rows)
+{
+	int cpus = libbpf_num_possible_cpus(), err = 0;
+	_cleanup_free_ struct amb_stat_row *each = NULL;
+	uint32_t i;
+
+	if (cpus < 0)
+		return cpus;
+	each = calloc(cpus, sizeof(*each));
+	if (!each)
+		return -ENOMEM;
+	for (i = 0; i < n && !err; i++)
+		err = read_stat(b, reason + i, each, cpus, &rows[i]);
+	return err;
+}
+
+int amb_rows_stat(const struct amb_bpf *b, uint32_t reason, struct amb_stat_row *row)
+{
+	return read_stats(b, reason, 1, row);
+}
+
 int amb_rows_stats(const struct amb_bpf *b, struct amb_stat_row *rows)
 {
-	uint32_t key;
-	int err = 0;
-
-	for (key = 0; key < AMB_REASON_MAX && !err; key++)
-		err = amb_rows_stat(b, key, &rows[key]);
-	return err;
+	return read_stats(b, 0, AMB_REASON_MAX, rows);
 }
