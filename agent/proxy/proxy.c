@@ -6,6 +6,9 @@
  * A call is posted to all workers at once, each runs its part and posts it back; when all are
  * back, finish() runs on the main loop. Messages to a worker keep their order, so a pod that
  * is deleted while it is being added is added first and then deleted, everywhere.
+ *
+ * Calls that look at live connections again are made at the start, and stay: what is forbidden now
+ * must not go on because memory is short.
  */
 #include "proxy.h"
 
@@ -76,6 +79,7 @@ struct call {
 	void (*each)(void *ctx, const struct amb_proxy_conn *c);
 	void *ctx;
 	bool query; /* told when it is given up */
+	bool again; /* one that stays: asked for while it was under way */
 	int err; /* the first of the parts */
 	unsigned int left;
 	struct part parts[];
@@ -94,6 +98,7 @@ struct amb_proxy {
 	struct cds_list_head pods[POD_BUCKETS];
 	unsigned int npods;
 	struct cds_list_head calls;
+	struct call *rejudge, *recheck; /* that stay */
 };
 
 /* Calls */
@@ -109,6 +114,11 @@ static void call_free(struct call *call)
 	free(call);
 }
 
+static bool stays(const struct call *call)
+{
+	return call == call->proxy->rejudge || call == call->proxy->recheck;
+}
+
 static void part_back(struct amb_work *work)
 {
 	struct part *part = AMB_CONTAINER_OF(work, struct part, work);
@@ -119,7 +129,8 @@ static void part_back(struct amb_work *work)
 	if (--call->left)
 		return;
 	call->finish(call);
-	call_free(call);
+	if (!stays(call))
+		call_free(call);
 }
 
 static void reply(struct part *part, int err)
@@ -150,11 +161,9 @@ static struct call *call_create(struct amb_proxy *p, void (*run)(struct part *pa
 	call->finish = finish;
 	call->done = done;
 	call->ctx = ctx;
-	call->left = n;
 	for (i = 0; i < n; i++) {
 		call->parts[i].call = call;
 		call->parts[i].worker = p->workers[i];
-		call->parts[i].work.fn = part_run;
 	}
 	cds_list_add(&call->node, &p->calls);
 	return call;
@@ -164,14 +173,58 @@ static void call_post(struct call *call)
 {
 	unsigned int i, n = call->proxy->env.config.workers;
 
-	for (i = 0; i < n; i++)
+	call->left = n;
+	for (i = 0; i < n; i++) {
+		call->parts[i].work.fn = part_run;
 		amb_loop_post(call->parts[i].worker->loop, &call->parts[i].work);
+	}
+}
+
+/* One that stays. Workers that have looked may have looked too early, hence once more. */
+static void ask_again(struct call *call)
+{
+	call->again = call->left;
+	if (!call->left)
+		call_post(call);
+}
+
+static void finish_again(struct call *call)
+{
+	if (call->again)
+		ask_again(call);
 }
 
 static void finish_done(struct call *call)
 {
 	if (call->done)
 		call->done(call->ctx, call->err);
+}
+
+/* Policies and revocation */
+
+static void run_rejudge(struct part *part)
+{
+	struct amb_pod *pod;
+
+	cds_list_for_each_entry(pod, &part->worker->pods, node)
+		amb_live_rejudge(pod);
+	reply(part, 0);
+}
+
+void amb_proxy_rejudge(struct amb_proxy *p)
+{
+	ask_again(p->rejudge);
+}
+
+static void run_recheck(struct part *part)
+{
+	amb_recheck_conns(part->worker->bytes);
+	reply(part, 0);
+}
+
+void amb_proxy_recheck(struct amb_proxy *p)
+{
+	ask_again(p->recheck);
 }
 
 /* Life */
@@ -195,7 +248,9 @@ static int start_workers(struct amb_proxy *p)
 		if (!p->workers[i])
 			return -errno;
 	}
-	return 0;
+	p->rejudge = call_create(p, run_rejudge, finish_again, NULL, NULL);
+	p->recheck = call_create(p, run_recheck, finish_again, NULL, NULL);
+	return p->rejudge && p->recheck ? 0 : -ENOMEM;
 }
 
 struct amb_proxy *amb_proxy_create(struct amb_loop *main, const struct amb_proxy_config *config,
@@ -381,45 +436,6 @@ void amb_proxy_set_bpf(struct amb_proxy *p, const struct amb_bpf *bpf)
 unsigned int amb_proxy_pods(const struct amb_proxy *p)
 {
 	return p->npods;
-}
-
-/* Policies */
-
-static void run_rejudge(struct part *part)
-{
-	struct amb_pod *pod;
-
-	cds_list_for_each_entry(pod, &part->worker->pods, node)
-		amb_live_rejudge(pod);
-	reply(part, 0);
-}
-
-void amb_proxy_rejudge(struct amb_proxy *p)
-{
-	struct call *call = call_create(p, run_rejudge, finish_done, NULL, NULL);
-
-	if (call)
-		call_post(call);
-	else
-		amb_err(PROXY, "no memory to judge live connections again");
-}
-
-/* Revocation */
-
-static void run_recheck(struct part *part)
-{
-	amb_recheck_conns(part->worker->bytes);
-	reply(part, 0);
-}
-
-void amb_proxy_recheck(struct amb_proxy *p)
-{
-	struct call *call = call_create(p, run_recheck, finish_done, NULL, NULL);
-
-	if (call)
-		call_post(call);
-	else
-		amb_err(PROXY, "no memory to look at live connections' certificates again");
 }
 
 /* Drain */

@@ -22,6 +22,7 @@
 #include "kernel/netns.h"
 #include "kernel/nft.h"
 #include "mesh/state.h"
+#include "nomem.h"
 #include "proxy/creds.h"
 #include "proxy/demand.h"
 #include "proxy/pod.h"
@@ -1119,6 +1120,33 @@ PTEST(a_live_connection_is_listed_with_the_policy_that_allows_it_now)
 	close(s);
 	close(l);
 }
+
+#ifdef NOMEM
+PTEST(a_policy_cuts_live_connections_without_memory)
+{
+	int l = serve_at(B, SERVER), c, s;
+
+	proxies_start();
+	talk(l, SERVER, &c, &s, NULL);
+	/* Workers have looked, and nobody has heard that they did: they look again. */
+	amb_proxy_rejudge(proxy[B]);
+	say(c, "alive");
+	hear(s, "alive");
+	apply_policy("deny-8080", ISTIO__SECURITY__SCOPE__NAMESPACE, ISTIO__SECURITY__ACTION__DENY,
+		     "cluster.local/ns/default/sa/client", 8080);
+	nomem_left = 0;
+	amb_proxy_rejudge(proxy[B]);
+	nomem_left = -1;
+	each_row(B); /* the main loop hears the first answers, too */
+	hear_end(c);
+	CHECK(EVENTUALLY(look(AMB_INBOUND).closed == 1));
+	CHECK_EQ(look(AMB_INBOUND).reason, AMB_REASON_POLICY_CHANGE);
+	remove_policy("deny-8080");
+	close(c);
+	close(s);
+	close(l);
+}
+#endif
 
 PTEST(drain_lets_connections_end)
 {

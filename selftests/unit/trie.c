@@ -3,6 +3,7 @@
  * Persistent tries: against a plain array, with hashes that collide; older versions stay as
  * they were. And the state when memory ends at any one allocation: whole or untouched.
  */
+#include "nomem.h"
 #include "policies.h"
 
 #include "base/util.h"
@@ -10,61 +11,6 @@
 #include "mesh/trie.h"
 
 #include <errno.h>
-
-#if !defined(__SANITIZE_ADDRESS__) && !defined(AMB_TSAN) && !defined(__has_feature)
-#define CAN_FAIL 1
-#endif
-
-#ifdef CAN_FAIL
-/* Allocations that are left before one fails; negative: none does. This thread's only. */
-static __thread volatile long left = -1; /* the compiler thinks it knows malloc */
-static __thread bool failed;
-
-/* Blocks that somebody has, of all threads. */
-static long live;
-
-void __libc_free(void *p);
-void *__libc_malloc(size_t n);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *p, size_t n);
-
-static bool fails(void)
-{
-	if (left < 0 || left--)
-		return false;
-	failed = true;
-	return true;
-}
-
-static void *count(void *p)
-{
-	__atomic_add_fetch(&live, p != NULL, __ATOMIC_RELAXED);
-	return p;
-}
-
-void *malloc(size_t n)
-{
-	return fails() ? NULL : count(__libc_malloc(n));
-}
-
-void *calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : count(__libc_calloc(n, size));
-}
-
-void *realloc(void *p, size_t n)
-{
-	if (!p)
-		return malloc(n);
-	return fails() ? NULL : __libc_realloc(p, n);
-}
-
-void free(void *p)
-{
-	__atomic_sub_fetch(&live, p != NULL, __ATOMIC_RELAXED);
-	__libc_free(p);
-}
-#endif
 
 #define KEYS 300
 
@@ -196,7 +142,7 @@ TEST(versions)
 	amb_reclaim_destroy(r);
 }
 
-#ifdef CAN_FAIL
+#ifdef NOMEM
 
 /* What a state says, put into text. */
 static void describe(struct amb_state *st, char *to, size_t len)
@@ -248,9 +194,9 @@ TEST(out_of_memory)
 	int n, failures = 0;
 	void *volatile p;
 
-	left = 0;
+	nomem_left = 0;
 	p = malloc(1);
-	left = -1;
+	nomem_left = -1;
 	free(p);
 	if (p) {
 		printf("# skipped: something else (valgrind?) is in place of malloc\n");
@@ -279,10 +225,10 @@ TEST(out_of_memory)
 		res[6].is_policy = true;
 		res[6].name = "ns/q";
 		res[7].name = "c";
-		failed = false;
-		left = n;
+		nomem_failed = false;
+		nomem_left = n;
 		rc = amb_state_apply(st, res, 8, NULL, NULL);
-		left = -1;
+		nomem_left = -1;
 		describe(st, text, sizeof(text));
 		CHECK(rc == 0 || rc == -ENOMEM);
 		CHECK_STR(text, rc ? before : "b2 b2 3 1 2 1");
@@ -297,9 +243,9 @@ TEST(out_of_memory)
 		CHECK_EQ(amb_str_count(), 0);
 		/* after the first time, when stdio and threads have what they keep */
 		if (n)
-			CHECK_EQ(__atomic_load_n(&live, __ATOMIC_RELAXED), blocks);
-		blocks = __atomic_load_n(&live, __ATOMIC_RELAXED);
-		if (!failed)
+			CHECK_EQ(__atomic_load_n(&nomem_live, __ATOMIC_RELAXED), blocks);
+		blocks = __atomic_load_n(&nomem_live, __ATOMIC_RELAXED);
+		if (!nomem_failed)
 			break;
 	}
 	printf("# %d allocations, %d of them needed\n", n, failures);
