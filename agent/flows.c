@@ -46,6 +46,7 @@ struct conn {
 	uint64_t stamp; /* of the policies that allowed it, while it is */
 	bool allowed;
 	bool cut; /* by a policy */
+	bool told_stuck; /* that it is to be cut, and cannot be */
 	bool seen; /* in this comparison */
 };
 
@@ -58,6 +59,8 @@ struct amb_flows {
 	size_t nbuckets, n;
 	unsigned int denials;
 	bool deaf; /* events are not for us yet */
+	bool missed; /* connections, for want of memory: nobody judges them */
+	bool stuck; /* some are to be cut, and could not be */
 	uint64_t lost; /* events that the kernel had no room for, when last looked at */
 	uint64_t opened[2], closed[2];
 };
@@ -267,12 +270,17 @@ static void judge_now(struct amb_flows *f, struct conn *c)
 	if (!c->row.inbound || c->cut || !is_denied(f, c))
 		return;
 	ns = f->config.netns(f->config.ctx, c->row.netns);
-	err = ns ? amb_sockdiag_destroy(ns, &id) : -ENOENT;
+	err = ns ? amb_sockdiag_destroy(ns, &id) : -ESRCH;
 	c->cut = !err;
-	if (err && err != -ENOENT)
-		amb_err(POLICY, "%s -> %s is denied now, but cannot be ended: %s",
+	if (!err || err == -ENOENT)
+		return;
+	/* Nothing else may change before it would be looked at again. */
+	f->stuck = true;
+	if (!c->told_stuck)
+		amb_err(POLICY, "%s -> %s is denied now, but cannot be ended: %s, trying again",
 			amb_endpoint_format(&id.remote, src), amb_endpoint_format(&id.local, dst),
 			strerror(-err));
+	c->told_stuck = true;
 }
 
 /* Telling */
@@ -322,8 +330,10 @@ static struct conn *enter(struct amb_flows *f, uint64_t cookie, const struct amb
 	if (*slot(f, cookie))
 		return NULL;
 	c = calloc(1, sizeof(*c));
-	if (!c)
+	if (!c) {
+		f->missed = true;
 		return NULL;
+	}
 	c->cookie = cookie;
 	c->row = *row;
 	if (f->n >= f->nbuckets)
@@ -458,11 +468,13 @@ static int take_events(struct amb_flows *f)
 	uint64_t lost = lost_events(f);
 
 	f->denials = 0;
-	if (lost == f->lost || f->deaf)
+	if ((lost == f->lost && !f->missed) || f->deaf)
 		return n;
-	amb_warn(KERNEL, "%llu events were lost, comparing with the map",
-		 (unsigned long long)(lost - f->lost));
+	amb_warn(KERNEL, "%llu events were lost%s, comparing with the map",
+		 (unsigned long long)(lost - f->lost),
+		 f->missed ? ", and there was no memory for others" : "");
 	f->lost = lost;
+	f->missed = false;
 	compare(f);
 	return n;
 }
@@ -472,11 +484,26 @@ void amb_flows_read(struct amb_flows *f)
 	(void)take_events(f);
 }
 
+static void judge_all(struct amb_flows *f)
+{
+	size_t i;
+
+	f->stuck = false;
+	for (i = 0; i < f->nbuckets; i++) {
+		struct conn *c;
+
+		for (c = f->buckets[i]; c; c = c->next)
+			judge_now(f, c);
+	}
+}
+
 static void due(struct amb_timer *t)
 {
 	struct amb_flows *f = AMB_CONTAINER_OF(t, struct amb_flows, timer);
 	int n = take_events(f);
 
+	if (f->stuck)
+		judge_all(f);
 	amb_loop_timer_set(f->loop, t, amb_loop_now(f->loop) + (n ? BUSY_NS : CALM_NS));
 }
 
@@ -484,15 +511,8 @@ static void due(struct amb_timer *t)
 
 void amb_flows_rejudge(struct amb_flows *f)
 {
-	size_t i;
-
 	amb_flows_read(f);
-	for (i = 0; i < f->nbuckets; i++) {
-		struct conn *c;
-
-		for (c = f->buckets[i]; c; c = c->next)
-			judge_now(f, c);
-	}
+	judge_all(f);
 }
 
 /* Asking */

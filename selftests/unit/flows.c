@@ -9,7 +9,9 @@
 #include "base/loop.h"
 #include "flows.h"
 #include "kernel/netns.h"
+#include "nomem.h"
 #include "publish.h"
+#include "spin.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -161,6 +163,13 @@ static bool is_cut(const struct live *l)
 	return recv(l->server, &c, 1, MSG_DONTWAIT) < 0 && errno == ECONNABORTED;
 }
 
+static const struct live *waits; /* for is_ended */
+
+static bool is_ended(void)
+{
+	return is_cut(waits);
+}
+
 static void go(struct live *l)
 {
 	CHECK_EQ(amb_rows_del(bt, AMB_BPF_CONN, &l->cookie), 0);
@@ -262,13 +271,38 @@ TEST(cannot_be_ended)
 	away = true;
 	amb_flows_rejudge(f);
 	CHECK(!is_cut(&l));
-	CASE("tried again, though nothing has changed");
+	CASE("tried again, though nothing has changed and nobody asks");
 	away = false;
-	amb_flows_rejudge(f);
-	CHECK(is_cut(&l));
+	waits = &l;
+	CHECK(spin(loop, is_ended));
 	go(&l);
 	stop();
 }
+
+#ifdef NOMEM
+TEST(there_was_no_memory_for_it)
+{
+	struct live l;
+
+	start();
+	amb_flows_adopt(f);
+	policy(true);
+	l = come_in();
+	lose_an_event();
+	/* The first is to read the counter by. */
+	nomem_stays = true;
+	nomem_left = 1;
+	amb_flows_read(f);
+	nomem_left = -1;
+	CHECK(nomem_failed);
+	CHECK_EQ(told.opened, 0);
+	CASE("looked for again");
+	waits = &l;
+	CHECK(spin(loop, is_ended));
+	go(&l);
+	stop();
+}
+#endif
 
 int main(void)
 {

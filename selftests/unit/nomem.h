@@ -15,6 +15,7 @@
 /* Allocations that are left before one fails; negative: none does. This thread's only. */
 static __thread volatile long nomem_left = -1; /* the compiler thinks it knows malloc */
 static __thread bool nomem_failed;
+static __thread bool nomem_stays; /* all that come after it fail too */
 
 /* Blocks that somebody has, of all threads. */
 static long nomem_live;
@@ -26,8 +27,14 @@ void *__libc_realloc(void *p, size_t n);
 
 static bool nomem_fails(void)
 {
-	if (nomem_left < 0 || nomem_left--)
+	if (nomem_left < 0)
 		return false;
+	if (nomem_left) {
+		nomem_left--;
+		return false;
+	}
+	if (!nomem_stays)
+		nomem_left = -1;
 	nomem_failed = true;
 	return true;
 }
