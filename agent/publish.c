@@ -63,6 +63,7 @@ struct amb_publish {
 	uint32_t ncidrs;
 	uint32_t flags; /* of amb_meta, that stay */
 	bool settled, full;
+	bool sweep; /* rows that are in no list could not be taken away */
 	bool gone; /* pods have: what only they could use is still there */
 };
 
@@ -334,8 +335,36 @@ static void merge(struct addrs *a)
 }
 
 /*
- * Makes the map what @want says. What could not be written is not in @want afterwards, but as it
- * was before: the next pass must not take it for done. True when all of it stands there.
+ * Writes @new over @old, which may be NULL. What stands there then, NULL: nothing, and the agent is
+ * asked. By the old row somebody might pass whom the new one would stop.
+ */
+static const struct addr *change(struct amb_publish *p, const struct addr *old,
+				 const struct addr *new)
+{
+	int err = amb_rows_put(p->b, AMB_BPF_ADDR, &new->key, &new->row);
+
+	if (!err)
+		return new;
+	/* There is room when others go, which is a change. */
+	if (err != -E2BIG)
+		publish_later(p);
+	if (!old || amb_rows_set_meta(p->b, p->flags | AMB_META_PARTIAL) ||
+	    amb_rows_del(p->b, AMB_BPF_ADDR, &old->key))
+		return old;
+	return NULL;
+}
+
+static void take_away(struct amb_publish *p, const struct amb_in6 *key)
+{
+	if (!amb_rows_del(p->b, AMB_BPF_ADDR, key))
+		return;
+	p->sweep = true;
+	publish_later(p);
+}
+
+/*
+ * Makes the map what @want says. What could not be written is not in @want afterwards, but what
+ * stands there: the next pass must not take it for done. True when all of it stands there.
  */
 static bool write_diff(struct amb_publish *p, struct addrs *want)
 {
@@ -344,23 +373,21 @@ static bool write_diff(struct amb_publish *p, struct addrs *want)
 
 	while (o < p->addrs.n || n < want->n) {
 		const struct addr *old = o < p->addrs.n ? &p->addrs.v[o] : NULL;
-		const struct addr *new = n < want->n ? &want->v[n] : NULL;
+		const struct addr *new = n < want->n ? &want->v[n] : NULL, *now = new;
 		int d = !old ? 1 : !new ? -1 : memcmp(&old->key, &new->key, sizeof(old->key));
 
 		if (d < 0) {
-			(void)amb_rows_del(p->b, AMB_BPF_ADDR, &old->key);
+			take_away(p, &old->key);
 			o++;
 			continue;
 		}
 		o += !d;
 		n++;
-		if ((d || memcmp(&old->row, &new->row, sizeof(old->row))) &&
-		    amb_rows_put(p->b, AMB_BPF_ADDR, &new->key, &new->row)) {
-			all = false;
-			new = d ? NULL : old;
-		}
-		if (new)
-			want->v[kept++] = *new;
+		if (d || memcmp(&old->row, &new->row, sizeof(old->row)))
+			now = change(p, d ? NULL : old, new);
+		all &= now == new;
+		if (now)
+			want->v[kept++] = *now;
 	}
 	want->n = kept;
 	return all;
@@ -400,7 +427,7 @@ static void clear_cidrs(struct amb_publish *p)
 		;
 }
 
-/* Rows that an agent before left and that nobody asks for. */
+/* Rows that nobody asks for, of an agent before or that could not be taken away. */
 static void sweep_addrs(struct amb_publish *p)
 {
 	struct amb_in6 key, next;
@@ -410,7 +437,7 @@ static void sweep_addrs(struct amb_publish *p)
 		next = key;
 		more = amb_rows_next(p->b, AMB_BPF_ADDR, false, &next);
 		if (!find_addr(p, &key))
-			(void)amb_rows_del(p->b, AMB_BPF_ADDR, &key);
+			take_away(p, &key);
 		key = next;
 	}
 }
@@ -478,8 +505,8 @@ static void set_flags(struct amb_publish *p, const struct pass *pass, bool full)
 
 	if (full && !p->full)
 		amb_err(KERNEL,
-			"not all addresses of the mesh fit the kernel's map; connections to "
-			"unknown ones go through the agent");
+			"not all addresses of the mesh are in the kernel's map, which is full or "
+			"has no memory; connections to unknown ones go through the agent");
 	p->full = full;
 	if (full || !p->settled)
 		flags |= AMB_META_PARTIAL;
@@ -489,11 +516,13 @@ static void set_flags(struct amb_publish *p, const struct pass *pass, bool full)
 static void publish(struct amb_publish *p)
 {
 	struct pass pass = { .p = p };
+	/* Not what an agent before left, until that has its time. */
+	bool full, sweep = p->sweep && p->settled;
 	struct pod *pod;
-	bool full;
 
 	/* What was put off is done now. */
 	amb_loop_timer_cancel(p->loop, &p->timer);
+	p->sweep &= !sweep;
 	p->last = amb_loop_now(p->loop);
 	amb_state_read_begin(p->st);
 	for (pod = p->pods; pod; pod = pod->next)
@@ -512,6 +541,8 @@ static void publish(struct amb_publish *p)
 	full = !write_diff(p, &pass.want) || pass.want.failed;
 	free(p->addrs.v);
 	p->addrs = pass.want;
+	if (sweep)
+		sweep_addrs(p);
 	p->ncidrs = pass.ncidrs;
 	amb_publish_svcs_update(p->svcs, any_workload(p));
 	amb_state_read_end(p->st);

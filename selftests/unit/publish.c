@@ -7,7 +7,10 @@
 #include "base/util.h"
 #include "publish.h"
 #include "publish_svc.h"
+#include "spin.h"
 
+#include <bpf/bpf.h>
+#include <dlfcn.h>
 #include <stdbool.h>
 
 #define NET "net"
@@ -19,6 +22,31 @@ enum { A = 1, B, C };
 static struct amb_loop *loop;
 static struct amb_state *st;
 static struct amb_publish *p;
+
+/* What the kernel does not do with addresses now. */
+static enum { NOTHING, UPDATE, DELETE } fails;
+
+static int fail(void)
+{
+	errno = ENOMEM;
+	return -ENOMEM;
+}
+
+/* In place of libbpf's. */
+int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
+{
+	int (*real)(int, const void *, const void *, __u64) = dlsym(RTLD_NEXT, __func__);
+
+	return fails == UPDATE && fd == bt->map[AMB_BPF_ADDR] ? fail() :
+								real(fd, key, value, flags);
+}
+
+int bpf_map_delete_elem(int fd, const void *key)
+{
+	int (*real)(int, const void *) = dlsym(RTLD_NEXT, __func__);
+
+	return fails == DELETE && fd == bt->map[AMB_BPF_ADDR] ? fail() : real(fd, key);
+}
 
 static void start(void)
 {
@@ -520,6 +548,47 @@ TEST(row_is_not_written)
 	settle_down();
 	addr_is("10.0.0.1", 0, AMB_ADDR_HBONE | AMB_ADDR_AGENT);
 	CHECK_EQ(meta(), 0);
+	stop();
+}
+
+static bool way_is_new(void)
+{
+	struct amb_in6 key = ip("10.0.0.1");
+	struct amb_addr_row row;
+
+	return amb_rows_get(bt, AMB_BPF_ADDR, &key, &row) && row.flags & AMB_ADDR_AGENT;
+}
+
+static bool is_gone(void)
+{
+	return !has_addr("10.0.0.1");
+}
+
+/* The kernel has no memory for the new row, and could free the old one. */
+TEST(row_is_not_changed)
+{
+	start();
+	workload((struct wl){ "a", HERE, .addrs = "10.0.0.1" });
+	amb_publish_settle(p, nobody, NULL);
+	CHECK_EQ(meta(), 0);
+	settle_down();
+	fails = UPDATE;
+	workload((struct wl){ "a", HERE, .addrs = "10.0.0.1", .waypoint = NET "|10.0.0.9:15008" });
+	CASE("nobody goes by the old one: the agent is asked");
+	CHECK(!has_addr("10.0.0.1"));
+	CHECK(meta() & AMB_META_PARTIAL);
+	fails = NOTHING;
+	CASE("it is tried again");
+	CHECK(spin(loop, way_is_new));
+	CHECK_EQ(meta(), 0);
+	CASE("one that cannot be taken away, too");
+	settle_down();
+	fails = DELETE;
+	CHECK_EQ(mesh_remove(st, "a", false), 0);
+	amb_publish_changed(p);
+	CHECK(has_addr("10.0.0.1"));
+	fails = NOTHING;
+	CHECK(spin(loop, is_gone));
 	stop();
 }
 
