@@ -20,6 +20,7 @@
 #include "kernel/sockdiag.h"
 #include "kernel/splice.h"
 #include "kernel/uninstall.h"
+#include "left.h"
 #include "mesh/state.h"
 #include "publish.h"
 
@@ -49,9 +50,11 @@ struct amb_capture {
 	struct amb_capture_config config;
 	enum amb_capture_mode mode;
 	struct amb_bpf *bpf;
+	struct amb_bpf *left; /* of an agent before, while rules take its pods from it */
 	struct amb_publish *publish;
 	struct amb_flows *flows;
 	struct pod *pods;
+	bool settled;
 	bool splice_tried; /* its program is there, or cannot be */
 	bool waiting; /* for another agent to let go of the programs */
 	struct amb_timer retry;
@@ -137,6 +140,7 @@ static const char *uid_of(void *ctx, uint64_t cookie)
 
 struct settle {
 	struct amb_capture *c;
+	const struct amb_bpf *b;
 	bool (*wanted)(void *ctx, const char *pod);
 	void *ctx;
 };
@@ -148,7 +152,7 @@ static bool is_wanted(void *ctx, uint64_t cookie)
 
 	if (find(s->c, cookie))
 		return true;
-	return amb_rows_get(s->c->bpf, AMB_BPF_POD, &cookie, &row) && s->wanted(s->ctx, row.name);
+	return amb_rows_get(s->b, AMB_BPF_POD, &cookie, &row) && s->wanted(s->ctx, row.name);
 }
 
 /* Pods */
@@ -381,6 +385,8 @@ static int by_rules(struct amb_capture *c, struct pod *pod, const struct amb_cap
 	int code = amb_nft_install(pod->netns, &config, err, errlen);
 
 	pod->ruled |= !code;
+	if (!code)
+		amb_left_ruled(&c->left, pod->netns);
 	return code;
 }
 
@@ -487,6 +493,7 @@ static void free_adopted(struct amb_capture *c, struct amb_netns *ns)
 	struct pod pod = { .netns = ns, .text = (char *)"" };
 	struct amb_pod_row row;
 
+	amb_left_free(&c->left, ns);
 	if (!c->bpf || !c->bpf->adopted || amb_attach_cookie(ns, &pod.cookie) ||
 	    !amb_rows_get(c->bpf, AMB_BPF_POD, &pod.cookie, &row))
 		return;
@@ -524,8 +531,11 @@ void amb_capture_changed(struct amb_capture *c)
 void amb_capture_settle(struct amb_capture *c, bool (*wanted)(void *ctx, const char *pod),
 			void *ctx)
 {
-	struct settle s = { c, wanted, ctx };
+	struct settle s = { c, c->left ?: c->bpf, wanted, ctx };
 
+	c->settled = true;
+	amb_left_sweep(&c->left, is_wanted, &s);
+	go_home();
 	if (!c->publish)
 		return;
 	if (c->bpf->adopted) {
@@ -560,25 +570,6 @@ int amb_capture_observe(struct amb_capture *c, const struct amb_flow_hooks *hook
 	return c->flows ? 0 : -errno;
 }
 
-/* Where nobody asks for programs, those of an agent before must not go on deciding. */
-static void remove_programs(const struct amb_capture *c)
-{
-	struct amb_bpf *b = amb_bpf_find(c->config.bpf.dir);
-	struct amb_uninstall out;
-	int err;
-
-	if (!b)
-		return;
-	amb_bpf_close(b, true);
-	err = amb_uninstall(c->config.bpf.dir, &out);
-	if (err)
-		amb_err(KERNEL, "programs of an agent before cannot be removed: %s, continuing",
-			strerror(-err));
-	else
-		amb_info(KERNEL, "programs of an agent before, with %u pods, are removed",
-			 out.pods);
-}
-
 static int make_publish(struct amb_capture *c)
 {
 	c->publish = amb_publish_create(c->loop, c->st, c->bpf);
@@ -604,7 +595,7 @@ static void try_again(struct amb_timer *t)
 		amb_warn(KERNEL, "connections within the node still go by tunnel: %s", c->why);
 		amb_bpf_close(take_ptr(c->bpf), true);
 		c->waiting = false;
-		remove_programs(c);
+		amb_left_remove(c->config.bpf.dir);
 		for (pod = c->pods; pod; pod = pod->next)
 			end_unknown(pod);
 		go_home();
@@ -634,8 +625,10 @@ static int choose(struct amb_capture *c, char *err, size_t errlen)
 
 	c->mode = want;
 	if (want == AMB_CAPTURE_NONE)
-		remove_programs(c);
-	if (want == AMB_CAPTURE_NFT || want == AMB_CAPTURE_NONE)
+		amb_left_remove(c->config.bpf.dir);
+	if (want == AMB_CAPTURE_NFT)
+		return amb_left_find(c->config.bpf.dir, &c->left, err, errlen);
+	if (want == AMB_CAPTURE_NONE)
 		return 0;
 	c->bpf = amb_bpf_open(&c->config.bpf, err, errlen);
 	if (c->bpf) {
@@ -653,7 +646,7 @@ static int choose(struct amb_capture *c, char *err, size_t errlen)
 		c->retry.fn = try_again;
 		/* Those of an agent before would go on by verdicts that nobody keeps true. */
 		if (!c->waiting)
-			remove_programs(c);
+			amb_left_remove(c->config.bpf.dir);
 		return c->waiting ? amb_loop_timer_set(c->loop, &c->retry,
 						       amb_loop_now(c->loop) + RETRY_NS) :
 				    0;
@@ -662,7 +655,7 @@ static int choose(struct amb_capture *c, char *err, size_t errlen)
 		 c->config.bpf.wait ? "; without an agent connections are refused, none waits" :
 				      "");
 	c->mode = AMB_CAPTURE_NFT;
-	return 0;
+	return amb_left_find(c->config.bpf.dir, &c->left, err, errlen);
 }
 
 struct amb_capture *amb_capture_create(struct amb_loop *loop, struct amb_state *st,
@@ -712,5 +705,7 @@ void amb_capture_destroy(struct amb_capture *c)
 	amb_flows_destroy(c->flows);
 	amb_publish_destroy(c->publish);
 	amb_bpf_close(c->bpf, c->config.keep);
+	/* A start that failed is none: whom an agent before had is captured still. */
+	amb_left_close(c->left, c->config.keep || !c->settled);
 	free(c);
 }

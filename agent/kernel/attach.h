@@ -53,6 +53,7 @@ void amb_attach_remove(const struct amb_bpf *b, struct amb_netns *ns, uint64_t c
 /*
  * Before amb_attach_pod() of one that an agent before captured the other way, by a CNI's rules or
  * without: undoes what is not taken over. @flags are the pod's as they were. Connections live on.
+ * So it is before amb_attach_remove() of one that rules of ours capture now: the routes are theirs.
  */
 void amb_attach_turn(const struct amb_bpf *b, struct amb_netns *ns, uint64_t cookie,
 		     uint32_t flags);

@@ -35,6 +35,7 @@
 #define CGROUP2_MAGIC 0x63677270
 #define CGROUP_ROOT_INO 1 /* kernfs gives it to the first directory of a hierarchy */
 #define ETH_HLEN 14
+#define USED "another agent uses %s"
 
 static const char *const map_names[AMB_BPF_MAPS] = {
 	[AMB_BPF_META] = "amb_meta",	 [AMB_BPF_POD] = "amb_pod",
@@ -125,7 +126,7 @@ static int open_dir(const char *path, char *err, size_t errlen)
 	if (fd < 0)
 		return say(-errno, err, errlen, "%s: %s", path, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB))
-		return say(-EBUSY, err, errlen, "another agent uses %s", path);
+		return say(-EBUSY, err, errlen, USED, path);
 	if ((mkdirat(fd, "links", 0700) && errno != EEXIST) ||
 	    (mkdirat(fd, "pods", 0700) && errno != EEXIST))
 		return say(-errno, err, errlen, "%s: %s", path, strerror(errno));
@@ -246,11 +247,7 @@ static int void_pods(const struct amb_bpf *b)
 	return 0;
 }
 
-/*
- * Identities and policies had other numbers in the agent before, which this one gives again, to
- * others: no verdict of his may be left when the first pod is published.
- */
-static int void_verdicts(const struct amb_bpf *b)
+static int delete_verdicts(const struct amb_bpf *b)
 {
 	_cleanup_fd_ int fd = -1;
 	int err = find_map(b, AMB_BPF_POLICY, &fd) ?: void_pods(b);
@@ -261,6 +258,17 @@ static int void_verdicts(const struct amb_bpf *b)
 			err = -errno;
 	}
 	return err;
+}
+
+/*
+ * Identities and policies had other numbers in the agent before, which this one gives again, to
+ * others: no verdict of his may be left when the first pod is published.
+ */
+static int void_verdicts(const struct amb_bpf *b, char *err, size_t errlen)
+{
+	int code = delete_verdicts(b);
+
+	return code ? say(code, err, errlen, "verdicts in %s: %s", b->path, strerror(-code)) : 0;
 }
 
 /* Loading */
@@ -401,11 +409,8 @@ struct amb_bpf *amb_bpf_open(const struct amb_bpf_config *config, char *err, siz
 	b->dir = code = open_dir(config->dir, err, errlen);
 	if (code >= 0)
 		code = check_meta(b, &b->adopted, err, errlen);
-	if (!code) {
-		code = void_verdicts(b);
-		if (code)
-			say(code, err, errlen, "verdicts in %s: %s", b->path, strerror(-code));
-	}
+	if (!code)
+		code = void_verdicts(b, err, errlen);
 	if (!code)
 		code = load(b, cgroup, err, errlen);
 	if (code) {
@@ -450,6 +455,25 @@ struct amb_bpf *amb_bpf_find(const char *dir)
 	for (i = 0; i < AMB_BPF_MAPS; i++)
 		b->map[i] = amb_pins_get(b->dir, b->path, map_names[i]);
 	return b;
+}
+
+struct amb_bpf *amb_bpf_inherit(const char *dir, char *err, size_t errlen)
+{
+	struct amb_bpf *b = amb_bpf_find(dir);
+	int code = b ? 0 : -errno;
+	bool there;
+
+	if (code == -EBUSY)
+		say(code, err, errlen, USED, dir);
+	else if (code)
+		say(code, err, errlen, "%s: %s", dir, strerror(-code));
+	else
+		code = check_meta(b, &there, err, errlen) ?: void_verdicts(b, err, errlen);
+	if (!code)
+		return b;
+	amb_bpf_close(b, true);
+	errno = -code;
+	return NULL;
 }
 
 int amb_bpf_ask(const struct amb_bpf *b, struct amb_ask *ask)

@@ -78,6 +78,13 @@ void amb_bpf_close(struct amb_bpf *b, bool keep);
  */
 struct amb_bpf *amb_bpf_find(const char *dir);
 
+/*
+ * The same for who captures by other means, and lets go of the pods in there one by one: no verdict
+ * is good any more, so what they do not let go needs an agent and is refused. NULL with errno and a
+ * sentence in @err, as amb_bpf_open(); ENOENT when there is nothing.
+ */
+struct amb_bpf *amb_bpf_inherit(const char *dir, char *err, size_t errlen);
+
 /* Asks the decision program. @ask is question and answer. 0; -ENOENT: no such pod; or -errno. */
 int amb_bpf_ask(const struct amb_bpf *b, struct amb_ask *ask);
 

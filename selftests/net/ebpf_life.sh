@@ -89,6 +89,10 @@ out=$(nsenter --net="/run/netns/$(node_ns b)" "$AMBIENTD" --standalone "$MANIFES
 	--ca "$CA" --socket "$TMP/second.sock" --bpf-dir "$(pins)" --capture auto 2>&1)
 is "a second agent with the same pins ends" $? 70
 like "and says why" "$out" "another agent uses"
+out=$(nsenter --net="/run/netns/$(node_ns b)" "$AMBIENTD" --standalone "$MANIFESTS" --node b \
+	--ca "$CA" --socket "$TMP/second.sock" --bpf-dir "$(pins)" --capture nft 2>&1)
+is "one that captures by rules, too" $? 70
+like "and says why" "$out" "another agent uses"
 
 # Killed while it runs
 agent_stop a KILL
@@ -207,6 +211,36 @@ wait_enrolled server
 agent_stop a
 is "in the end only what the pod itself had on" "$(switches)" "0 1 0"
 pod_exec server sysctl -qw net.ipv4.fwmark_reflect=0
+
+# Killed, and the next one cannot load programs: its rules take over. Somebody tries all the time.
+alone
+check "direct" busywait turns_direct echo_once
+hold client "${P4[server]}"
+check "one is held" busywait held 1
+agent_stop a KILL
+: >"$TMP/leaked"
+pod_spawn client bash -c "while :; do curl -s -m 5 $REMOTE/ >>$TMP/leaked; : >$TMP/tried; sleep 0.01; done"
+trying=$LAST_PID
+rm -f "$TMP/tried"
+check "somebody tries" busywait test -e "$TMP/tried"
+CAPTURE=auto
+from=$(log_lines a)
+alone --cgroup /proc/nowhere
+is "capture by rules" "$(ctl a status -o json | jq -r .capture)" nft
+check "the programs go" busywait test ! -e "$(pins)"
+check "which is told" log_has a "programs of an agent before are removed" "$from"
+is "nothing of the way back is on" "$(switches)" "0 0 0"
+is "no guard is left" "$(node_exec a tc qdisc show | grep -c clsact)" 0
+check "connections go by tunnel" goes mutual_tls fetches client "$URL/"
+check "a direct one, which nobody would judge any more, is ended" busywait held 0
+wait "$HELD" 2>/dev/null
+is "who is not of the mesh is served" "$(fetch stranger "$URL/")" hello
+rm -f "$TMP/tried"
+check "somebody tried all the time" busywait test -e "$TMP/tried"
+kill_app "$trying"
+is "not a byte got out in clear" "$(cat "$TMP/leaked")" ""
+agent_stop a
+is "it ends: no rules are left" "$(pod_exec client nft list tables)" ""
 
 # Where BPF cannot be had
 from=$(log_lines a)
