@@ -44,9 +44,9 @@ int ctl_uninstall(const struct ctl *ctl)
 		return CTL_REFUSED;
 	}
 	if (ctl->json) {
-		json_t *o = json_pack("{s:b,s:i,s:i,s:i}", "pins", done.pins, "pods",
-				      (int)done.pods, "ruled", (int)done.rules, "tunnels",
-				      (int)done.tunnels);
+		json_t *o = json_pack("{s:b,s:i,s:i,s:i,s:i}", "pins", done.pins, "pods",
+				      (int)done.pods, "unseen", (int)done.unseen, "ruled",
+				      (int)done.rules, "tunnels", (int)done.tunnels);
 
 		ctl_print_json(o);
 		json_decref(o);
@@ -56,6 +56,10 @@ int ctl_uninstall(const struct ctl *ctl)
 		printf("removed: %s, %u captured pods, rules of %u namespaces, %u tunnels of the "
 		       "kernel\n",
 		       done.pins ? dir : "no programs", done.pods, done.rules, done.tunnels);
+		if (done.unseen)
+			printf("the network namespaces of %u pods are gone, or not to be seen from "
+			       "here\n",
+			       done.unseen);
 	}
 	if (!err)
 		return CTL_OK;

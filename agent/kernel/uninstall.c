@@ -2,8 +2,12 @@
 /*
  * Everything that agents have left in the kernel.
  *
- * The maps know pods by the cookies of their namespaces only, so all namespaces are looked at.
- * One that nobody can find any more has no process either: what is inside harms nobody.
+ * The maps know pods by the cookies of their namespaces only, so all namespaces are looked at,
+ * also for those that a CNI handed over as descriptors: each has a process. On the host one that
+ * nobody can find any more has none either: what is inside harms nobody. In a container that does
+ * not see the host's processes it may have some; the guard is at the host's end and goes, and what
+ * leads past a CNI's rules finds no row and no mark any more. Routes and switches of a pod that
+ * programs alone captured stay then.
  */
 #include "uninstall.h"
 
@@ -128,6 +132,7 @@ static void clean_rest(struct walk *w)
 		if (amb_rows_del(w->b, AMB_BPF_POD, &cookie))
 			return;
 		w->out->pods++;
+		w->out->unseen++;
 	}
 }
 

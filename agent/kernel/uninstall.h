@@ -10,6 +10,7 @@ struct amb_bpf;
 
 struct amb_uninstall {
 	unsigned int pods; /* namespaces that were captured by programs */
+	unsigned int unseen; /* of them, those that were not found */
 	unsigned int rules; /* namespaces that had our rules of nftables */
 	unsigned int tunnels; /* that hbone.ko carried */
 	int pins; /* 1: programs and maps were removed, 0: there were none */

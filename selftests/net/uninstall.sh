@@ -51,4 +51,24 @@ for CAPTURE in ebpf nft; do
 		"$(fetch client "http://${P4[near]}/")" near
 	like "$CAPTURE: nothing is left to remove" "$(uninstall a)" "^nothing was left"
 done
+
+# From a container that sees neither names nor processes of pods
+CAPTURE=ebpf
+agents_start
+agent_stop a KILL
+AGENT_EXIT=([a]=0)
+out=$(nsenter --net="/run/netns/$(node_ns a)" unshare --mount --pid --fork --mount-proc \
+	sh -c 'mount -t tmpfs none /run/netns && exec "$@"' - \
+	"$AMBIENTCTL" uninstall --bpf-dir "$(agent_pins a)")
+like "it says that it did not see the pods" "$out" "^the network namespaces of 2 pods are gone, or not"
+is "what is outside of them is gone" "$(node_exec a tc qdisc show | grep clsact)" ""
+check "and the pins" test ! -e "$(agent_pins a)"
+unlike "what is inside is not" "$(leftovers)" '^$'
+for p in client near; do
+	for f in -4 -6; do
+		ip -n "$(pod_ns $p)" $f rule del priority 32764
+		ip -n "$(pod_ns $p)" $f route flush table 100
+	done
+	for s in $SWITCHES; do pod_exec $p sysctl -qw "$s=0"; done
+done
 finish
