@@ -615,21 +615,25 @@ int amb_kmod_end_orphan(struct amb_bytes *b, const struct amb_khbone_orphan *o)
 	return err == -ENOENT ? 0 : err;
 }
 
+/* First what memory is for: one that has an owner, who does not know it, is looked for no more. */
 static struct amb_hbone *adopt_conn(struct amb_bytes *b, const struct amb_khbone_orphan *o,
 				    struct amb_identity *peer, uint16_t suite)
 {
-	struct amb_hbone *c;
-	int err = amb_khbone_own(b->kmod->k, o->conn);
+	struct amb_hbone *c = amb_hbone_adopt(b, o->server, peer, suite);
+	int err;
 
-	if (err) {
-		errno = -err;
-		return NULL;
-	}
-	c = amb_hbone_adopt(b, o->server, peer, suite);
 	if (!c)
 		return NULL;
 	c->kmod_id = o->conn;
 	enter(c);
+	err = amb_khbone_own(b->kmod->k, o->conn);
+	if (err) {
+		/* Not ours to end. */
+		c->kmod_left = true;
+		amb_hbone_abort(c, AMB_REASON_INTERNAL, NULL);
+		errno = -err;
+		return NULL;
+	}
 	amb_kmod_drain(c, true);
 	AMB_BYTES_COUNT(b, tiers[AMB_TIER_KMOD], 1);
 	return c;
