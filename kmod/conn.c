@@ -118,6 +118,7 @@ struct hbone_frame *hbone_conn_frame(u32 size)
 		return NULL;
 	f->len = 0;
 	f->size = size;
+	f->stream = 0;
 	f->refused = false;
 	return f;
 }
@@ -316,15 +317,6 @@ void hbone_conn_own(struct hbone_conn *c, u32 portid)
 	spin_unlock(&c->lock);
 }
 
-/* Only what the peer opened, and nobody answered, is certain not to have been looked at. */
-static u32 code_of_unattached(struct hbone_conn *c, const struct hbone_stream *s)
-{
-	if (!hbone_conn_is_peers(c, s->id))
-		return HBONE_H2_CANCEL;
-	return hbone_stream_is(s, HBONE_STREAM_TX_END) ? HBONE_H2_NO_ERROR :
-							 HBONE_H2_REFUSED_STREAM;
-}
-
 /* Streams that wait for their owner's word wait in vain. */
 static void end_unattached(struct hbone_conn *c)
 {
@@ -333,7 +325,7 @@ static void end_unattached(struct hbone_conn *c)
 
 	for (; (s = hbone_stream_get_next(c, &id)); id++) {
 		if (!hbone_stream_is(s, HBONE_STREAM_ATTACHED))
-			hbone_stream_close(s, HBONE_REASON_ORPHAN, code_of_unattached(c, s));
+			hbone_stream_close(s, HBONE_REASON_ORPHAN, hbone_stream_orphan_code(s));
 		hbone_stream_put(s);
 	}
 }

@@ -72,6 +72,7 @@ enum hbone_conn_goaway {
 struct hbone_frame {
 	struct list_head node;
 	u32 len, size;
+	u32 stream;
 	bool refused;
 	u8 data[];
 };

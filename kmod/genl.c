@@ -432,8 +432,15 @@ static struct hbone_frame *first_frame(struct hbone_conn *c)
 	return f;
 }
 
+/* The owner has it. */
 static void drop_frame(struct hbone_conn *c, struct hbone_frame *f)
 {
+	struct hbone_stream *s = hbone_stream_get(c, f->stream);
+
+	if (s) {
+		set_bit(HBONE_STREAM_TOLD, &s->flags);
+		hbone_stream_put(s);
+	}
 	spin_lock(&c->lock);
 	list_del(&f->node);
 	c->frames_in_bytes -= sizeof(*f) + f->size;

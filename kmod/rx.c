@@ -238,7 +238,7 @@ static void headers_lost(struct hbone_conn *c, u32 id)
 	if (!s)
 		return;
 	if (!hbone_stream_is(s, HBONE_STREAM_ATTACHED))
-		hbone_stream_close(s, HBONE_REASON_MEMORY, HBONE_H2_REFUSED_STREAM);
+		hbone_stream_close(s, HBONE_REASON_MEMORY, hbone_stream_orphan_code(s));
 	hbone_stream_put(s);
 }
 
@@ -255,6 +255,7 @@ static int on_raw(struct hbone_conn *c, const struct hbone_h2_event *ev)
 		}
 		memcpy(f->data, c->reader.head, HBONE_H2_HEAD);
 		f->len = HBONE_H2_HEAD;
+		f->stream = ev->stream;
 		c->rx_frame = f;
 	}
 	memcpy(f->data + f->len, ev->p, ev->n);

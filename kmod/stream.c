@@ -271,6 +271,23 @@ void hbone_stream_close(struct hbone_stream *s, enum hbone_reason reason, u32 co
 	hbone_stream_put(s);
 }
 
+u32 hbone_stream_orphan_code(const struct hbone_stream *s)
+{
+	if (!hbone_conn_is_peers(s->conn, s->id))
+		return HBONE_H2_CANCEL;
+	if (hbone_stream_is(s, HBONE_STREAM_TX_END))
+		return HBONE_H2_NO_ERROR;
+	/* To the peer it is a connection, which breaks. */
+	if (hbone_stream_is(s, HBONE_STREAM_TX_BEGUN))
+		return HBONE_H2_CONNECT_ERROR;
+	/*
+	 * That it may be tried again is true of what nobody has begun (RFC 9113, 8.7); who took its
+	 * headers may have dialled.
+	 */
+	return hbone_stream_is(s, HBONE_STREAM_TOLD) ? HBONE_H2_INTERNAL_ERROR :
+						       HBONE_H2_REFUSED_STREAM;
+}
+
 void hbone_stream_check_done(struct hbone_stream *s)
 {
 	bool rx_done;

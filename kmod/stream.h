@@ -17,6 +17,8 @@ struct netlink_ext_ack;
 enum hbone_stream_flags {
 	HBONE_STREAM_ATTACHED, /* set once: app is there */
 	HBONE_STREAM_ANSWERED, /* ours, and the peer sent HEADERS: the owner attaches or resets */
+	HBONE_STREAM_TOLD, /* the owner took headers of it: who knows what it did */
+	HBONE_STREAM_TX_BEGUN, /* it sent some */
 	HBONE_STREAM_RX_END, /* the peer sends no more */
 	HBONE_STREAM_RX_DONE, /* and the application was told */
 	HBONE_STREAM_TX_END, /* we send no more */
@@ -90,6 +92,9 @@ int hbone_stream_attach(struct hbone_stream *s, const struct hbone_stream_params
  */
 void hbone_stream_close(struct hbone_stream *s, enum hbone_reason reason, u32 code);
 #define HBONE_STREAM_NO_RST 0xffffffffu
+
+/* The HTTP/2 code for one without application when there will be none. */
+u32 hbone_stream_orphan_code(const struct hbone_stream *s);
 
 /* Ends it if both directions did. */
 void hbone_stream_check_done(struct hbone_stream *s);

@@ -123,6 +123,7 @@ int hbone_tx_headers(struct hbone_conn *c, const u8 *p, u32 n)
 	list_add_tail(&f->node, &c->frames_out);
 	c->frames_out_bytes += sizeof(*f) + f->size;
 	spin_unlock(&c->lock);
+	set_bit(HBONE_STREAM_TX_BEGUN, &s->flags);
 	hbone_mib_inc(c->hn, TX_HEADERS);
 	hbone_conn_kick_tx(c);
 	if (end) {

@@ -294,6 +294,36 @@ void case_adopt(void)
 	expect_balance();
 }
 
+/* What a peer hears of streams that have no application when their owner dies. */
+static void expect_codes(void)
+{
+	/* One that was answered; one whose headers were taken; one that nobody looked at. */
+	static const uint32_t code[] = { 10, 2, 7 };
+	static const struct conn_spec server = { .server = true };
+	struct nl *nl = nl_open(), *other = nl_open();
+	static struct peer p;
+	uint32_t conn, i;
+	int tls[2];
+
+	tls_pair(tls);
+	p.fd = tls[0];
+	conn = conn_add(nl, tls[1], &server);
+	for (i = 0; i < 3; i++) {
+		peer_send(&p, 1, 4, 2 * i + 1, "\x82", 1);
+		EXPECT(i == 2 || headers_recv(nl, conn) == 2 * i + 1);
+	}
+	EXPECT(!headers_send(nl, conn, 1, false));
+	WAIT_FOR(ask_number(nl, conn, 5, HBONE_A_RX_BYTES) == 0, "the last one is there");
+	nl_close(nl);
+	for (i = 0; i < 3; i++) {
+		peer_expect(&p, 3, 2 * i + 1);
+		EXPECT(peer_u32(&p, 0) == code[i]);
+	}
+	close(p.fd);
+	conn_gone(other, conn);
+	nl_close(other);
+}
+
 /* Needs orphan_seconds of 1. */
 void case_orphan(void)
 {
@@ -310,6 +340,8 @@ void case_orphan(void)
 	app_pair(&a[0], &a[1], app, 100000, 100000);
 	pump(a, 2, 1 << 14);
 	/* without it ends. */
+	expect_balance();
+	expect_codes();
 	expect_balance();
 }
 
