@@ -256,6 +256,20 @@ bool hbone_conn_used_up(struct hbone_conn *c, bool sent)
 	return true;
 }
 
+void hbone_conn_check_done(struct hbone_conn *c)
+{
+	int failed = READ_ONCE(c->failed);
+	bool done;
+
+	spin_lock(&c->lock);
+	done = !c->nlocal && !c->npeer;
+	spin_unlock(&c->lock);
+	if (done && failed)
+		hbone_conn_end(c, HBONE_REASON_SOCKET, HBONE_H2_INTERNAL_ERROR, failed);
+	else if (done)
+		hbone_conn_end(c, HBONE_REASON_DONE, HBONE_H2_NO_ERROR, 0);
+}
+
 void hbone_conn_end_all(struct hbone_net *hn)
 {
 	struct hbone_conn *c;

@@ -128,6 +128,8 @@ struct hbone_conn {
 	struct list_head rd_ready; /* their application may have bytes for us: tx_work */
 	struct list_head wr_ready; /* it may take bytes: rx_work */
 
+	int failed; /* why the socket did, told once, to rx_work or tx_work: nothing more is sent */
+
 	struct xarray streams; /* by number; its own lock, RCU for readers */
 
 	/* Everything below; process context */
@@ -189,6 +191,8 @@ void hbone_conn_put(struct hbone_conn *c);
  * connection's own work; does not wait.
  */
 void hbone_conn_end(struct hbone_conn *c, enum hbone_reason reason, u32 code, int err);
+/* The same if the peer closed and nothing is left to do. */
+void hbone_conn_check_done(struct hbone_conn *c);
 /* All of a namespace, and waits until they are gone. */
 void hbone_conn_end_all(struct hbone_net *hn);
 

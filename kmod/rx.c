@@ -534,17 +534,6 @@ static void peer_closed(struct hbone_conn *c)
 	}
 }
 
-/* Whether there is nothing left to do for a peer that closed. */
-static bool all_taken(struct hbone_conn *c)
-{
-	bool ret;
-
-	spin_lock(&c->lock);
-	ret = !c->nlocal && !c->npeer;
-	spin_unlock(&c->lock);
-	return ret;
-}
-
 static void on_control(struct hbone_conn *c, u8 type, const u8 *p, u32 n)
 {
 	hbone_mib_inc(c->hn, TLS_CONTROL);
@@ -572,6 +561,9 @@ static bool read_once(struct hbone_conn *c)
 	hbone_mib_inc(c->hn, RX_READS);
 	if (!n)
 		peer_closed(c);
+	else if (n < 0 && hbone_sock_ended(&c->tls) && !READ_ONCE(c->failed))
+		/* Told before what had come, which is still there. */
+		WRITE_ONCE(c->failed, n);
 	else if (n < 0)
 		hbone_conn_end(c, HBONE_REASON_SOCKET, HBONE_H2_INTERNAL_ERROR, n);
 	else if (type != HBONE_SOCK_DATA)
@@ -594,8 +586,7 @@ static bool rx_run(struct hbone_conn *c)
 		hbone_work_look(&c->rx_work);
 		hbone_deliver_ready(c);
 		if (test_bit(HBONE_CONN_PEER_CLOSED, &c->flags)) {
-			if (all_taken(c))
-				hbone_conn_end(c, HBONE_REASON_DONE, HBONE_H2_NO_ERROR, 0);
+			hbone_conn_check_done(c);
 			return false;
 		}
 		if (!read_once(c) && !hbone_work_again(&c->rx_work))

@@ -286,6 +286,11 @@ bool hbone_sock_at_end(const struct hbone_sock *hs)
 	       READ_ONCE(tcp_sk(sk)->urg_data);
 }
 
+bool hbone_sock_ended(const struct hbone_sock *hs)
+{
+	return READ_ONCE(hs->sock->sk->sk_shutdown) & RCV_SHUTDOWN;
+}
+
 void hbone_sock_shutdown(struct hbone_sock *hs)
 {
 	kernel_sock_shutdown(hs->sock, SHUT_WR);

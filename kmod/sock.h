@@ -64,6 +64,8 @@ void hbone_sock_close_notify(struct hbone_sock *hs);
 bool hbone_sock_starved(const struct hbone_sock *hs);
 /* Whether the end, an error or a mark of urgent data is there, perhaps behind bytes. */
 bool hbone_sock_at_end(const struct hbone_sock *hs);
+/* Whether reading comes to an end, behind what is still there: whatever that end may be. */
+bool hbone_sock_ended(const struct hbone_sock *hs);
 /* FIN; RST. */
 void hbone_sock_shutdown(struct hbone_sock *hs);
 void hbone_sock_abort(struct hbone_sock *hs);

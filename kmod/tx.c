@@ -433,6 +433,13 @@ static bool flush(struct hbone_conn *c)
 				c->tx_off = c->tx_len;
 				return true;
 			}
+			/* What came before is still to be read, and rx_work finds the end. */
+			if (hbone_sock_ended(&c->tls)) {
+				c->tx_off = c->tx_len;
+				WRITE_ONCE(c->failed, n);
+				hbone_conn_kick_rx(c);
+				return false;
+			}
 			hbone_conn_end(c, HBONE_REASON_SOCKET, HBONE_H2_INTERNAL_ERROR, n);
 			return false;
 		}
@@ -465,7 +472,7 @@ void hbone_tx_work(struct work_struct *work)
 	struct hbone_conn *c = container_of(work, struct hbone_conn, tx_work.work);
 	struct mem_cgroup *old;
 
-	if (hbone_conn_ending(c))
+	if (hbone_conn_ending(c) || READ_ONCE(c->failed))
 		return;
 	old = set_active_memcg(c->memcg);
 	hbone_work_begin(&c->tx_work);
