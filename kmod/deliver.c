@@ -49,6 +49,7 @@ void hbone_deliver_none(struct hbone_stream *s, u32 n)
 	taken(s, n, false);
 }
 
+/* RFC 9113, 8.5; who reads CANCEL takes it for the end. */
 static void app_failed(struct hbone_stream *s)
 {
 	hbone_stream_close(s, HBONE_REASON_APP_RESET, HBONE_H2_CONNECT_ERROR);

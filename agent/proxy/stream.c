@@ -176,7 +176,10 @@ void amb_stream_error(struct amb_stream *s, uint32_t code)
 	abort_with(s, code, AMB_REASON_H2, amb_h2_error_text(code));
 }
 
-/* A TCP error of the application, RFC 9113 8.5; a reset on one side is one on the other. */
+/*
+ * A TCP error of the application, RFC 9113 8.5; a reset on one side is one on the other. ztunnel
+ * says CANCEL, but reads that as the end, and this as an error (reference 4.8).
+ */
 static void app_failed(struct amb_stream *s, int err)
 {
 	abort_with(s, AMB_H2_CONNECT_ERROR, AMB_REASON_RESET, strerrordesc_np(err));
