@@ -1,115 +1,93 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Identities: a chained table under one mutex, counted like strings. A number is not given again
- * when its identity is gone: verdicts in the kernel go by numbers, and may be there still.
+ * Identities, counted like strings. A number is not given again when its identity is gone: verdicts
+ * in the kernel go by numbers, and may be there still.
  */
 #include "identity.h"
 
-#include "base/cleanup.h"
 #include "base/util.h"
+#include "counted.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct entry {
-	struct entry *next;
-	uint32_t refs;
-	uint32_t hash;
+	struct amb_counted counted;
 	struct amb_identity id; /* last: ends in a flexible array */
 };
 
-#define TABLE_MIN 64
 #define PREFIX "spiffe://"
 #define NS "/ns/"
 #define SA "/sa/"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct entry **table;
-static size_t size, count;
-static uint32_t last_number;
+/* What is asked for: @uri is the whole of @len bytes, its parts are known to be well formed. */
+struct key {
+	const char *uri;
+	size_t len, td, ns, sa;
+};
 
 static struct entry *of(const struct amb_identity *id)
 {
 	return AMB_CONTAINER_OF(id, struct entry, id);
 }
 
-static void resize(size_t want)
+static bool is(const struct amb_counted *c, const void *key)
 {
-	struct entry **to = calloc(want, sizeof(*to));
-	size_t i;
+	const struct key *k = key;
 
-	if (!to)
-		return;
-	for (i = 0; i < size; i++) {
-		struct entry *e, *next;
-
-		for (e = table[i]; e; e = next) {
-			next = e->next;
-			e->next = to[e->hash & (want - 1)];
-			to[e->hash & (want - 1)] = e;
-		}
-	}
-	free(table);
-	table = to;
-	size = want;
+	return !strcmp(AMB_CONTAINER_OF(c, struct entry, counted)->id.spiffe, k->uri);
 }
 
-/* The parts are known to be well formed; @uri is the whole of @len bytes. */
-static struct amb_identity *intern(const char *uri, size_t len, size_t td, size_t ns, size_t sa)
+/* Copies a part; returns where the next one goes. */
+static char *put_part(const char **at, char *to, const char *text, size_t len)
 {
-	uint32_t hash = amb_util_hash(uri, len, amb_util_seed());
-	struct entry *e = NULL;
-	char *parts;
+	*at = to;
+	memcpy(to, text, len);
+	to[len] = 0;
+	return to + len + 1;
+}
 
-	pthread_mutex_lock(&lock);
-	if (count >= size)
-		resize(size ? size * 2 : TABLE_MIN);
-	if (!size)
-		goto out;
-	for (e = table[hash & (size - 1)]; e; e = e->next) {
-		if (e->hash == hash && !strcmp(e->id.spiffe, uri)) {
-			__atomic_add_fetch(&e->refs, 1, __ATOMIC_RELAXED);
-			goto out;
-		}
-	}
-	e = malloc(sizeof(*e) + len + 1 + td + ns + sa + 3);
+static struct amb_counted *make(const void *key)
+{
+	static uint32_t last_number; /* under the table's lock */
+	const struct key *k = key;
+	struct entry *e = malloc(sizeof(*e) + k->len + 1 + k->td + k->ns + k->sa + 3);
+	const char *uri = k->uri;
+	char *to;
+
 	if (!e)
-		goto out;
+		return NULL;
 	/* Never 0, not even after four thousand million of them. */
 	last_number += last_number == UINT32_MAX ? 2 : 1;
 	e->id.number = last_number;
-	e->refs = 1;
-	e->hash = hash;
-	e->id.td_len = td;
-	e->id.ns_len = ns;
-	e->id.sa_len = sa;
-	memcpy(e->id.spiffe, uri, len + 1);
-	parts = e->id.spiffe + len + 1;
+	e->id.td_len = k->td;
+	e->id.ns_len = k->ns;
+	e->id.sa_len = k->sa;
+	memcpy(e->id.spiffe, uri, k->len + 1);
+	to = e->id.spiffe + k->len + 1;
 	uri += strlen(PREFIX);
-	e->id.td = parts;
-	memcpy(parts, uri, td);
-	parts[td] = 0;
-	e->id.ns = parts += td + 1;
-	uri += td + strlen(NS);
-	memcpy(parts, uri, ns);
-	parts[ns] = 0;
-	e->id.sa = parts += ns + 1;
-	uri += ns + strlen(SA);
-	memcpy(parts, uri, sa);
-	parts[sa] = 0;
-	e->next = table[hash & (size - 1)];
-	table[hash & (size - 1)] = e;
-	count++;
-out:
-	pthread_mutex_unlock(&lock);
-	if (!e) {
+	to = put_part(&e->id.td, to, uri, k->td);
+	uri += k->td + strlen(NS);
+	to = put_part(&e->id.ns, to, uri, k->ns);
+	uri += k->ns + strlen(SA);
+	put_part(&e->id.sa, to, uri, k->sa);
+	return &e->counted;
+}
+
+static struct amb_counted_table table = AMB_COUNTED_TABLE(64, is, make);
+
+static struct amb_identity *intern(const struct key *key)
+{
+	struct amb_counted *c =
+		amb_counted_intern(&table, amb_util_hash(key->uri, key->len, amb_util_seed()), key);
+
+	if (!c) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	return &e->id;
+	return &AMB_CONTAINER_OF(c, struct entry, counted)->id;
 }
 
 /*
@@ -141,7 +119,7 @@ static struct amb_identity *parse(const char *uri, size_t len, bool may_be_empty
 		errno = EINVAL;
 		return NULL;
 	}
-	return intern(uri, len, td, ns, sa);
+	return intern(&(const struct key){ uri, len, td, ns, sa });
 }
 
 static struct amb_identity *compose(const char *td, const char *ns, const char *sa,
@@ -185,41 +163,14 @@ struct amb_identity *amb_identity_parse(const char *text, size_t len)
 struct amb_identity *amb_identity_get(struct amb_identity *id)
 {
 	if (id)
-		__atomic_add_fetch(&of(id)->refs, 1, __ATOMIC_RELAXED);
+		amb_counted_get(&of(id)->counted);
 	return id;
 }
 
 void amb_identity_put(struct amb_identity *id)
 {
-	struct entry *e, **at;
-	uint32_t refs;
-
-	if (!id)
-		return;
-	e = of(id);
-	refs = __atomic_load_n(&e->refs, __ATOMIC_RELAXED);
-	while (refs > 1) {
-		if (__atomic_compare_exchange_n(&e->refs, &refs, refs - 1, true, __ATOMIC_RELEASE,
-						__ATOMIC_RELAXED))
-			return;
-	}
-	pthread_mutex_lock(&lock);
-	if (__atomic_sub_fetch(&e->refs, 1, __ATOMIC_ACQ_REL)) {
-		pthread_mutex_unlock(&lock);
-		return;
-	}
-	for (at = &table[e->hash & (size - 1)]; *at != e; at = &(*at)->next)
-		;
-	*at = e->next;
-	if (!--count) {
-		free(table);
-		table = NULL;
-		size = 0;
-	} else if (size > TABLE_MIN && count < size / 8) {
-		resize(size / 4);
-	}
-	pthread_mutex_unlock(&lock);
-	free(e);
+	if (id)
+		amb_counted_put(&table, &of(id)->counted);
 }
 
 struct amb_identity *amb_identset_at(const struct amb_identset *set, uint32_t i)
