@@ -40,7 +40,7 @@
 struct headers;
 
 struct outbound {
-	struct amb_setup setup;
+	struct amb_setup setup; /* first: amb_setup_create() */
 	struct amb_pod *pod;
 	int fd;
 	uint64_t start_ns;
@@ -488,26 +488,15 @@ static void start(struct outbound *o)
 
 void amb_outbound_accepted(struct amb_pod *pod, int fd, const struct amb_endpoint *src)
 {
-	struct outbound *o;
+	struct outbound *o = amb_setup_create(pod, fd, AMB_OUTBOUND, sizeof(*o));
 
-	if (!amb_pod_charge(pod)) {
-		close(fd);
+	if (!o)
 		return;
-	}
-	o = calloc(1, sizeof(*o));
-	if (!o) {
-		amb_pod_uncharge(pod);
-		amb_worker_reason(pod->worker, AMB_REASON_MEMORY);
-		close(fd);
-		return;
-	}
-	amb_worker_count(&pod->worker->stats.open_sockets[AMB_OUTBOUND], 1);
 	o->setup.abort = abort_setup;
 	o->pod = pod;
 	o->fd = fd;
 	o->dial.io.fd = -1;
 	o->start_ns = amb_util_now_ns();
 	o->src = *src;
-	cds_list_add_tail(&o->setup.node, &pod->setups);
 	start(o);
 }

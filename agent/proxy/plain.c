@@ -25,7 +25,7 @@
 #include <sys/socket.h>
 
 struct plain {
-	struct amb_setup setup;
+	struct amb_setup setup; /* first: amb_setup_create() */
 	struct amb_pod *pod;
 	int fd;
 	uint64_t start_ns, version;
@@ -283,26 +283,15 @@ static void start(struct plain *p)
 
 void amb_plain_accepted(struct amb_pod *pod, int fd, const struct amb_endpoint *src)
 {
-	struct plain *p;
+	struct plain *p = amb_setup_create(pod, fd, AMB_INBOUND, sizeof(*p));
 
-	if (!amb_pod_charge(pod)) {
-		close(fd);
+	if (!p)
 		return;
-	}
-	p = calloc(1, sizeof(*p));
-	if (!p) {
-		amb_pod_uncharge(pod);
-		amb_worker_reason(pod->worker, AMB_REASON_MEMORY);
-		close(fd);
-		return;
-	}
-	amb_worker_count(&pod->worker->stats.open_sockets[AMB_INBOUND], 1);
 	p->setup.abort = abort_setup;
 	p->pod = pod;
 	p->fd = fd;
 	p->dial.io.fd = -1;
 	p->start_ns = amb_util_now_ns();
 	p->src = *src;
-	cds_list_add_tail(&p->setup.node, &pod->setups);
 	start(p);
 }

@@ -287,6 +287,26 @@ int amb_pod_create(struct amb_worker *w, struct amb_pod_info *info)
 	return 0;
 }
 
+void *amb_setup_create(struct amb_pod *pod, int fd, enum amb_direction direction, size_t size)
+{
+	struct amb_setup *s;
+
+	if (!amb_pod_charge(pod)) {
+		close(fd);
+		return NULL;
+	}
+	s = calloc(1, size);
+	if (!s) {
+		amb_pod_uncharge(pod);
+		amb_worker_reason(pod->worker, AMB_REASON_MEMORY);
+		close(fd);
+		return NULL;
+	}
+	amb_worker_count(&pod->worker->stats.open_sockets[direction], 1);
+	cds_list_add_tail(&s->node, &pod->setups);
+	return s;
+}
+
 static void close_listeners(struct amb_pod *pod)
 {
 	amb_listener_close(&pod->outbound);

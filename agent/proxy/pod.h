@@ -46,6 +46,12 @@ struct amb_setup {
 	void (*abort)(struct amb_setup *s, enum amb_reason reason);
 };
 
+/*
+ * One of @size bytes, zeroed, for the connection @fd that was accepted: its place is taken and it
+ * is counted as an open socket of @direction. NULL: refused, which is counted, and @fd is closed.
+ */
+void *amb_setup_create(struct amb_pod *pod, int fd, enum amb_direction direction, size_t size);
+
 /* Who waits for the pod's workload to become known. */
 struct amb_pod_waiter {
 	struct cds_list_head node;
