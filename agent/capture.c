@@ -368,6 +368,12 @@ static int by_programs(struct amb_capture *c, struct pod *pod, const struct amb_
 		snprintf(err, errlen, "row in the BPF maps");
 	else
 		code = attach(c, pod, &row, err, errlen);
+	/* Not before, or nobody would capture it for a moment. */
+	if (!code) {
+		code = amb_nft_remove_rules(pod->netns);
+		if (code)
+			snprintf(err, errlen, "rules of an agent before");
+	}
 	/* One that was captured stays so, and cut off: it is not for an error to set it free. */
 	if (code && !captured)
 		set_free(c, pod);

@@ -23,11 +23,13 @@ struct amb_nft_config {
 int amb_nft_install(struct amb_netns *ns, const struct amb_nft_config *config, char *err,
 		    unsigned long errlen);
 
-/* Has @ns our table? False when that cannot be told. */
+/* Has @ns our table? False when that cannot be told. Leaves the thread in @ns. */
 bool amb_nft_has(struct amb_netns *ns);
 
 /* Removes everything that install made; fine when nothing is there. */
 int amb_nft_remove(struct amb_netns *ns);
+/* The same but for the routes: something else captures now, and needs them. As amb_nft_has(). */
+int amb_nft_remove_rules(struct amb_netns *ns);
 
 /*
  * The same of the table that leads connections with AMB_DIRECT_MARK past the rules of a CNI,

@@ -239,8 +239,16 @@ rm -f "$TMP/tried"
 check "somebody tried all the time" busywait test -e "$TMP/tried"
 kill_app "$trying"
 is "not a byte got out in clear" "$(cat "$TMP/leaked")" ""
+agent_stop a KILL
+like "killed, it leaves its rules" "$(pod_exec client nft list tables)" ambientd
+CAPTURE=ebpf
+alone
+is "programs again: they are gone" "$(pod_exec client nft list tables)" ""
+check "connections become direct" busywait turns_direct fetch client "$URL/"
+is "who is not of the mesh is served" "$(fetch stranger "$URL/")" hello
+check "what needs the agent goes there" refused client "$REMOTE/"
 agent_stop a
-is "it ends: no rules are left" "$(pod_exec client nft list tables)" ""
+is "it ends: nothing is left" "$(pod_exec client nft list tables; switches)" "0 0 0"
 
 # Where BPF cannot be had
 from=$(log_lines a)
