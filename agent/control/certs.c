@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "mesh/by_id.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -28,15 +29,13 @@
 
 #define SECOND_NS 1000000000ull
 #define RENEW_MIN_S 1
-#define BUCKETS_MIN 64
 
 enum state { RESTING, QUEUED, ASKED };
 
 struct amb_certs_ticket {
-	struct amb_certs_ticket *bucket_next;
+	struct amb_by_id by; /* first */
 	struct amb_certs_ticket *next, **prev; /* of its queue */
 	struct amb_certs *certs;
-	struct amb_identity *id;
 	struct amb_timer timer;
 	enum state state;
 	enum amb_certs_priority priority;
@@ -59,8 +58,7 @@ struct amb_certs {
 	struct amb_loop *loop;
 	struct amb_certs_sink sink;
 	struct amb_certs_issuer issuer;
-	struct amb_certs_ticket **bucket;
-	size_t nbuckets, n;
+	struct amb_by_id_table tickets;
 	struct amb_certs_ticket *queue[AMB_CERTS_PRIORITIES];
 	struct amb_certs_ticket **tail[AMB_CERTS_PRIORITIES];
 	unsigned int asked;
@@ -75,50 +73,17 @@ static void due(struct amb_timer *timer);
 
 /* Table */
 
-static struct amb_certs_ticket **slot(struct amb_certs *certs, const struct amb_identity *id)
-{
-	struct amb_certs_ticket **p = &certs->bucket[id->number & (certs->nbuckets - 1)];
-
-	while (*p && (*p)->id != id)
-		p = &(*p)->bucket_next;
-	return p;
-}
-
-static void grow(struct amb_certs *certs)
-{
-	size_t i, n = certs->nbuckets * 2;
-	struct amb_certs_ticket **bucket = calloc(n, sizeof(*bucket)), *t;
-
-	if (!bucket)
-		return;
-	for (i = 0; i < certs->nbuckets; i++) {
-		while ((t = certs->bucket[i])) {
-			certs->bucket[i] = t->bucket_next;
-			t->bucket_next = bucket[t->id->number & (n - 1)];
-			bucket[t->id->number & (n - 1)] = t;
-		}
-	}
-	free(certs->bucket);
-	certs->bucket = bucket;
-	certs->nbuckets = n;
-}
-
 static struct amb_certs_ticket *find_or_add(struct amb_certs *certs, struct amb_identity *id)
 {
-	struct amb_certs_ticket *t = *slot(certs, id);
+	struct amb_certs_ticket *t = amb_by_id_find(&certs->tickets, id);
 
 	if (t)
 		return t;
-	if (certs->n >= certs->nbuckets)
-		grow(certs);
-	t = calloc(1, sizeof(*t));
+	t = amb_by_id_add(&certs->tickets, id, sizeof(*t));
 	if (!t)
 		return NULL;
 	t->certs = certs;
-	t->id = amb_identity_get(id);
 	t->timer.fn = due;
-	*slot(certs, id) = t;
-	certs->n++;
 	return t;
 }
 
@@ -158,7 +123,7 @@ static void enqueue(struct amb_certs_ticket *t, enum amb_certs_priority priority
 static void free_ticket(struct amb_certs_ticket *t)
 {
 	amb_loop_timer_cancel(t->certs->loop, &t->timer);
-	amb_identity_put(t->id);
+	amb_identity_put(t->by.id);
 	free(t);
 }
 
@@ -168,14 +133,13 @@ static void forget(struct amb_certs_ticket *t)
 	struct amb_certs *certs = t->certs;
 	bool asked = t->state == ASKED;
 
-	*slot(certs, t->id) = t->bucket_next;
-	certs->n--;
+	amb_by_id_remove(&certs->tickets, t);
 	if (t->state == QUEUED)
 		dequeue(t);
-	certs->sink.forget(certs->sink.ctx, t->id);
+	certs->sink.forget(certs->sink.ctx, t->by.id);
 	t->gone = asked;
 	if (certs->issuer.forget)
-		certs->issuer.forget(certs->issuer.ctx, t->id);
+		certs->issuer.forget(certs->issuer.ctx, t->by.id);
 	/* One that is asked is freed with the answer, which may just have come. */
 	if (!asked)
 		free_ticket(t);
@@ -201,7 +165,7 @@ static void arm(struct amb_certs_ticket *t, uint64_t delay_ns)
 {
 	if (amb_loop_timer_set(t->certs->loop, &t->timer, amb_util_now_ns() + delay_ns))
 		amb_err(CA, "%s: out of memory, certificate will not be renewed in time",
-			t->id->spiffe);
+			t->by.id->spiffe);
 }
 
 static void arm_renewal(struct amb_certs_ticket *t, int64_t now)
@@ -264,7 +228,7 @@ static void pump(struct amb_work *work)
 		dequeue(t);
 		t->state = ASKED;
 		certs->asked++;
-		certs->issuer.issue(certs->issuer.ctx, certs, t, t->id);
+		certs->issuer.issue(certs->issuer.ctx, certs, t, t->by.id);
 	}
 	if (certs->asked < AMB_CERTS_PARALLEL && first(certs))
 		amb_loop_defer(certs->loop, &certs->pump);
@@ -278,7 +242,7 @@ static void succeeded(struct amb_certs_ticket *t, const struct amb_certs_result 
 
 	if (gmtime_r(&end, &tm))
 		strftime(until, sizeof(until), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	amb_debug(CA, "%s: certificate valid until %s", t->id->spiffe, until);
+	amb_debug(CA, "%s: certificate valid until %s", t->by.id->spiffe, until);
 	t->failures = 0;
 	t->not_before = r->not_before;
 	t->not_after = r->not_after;
@@ -293,9 +257,9 @@ static void failed(struct amb_certs_ticket *t, const char *error, int64_t now)
 	if (t->failures < 64)
 		t->failures++;
 	/* A renewal that fails is no news for connections while the old one is good. */
-	amb_warn(CA, "%s: no new certificate: %s%s", t->id->spiffe, error,
+	amb_warn(CA, "%s: no new certificate: %s%s", t->by.id->spiffe, error,
 		 has_cert(t, now) ? "; the present one is still valid, continuing" : "");
-	certs->sink.fail(certs->sink.ctx, t->id, error);
+	certs->sink.fail(certs->sink.ctx, t->by.id, error);
 	arm_retry(t, now);
 }
 
@@ -313,7 +277,7 @@ void amb_certs_done(struct amb_certs *certs, struct amb_certs_ticket *t,
 		free_ticket(t);
 		return;
 	}
-	if (r && certs->sink.install(certs->sink.ctx, t->id, r->key, r->keylen, r->chain_pem,
+	if (r && certs->sink.install(certs->sink.ctx, t->by.id, r->key, r->keylen, r->chain_pem,
 				     r->roots_pem, err, sizeof(err)))
 		failed(t, *err ? err : "certificate was not accepted", now);
 	else if (r)
@@ -395,14 +359,11 @@ void amb_certs_request(struct amb_certs *certs, struct amb_identity *id,
 /* Calls @fn for each; @fn may forget the one it is given. */
 static void each(struct amb_certs *certs, void (*fn)(struct amb_certs_ticket *t))
 {
-	struct amb_certs_ticket *t, *next;
-	size_t i;
+	struct amb_certs_ticket *t = amb_by_id_next(&certs->tickets, NULL), *next;
 
-	for (i = 0; i < certs->nbuckets; i++) {
-		for (t = certs->bucket[i]; t; t = next) {
-			next = t->bucket_next;
-			fn(t);
-		}
+	for (; t; t = next) {
+		next = amb_by_id_next(&certs->tickets, t);
+		fn(t);
 	}
 }
 
@@ -453,7 +414,7 @@ static void reissue(struct amb_certs_ticket *t)
 
 void amb_certs_renewed(struct amb_certs *certs, struct amb_identity *id)
 {
-	struct amb_certs_ticket *t = *slot(certs, id);
+	struct amb_certs_ticket *t = amb_by_id_find(&certs->tickets, id);
 
 	if (t)
 		reissue(t);
@@ -523,12 +484,11 @@ struct amb_certs *amb_certs_create(struct amb_loop *loop, const struct amb_certs
 	pthread_mutex_init(&certs->notes_lock, NULL);
 	for (i = 0; i < AMB_CERTS_PRIORITIES; i++)
 		certs->tail[i] = &certs->queue[i];
-	certs->nbuckets = BUCKETS_MIN;
-	certs->bucket = calloc(certs->nbuckets, sizeof(*certs->bucket));
 	certs->clock.fn = clock_set;
 	certs->clock.slot = -1;
 	certs->clock.fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-	err = !certs->bucket ? -ENOMEM : certs->clock.fd < 0 ? -errno : arm_clock(certs);
+	err = certs->clock.fd < 0 ? -errno : arm_clock(certs);
+	err = err ?: amb_by_id_init(&certs->tickets);
 	err = err ?: amb_loop_add(loop, &certs->clock, EPOLLIN);
 	if (err) {
 		amb_certs_destroy(certs);
@@ -540,17 +500,9 @@ struct amb_certs *amb_certs_create(struct amb_loop *loop, const struct amb_certs
 
 void amb_certs_destroy(struct amb_certs *certs)
 {
-	struct amb_certs_ticket *t;
-	size_t i;
-
 	if (!certs)
 		return;
-	for (i = 0; certs->bucket && i < certs->nbuckets; i++) {
-		while ((t = certs->bucket[i])) {
-			certs->bucket[i] = t->bucket_next;
-			free_ticket(t);
-		}
-	}
+	each(certs, free_ticket);
 	while (certs->notes) {
 		amb_loop_unpost(certs->loop, &certs->notes->work);
 		free_note(certs->notes);
@@ -559,6 +511,6 @@ void amb_certs_destroy(struct amb_certs *certs)
 	amb_loop_undefer(certs->loop, &certs->pump);
 	amb_loop_del(certs->loop, &certs->clock);
 	amb_cleanup_fd(&certs->clock.fd);
-	free(certs->bucket);
+	amb_by_id_uninit(&certs->tickets);
 	free(certs);
 }

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/util.h"
 #include "cred.h"
+#include "mesh/by_id.h"
 #include "trust.h"
 
 #include <errno.h>
@@ -23,11 +24,8 @@
 #include <string.h>
 #include <time.h>
 
-#define BUCKETS_MIN 64
-
 struct entry {
-	struct entry *next;
-	struct amb_identity *id;
+	struct amb_by_id by; /* first */
 	struct amb_cred *cred;
 	struct amb_creds_waiter *waiters;
 	bool failed;
@@ -36,8 +34,7 @@ struct entry {
 
 struct amb_creds {
 	pthread_mutex_t lock; /* of everything below */
-	struct entry **bucket;
-	size_t nbuckets, n;
+	struct amb_by_id_table entries;
 	struct amb_trust *trust; /* of the last install: most bundles are the same */
 	amb_creds_request_fn *request;
 	void *ctx;
@@ -49,12 +46,10 @@ struct amb_creds *amb_creds_create(amb_creds_request_fn *request, void *ctx)
 
 	if (!creds)
 		return NULL;
-	creds->bucket = calloc(BUCKETS_MIN, sizeof(*creds->bucket));
-	if (!creds->bucket) {
+	if (amb_by_id_init(&creds->entries)) {
 		free(creds);
 		return NULL;
 	}
-	creds->nbuckets = BUCKETS_MIN;
 	creds->request = request;
 	creds->ctx = ctx;
 	pthread_mutex_init(&creds->lock, NULL);
@@ -64,24 +59,21 @@ struct amb_creds *amb_creds_create(amb_creds_request_fn *request, void *ctx)
 static void free_entry(struct entry *e)
 {
 	amb_cred_put(e->cred);
-	amb_identity_put(e->id);
+	amb_identity_put(e->by.id);
 	free(e);
 }
 
 void amb_creds_destroy(struct amb_creds *creds)
 {
 	struct entry *e, *next;
-	size_t i;
 
 	if (!creds)
 		return;
-	for (i = 0; i < creds->nbuckets; i++) {
-		for (e = creds->bucket[i]; e; e = next) {
-			next = e->next;
-			free_entry(e);
-		}
+	for (e = amb_by_id_next(&creds->entries, NULL); e; e = next) {
+		next = amb_by_id_next(&creds->entries, e);
+		free_entry(e);
 	}
-	free(creds->bucket);
+	amb_by_id_uninit(&creds->entries);
 	amb_trust_put(creds->trust);
 	pthread_mutex_destroy(&creds->lock);
 	free(creds);
@@ -89,50 +81,11 @@ void amb_creds_destroy(struct amb_creds *creds)
 
 /* Table, lock held */
 
-static struct entry **slot(struct amb_creds *creds, const struct amb_identity *id)
-{
-	struct entry **p = &creds->bucket[id->number & (creds->nbuckets - 1)];
-
-	while (*p && (*p)->id != id)
-		p = &(*p)->next;
-	return p;
-}
-
-/* A larger table is an improvement, not a need: without memory the old one goes on. */
-static void grow(struct amb_creds *creds)
-{
-	size_t i, n = creds->nbuckets * 2;
-	struct entry **bucket = calloc(n, sizeof(*bucket)), *e;
-
-	if (!bucket)
-		return;
-	for (i = 0; i < creds->nbuckets; i++) {
-		while ((e = creds->bucket[i])) {
-			creds->bucket[i] = e->next;
-			e->next = bucket[e->id->number & (n - 1)];
-			bucket[e->id->number & (n - 1)] = e;
-		}
-	}
-	free(creds->bucket);
-	creds->bucket = bucket;
-	creds->nbuckets = n;
-}
-
 static struct entry *find_or_add(struct amb_creds *creds, struct amb_identity *id)
 {
-	struct entry *e = *slot(creds, id);
+	struct entry *e = amb_by_id_find(&creds->entries, id);
 
-	if (e)
-		return e;
-	if (creds->n >= creds->nbuckets)
-		grow(creds);
-	e = calloc(1, sizeof(*e));
-	if (!e)
-		return NULL;
-	e->id = amb_identity_get(id);
-	*slot(creds, id) = e;
-	creds->n++;
-	return e;
+	return e ?: amb_by_id_add(&creds->entries, id, sizeof(*e));
 }
 
 static bool valid(const struct entry *e)
@@ -169,7 +122,7 @@ struct amb_cred *amb_creds_get(struct amb_creds *creds, struct amb_identity *id)
 	struct entry *e;
 
 	pthread_mutex_lock(&creds->lock);
-	e = *slot(creds, id);
+	e = amb_by_id_find(&creds->entries, id);
 	if (valid(e))
 		cred = amb_cred_get(e->cred);
 	pthread_mutex_unlock(&creds->lock);
@@ -221,7 +174,7 @@ void amb_creds_cancel(struct amb_creds *creds, struct amb_creds_waiter *w)
 		return;
 	w->waiting = false;
 	pthread_mutex_lock(&creds->lock);
-	e = *slot(creds, w->id);
+	e = amb_by_id_find(&creds->entries, w->id);
 	for (p = e ? &e->waiters : NULL; p && *p; p = &(*p)->next) {
 		if (*p != w)
 			continue;
@@ -324,14 +277,12 @@ void amb_creds_fail(struct amb_creds *creds, struct amb_identity *id, const char
 
 void amb_creds_forget(struct amb_creds *creds, struct amb_identity *id)
 {
-	struct entry **p, *e;
+	struct entry *e;
 
 	pthread_mutex_lock(&creds->lock);
-	p = slot(creds, id);
-	e = *p;
+	e = amb_by_id_find(&creds->entries, id);
 	if (e) {
-		*p = e->next;
-		creds->n--;
+		amb_by_id_remove(&creds->entries, e);
 		if (e->cred)
 			amb_cred_retire(e->cred);
 		wake(e, NULL, "no workload of this node has the identity any more");
@@ -364,17 +315,15 @@ static void state_text(const struct entry *e, struct seen *s)
 static struct seen *snapshot(struct amb_creds *creds, size_t *n)
 {
 	struct seen *v;
-	struct entry *e;
-	size_t i, at = 0;
+	struct entry *e = NULL;
+	size_t at = 0;
 
 	pthread_mutex_lock(&creds->lock);
-	v = calloc(creds->n + 1, sizeof(*v));
-	for (i = 0; v && i < creds->nbuckets; i++) {
-		for (e = creds->bucket[i]; e; e = e->next, at++) {
-			v[at].id = amb_identity_get(e->id);
-			v[at].cred = valid(e) ? amb_cred_get(e->cred) : NULL;
-			state_text(e, &v[at]);
-		}
+	v = calloc(creds->entries.n + 1, sizeof(*v));
+	for (; v && (e = amb_by_id_next(&creds->entries, e)); at++) {
+		v[at].id = amb_identity_get(e->by.id);
+		v[at].cred = valid(e) ? amb_cred_get(e->cred) : NULL;
+		state_text(e, &v[at]);
 	}
 	pthread_mutex_unlock(&creds->lock);
 	*n = at;
@@ -418,7 +367,7 @@ int amb_creds_set_roots(struct amb_creds *creds, const char *roots_pem)
 			break;
 		}
 		pthread_mutex_lock(&creds->lock);
-		e = *slot(creds, v[i].id);
+		e = amb_by_id_find(&creds->entries, v[i].id);
 		/* A renewal in between brought its own roots. */
 		old = e && e->cred == v[i].cred ? swap(e, cred) : cred;
 		pthread_mutex_unlock(&creds->lock);
