@@ -1504,6 +1504,19 @@ static bool pump(int from, int to)
 	return n < 0 && errno == EAGAIN;
 }
 
+/* To another network, and what the states know of it. */
+static const struct spec gateway = {
+	.name = "gateway",
+	.sa = "gateway",
+	.node = "node-a",
+	.v4 = "10.99.0.3",
+	.v6 = "fd99::3",
+	.hbone = true,
+};
+static const struct amb_resource far[] = { { .name = "default/" ECHO },
+					   { .name = "far/remote" },
+					   { .name = "Kubernetes//Pod/default/gateway" } };
+
 /* The gateway's application: one connection, until either side ends. */
 static void *gateway_app(void *arg)
 {
@@ -1524,17 +1537,6 @@ static void *gateway_app(void *arg)
 
 PTEST(another_network_is_reached_by_a_tunnel_in_a_tunnel)
 {
-	static const struct spec gateway = {
-		.name = "gateway",
-		.sa = "gateway",
-		.node = "node-a",
-		.v4 = "10.99.0.3",
-		.v6 = "fd99::3",
-		.hbone = true,
-	};
-	struct amb_resource gone[] = { { .name = "default/" ECHO },
-				       { .name = "far/remote" },
-				       { .name = "Kubernetes//Pod/default/gateway" } };
 	int l = serve_at(B, SERVER), gl = serve_at(C, "10.99.0.3:16008"), c, s;
 	struct seen out, in;
 	pthread_t app;
@@ -1567,8 +1569,8 @@ PTEST(another_network_is_reached_by_a_tunnel_in_a_tunnel)
 	CHECK_EQ(out.to_dst, 4);
 	CHECK_EQ(out.to_src, 16);
 	CHECK_STR(in.error, "");
-	CHECK_EQ(amb_state_apply(state[A], gone, 3, NULL, NULL), 0);
-	CHECK_EQ(amb_state_apply(state[B], gone, 1, NULL, NULL), 0);
+	CHECK_EQ(amb_state_apply(state[A], far, 3, NULL, NULL), 0);
+	CHECK_EQ(amb_state_apply(state[B], far, 1, NULL, NULL), 0);
 	close(l);
 	close(gl);
 }
@@ -1576,17 +1578,6 @@ PTEST(another_network_is_reached_by_a_tunnel_in_a_tunnel)
 /* A gateway that takes the connection and says nothing more. */
 PTEST(a_silent_gateway_is_given_up)
 {
-	static const struct spec gateway = {
-		.name = "gateway",
-		.sa = "gateway",
-		.node = "node-a",
-		.v4 = "10.99.0.3",
-		.v6 = "fd99::3",
-		.hbone = true,
-	};
-	struct amb_resource gone[] = { { .name = "default/" ECHO },
-				       { .name = "far/remote" },
-				       { .name = "Kubernetes//Pod/default/gateway" } };
 	int gl = serve_at(C, "10.99.0.3:16008"), c;
 
 	config.orig_src = 0;
@@ -1602,7 +1593,7 @@ PTEST(a_silent_gateway_is_given_up)
 	CHECK(EVENTUALLY(look(AMB_OUTBOUND).closed == 1));
 	CHECK_EQ(look(AMB_OUTBOUND).reason, AMB_REASON_TIMEOUT);
 	CHECK_EQ(look(AMB_OUTBOUND).opened, 1);
-	CHECK_EQ(amb_state_apply(state[A], gone, 3, NULL, NULL), 0);
+	CHECK_EQ(amb_state_apply(state[A], far, 3, NULL, NULL), 0);
 	close(gl);
 }
 
