@@ -9,6 +9,8 @@
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=selftests/cluster.sh
 . "$LIB_DIR/cluster.sh"
+# shellcheck source=selftests/ways.sh
+. "$LIB_DIR/ways.sh"
 
 need_plane
 need nginx
@@ -29,7 +31,9 @@ memory() { awk '$1 == "VmRSS:" { print $2 }' "/proc/${AGENT_PID[a]}/status"; }
 
 # rr SECONDS: round trips of 64 bytes through the tunnel, one connection; p50 in microseconds.
 rr() { pod_exec client "$TRAFFIC" rr -t 1 -s "$1" "${P4[server]}" | jq '.p50_us | floor'; }
+opened=$(opened source mutual_tls)
 quiet=$(rr 2) quiet="$quiet $(rr 3) $(rr 3) $(rr 3)"
+check "they go by tunnel" busywait more_opened $((opened + 3)) source mutual_tls
 plane churn 1000 60 >"$TMP/sent" &
 churn=$!
 sleep 2
