@@ -147,7 +147,7 @@ static bool each(void *ctx, const struct amb_khbone_orphan *o)
 		a->ended += !err;
 	}
 	amb_note_clear(&note);
-	/* One that could not be ended is tried again when patience is over. */
+	/* One that could not be ended is tried again at the next look. */
 	return !err;
 }
 
