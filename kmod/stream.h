@@ -87,8 +87,9 @@ int hbone_stream_attach(struct hbone_stream *s, const struct hbone_stream_params
 			struct netlink_ext_ack *extack);
 
 /*
- * Ends it, once. @code: the HTTP/2 code to reset it with on the tunnel, or HBONE_STREAM_NO_RST.
- * The application's socket is reset, unless both directions ended. Process context.
+ * Ends it, once. @code: the HTTP/2 code to reset it with on the tunnel, if not both directions
+ * ended there, or HBONE_STREAM_NO_RST. The application's socket is reset, unless @reason is
+ * HBONE_REASON_DONE. Process context.
  */
 void hbone_stream_close(struct hbone_stream *s, enum hbone_reason reason, u32 code);
 #define HBONE_STREAM_NO_RST 0xffffffffu
@@ -101,10 +102,10 @@ void hbone_stream_check_done(struct hbone_stream *s);
 
 /* Puts it among those with something to do. Any context. */
 void hbone_stream_rd_ready(struct hbone_stream *s);
+void hbone_stream_wr_ready(struct hbone_stream *s);
 /* The same for tx_work and rx_work themselves, which come to it anyway. */
 void hbone_stream_rd_again(struct hbone_stream *s);
 void hbone_stream_wr_again(struct hbone_stream *s);
-void hbone_stream_wr_ready(struct hbone_stream *s);
 /* The first of them, referenced, or NULL. */
 struct hbone_stream *hbone_stream_next_rd(struct hbone_conn *c);
 struct hbone_stream *hbone_stream_next_wr(struct hbone_conn *c);
