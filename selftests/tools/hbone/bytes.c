@@ -248,20 +248,23 @@ void case_early(void)
 	expect_balance();
 }
 
+enum how { READS, GONE, RESETS };
+
 /*
- * The peer ends a stream and then the connection, of which it may still read; or it is gone. A slow
- * application still gets all.
+ * The peer ends a stream and then the connection: it may still read of it, or is gone, or resets
+ * it. A slow application still gets all.
  */
-static void late_reader(bool gone)
+static void late_reader(enum how how)
 {
 	struct conn_spec spec = { .window = 8 << 20, .recv_window = 8 << 20 };
 	size_t total = 6 << 20, at = 0, k;
-	struct nl *nl = nl_open();
+	struct nl *nl = nl_open(), *events = nl_open();
 	uint8_t b[16384];
 	struct peer p;
 	uint32_t conn;
 	int app, ret, small = 65536;
 
+	nl_listen(events);
 	conn = raw_open(nl, &p, &spec, &app);
 	/* So that nothing is given back to the peer before it is gone. */
 	setsockopt(app, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
@@ -275,30 +278,41 @@ static void late_reader(bool gone)
 			b[k] = pattern(3, at + k);
 		peer_send(&p, 0, at + 8192 == total, 1, b, 8192);
 	}
-	shutdown(p.fd, SHUT_WR);
+	/* A reset takes along what is still on its way. */
+	WAIT_FOR(ask_number(nl, conn, 1, HBONE_A_RX_BYTES) == (int64_t)total, "all is there");
+	if (how == RESETS)
+		reset(p.fd);
+	else
+		shutdown(p.fd, SHUT_WR);
 	WAIT_FOR(ask_number(nl, conn, 3, HBONE_A_STREAM) == -ENOENT, "the end is seen");
-	EXPECT(ask_number(nl, conn, 1, HBONE_A_RX_BYTES) == (int64_t)total);
 	EXPECT(ask_number(nl, conn, 1, HBONE_A_BACKLOG) > 0);
-	if (gone) {
+	if (how == GONE)
 		close(p.fd);
+	if (how != READS) {
 		EXPECT(!conn_drain(nl, conn, 0) && !conn_drain(nl, conn, HBONE_F_FINAL));
 	}
 	for (at = 0; (ret = read_some(app, b, sizeof(b))) > 0; at += ret)
 		for (k = 0; k < (size_t)ret; k++)
 			EXPECT(b[k] == pattern(3, at + k));
 	EXPECT(!ret && at == total);
+	event_expect(events, HBONE_CMD_CONN_CLOSED);
+	EXPECT(nl_u32(events, HBONE_A_REASON) ==
+	       (how == RESETS ? HBONE_REASON_SOCKET : HBONE_REASON_DONE));
+	EXPECT(nl_u32(events, HBONE_A_ERRNO) == (how == RESETS ? ECONNRESET : 0));
 	conn_gone(nl, conn);
-	if (!gone)
+	if (how == READS)
 		close(p.fd);
 	close(app);
+	nl_close(events);
 	nl_close(nl);
 	expect_balance();
 }
 
 void case_late_reader(void)
 {
-	late_reader(false);
-	late_reader(true);
+	late_reader(READS);
+	late_reader(GONE);
+	late_reader(RESETS);
 }
 
 /* An application that does not read holds up nobody, and no more than its window. */

@@ -19,14 +19,6 @@
 
 static const struct conn_spec plain = { .window = 0 };
 
-static void reset(int fd)
-{
-	struct linger now = { 1, 0 };
-
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	close(fd);
-}
-
 static void expect_reset(int fd)
 {
 	char b[4096];

@@ -83,6 +83,14 @@ void tls_pair(int fd[2])
 	tls_pair_used(fd, 0);
 }
 
+void reset(int fd)
+{
+	struct linger now = { 1, 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(fd);
+}
+
 static void wait_for(int fd, short events)
 {
 	struct pollfd p = { .fd = fd, .events = events };

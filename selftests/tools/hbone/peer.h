@@ -26,6 +26,9 @@ void tls_pair(int fd[2]);
 /* The same, after @records in each direction. */
 void tls_pair_used(int fd[2], uint64_t records);
 
+/* Closes it, by a reset. */
+void reset(int fd);
+
 /* Whole buffers; false when the other side ended or reset first. */
 bool write_all(int fd, const void *p, size_t n);
 bool read_all(int fd, void *p, size_t n);
