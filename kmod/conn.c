@@ -433,7 +433,7 @@ static struct hbone_conn *conn_alloc(struct hbone_net *hn, const struct hbone_co
 	spin_lock_init(&c->ready_lock);
 	INIT_LIST_HEAD(&c->rd_ready);
 	INIT_LIST_HEAD(&c->wr_ready);
-	xa_init(&c->streams);
+	xa_init_flags(&c->streams, XA_FLAGS_ACCOUNT);
 	spin_lock_init(&c->lock);
 	INIT_LIST_HEAD(&c->ctl);
 	INIT_LIST_HEAD(&c->frames_in);

@@ -47,7 +47,7 @@ static int __net_init net_init(struct net *net)
 	hn->net = net;
 	hn->next_id = 0;
 	mutex_init(&hn->lock);
-	xa_init_flags(&hn->conns, XA_FLAGS_ALLOC1);
+	xa_init_flags(&hn->conns, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	hn->mib = alloc_percpu(struct hbone_mib);
 	if (!hn->mib)
 		return -ENOMEM;

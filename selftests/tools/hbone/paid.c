@@ -18,6 +18,8 @@
 #define PAID_BYTES (512 << 10)
 #define PAID_FRAME 16000
 #define PAID_MORE (64 << 10)
+#define PAID_STREAMS 900
+#define PAID_STREAM 1200 /* least: two nodes of the table */
 
 static void file_put(const char *path, const char *value)
 {
@@ -110,9 +112,22 @@ static void send_paid(struct peer *p, size_t n)
 		peer_send(p, 0, 0, 1, zeros, n < PAID_FRAME ? n : PAID_FRAME);
 }
 
+/* Numbers so far apart that each takes nodes of its own in the table of streams. */
+static void open_far_apart(struct nl *nl, struct peer *p, const struct payer *payer)
+{
+	uint64_t before = file_value(payer->current);
+	uint32_t i;
+
+	for (i = 1; i <= PAID_STREAMS; i++)
+		peer_send(p, 1, 4, 1 + (i << 13), "\x82", 1);
+	WAIT_FOR(ask_number(nl, payer->conn, 0, HBONE_A_STREAMS) == 1 + PAID_STREAMS,
+		 "it has all streams");
+	EXPECT(file_value(payer->current) >= before + PAID_STREAMS * PAID_STREAM);
+}
+
 /*
- * What the module keeps of a peer's bytes is charged to the cgroup of who handed the connection
- * over; at its limit the connection waits, or the stream is lost, and nobody is killed.
+ * What the module keeps of a peer's bytes and streams is charged to the cgroup of who handed the
+ * connection over; at its limit the connection waits, or the stream is lost, and nobody is killed.
  */
 void case_paid(void)
 {
@@ -127,6 +142,7 @@ void case_paid(void)
 	p.fd = tls[0];
 	payer_start(&payer, tls[1]);
 	peer_send(&p, 1, 4, 1, "\x82", 1);
+	open_far_apart(nl, &p, &payer);
 	before = file_value(payer.current);
 	send_paid(&p, PAID_BYTES);
 	WAIT_FOR(ask_number(nl, payer.conn, 1, HBONE_A_BACKLOG) == PAID_BYTES, "it has all");
