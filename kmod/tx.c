@@ -436,7 +436,8 @@ static bool flush(struct hbone_conn *c)
 			/* What came before is still to be read, and rx_work finds the end. */
 			if (hbone_sock_ended(&c->tls)) {
 				c->tx_off = c->tx_len;
-				WRITE_ONCE(c->failed, n);
+				/* Not if rx_work was told why: this is no more than that it did. */
+				cmpxchg(&c->failed, 0, n);
 				hbone_conn_kick_rx(c);
 				return false;
 			}
