@@ -79,7 +79,10 @@ static bool may_be_issuer(const struct cert *of, const struct cert *c)
 	       (of->authority_key.len && amb_der_equal(&of->authority_key, &c->subject_key));
 }
 
-/* Of several, such as roots of one name, the one whose key signed it. */
+/*
+ * Of several, such as roots of one name, the one whose key signed it. Where that cannot be told it
+ * is not good: peers may show keys of any name, so that no list would count.
+ */
 static int signed_by(const struct cert *c, const struct cert *all, size_t n,
 		     struct amb_signer **out)
 {
@@ -89,7 +92,7 @@ static int signed_by(const struct cert *c, const struct cert *all, size_t n,
 	int err = amb_signature_read(c->der, &sig);
 
 	if (err)
-		return err == -EOPNOTSUPP ? 0 : err;
+		return err == -EOPNOTSUPP ? -EBADMSG : err;
 	for (i = 0; i < n; i++) {
 		if (!may_be_issuer(c, &all[i]))
 			continue;

@@ -24,20 +24,28 @@ static void add_cert(struct amb_pem *pem, const char *name)
 	free(f.text);
 }
 
-static struct amb_crl_id id_under(const char *name, const char *const *roots, size_t n)
+static int ids_under(const char *name, const char *const *roots, size_t n, struct amb_crl_id *id)
 {
 	struct amb_der store[16];
 	struct amb_pem pem = { .cert = store };
-	struct amb_crl_id id;
 	size_t i;
+	int err;
 
 	for (i = 0; i < n; i++)
 		add_cert(&pem, roots[i]);
 	add_cert(&pem, name);
 	pem.n--;
-	CHECK_EQ(amb_crl_ids(&store[pem.n], 1, &pem, &id), 0);
+	err = amb_crl_ids(&store[pem.n], 1, &pem, id);
 	for (i = 0; i <= n; i++)
 		free((void *)store[i].data);
+	return err;
+}
+
+static struct amb_crl_id id_under(const char *name, const char *const *roots, size_t n)
+{
+	struct amb_crl_id id;
+
+	CHECK_EQ(ids_under(name, roots, n, &id), 0);
 	return id;
 }
 
@@ -165,6 +173,24 @@ TEST(unknown_issuers)
 	CHECK_EQ(amb_crl_find(&id, 1), 1);
 	amb_crl_ids_put(&id, 1);
 	amb_crl_unload();
+}
+
+/* Which of two keys signed it cannot be told. */
+TEST(issuers_that_cannot_be_told_apart)
+{
+	static const char *const roots[] = { "root", "fake" };
+	struct amb_crl_id id = id_under("b224", roots, 1);
+	char err[128] = "";
+	size_t n;
+
+	CASE("one");
+	CHECK_EQ(load("b224", &n, err), 0);
+	CHECK_EQ(amb_crl_find(&id, 1), 0);
+	amb_crl_ids_put(&id, 1);
+	CASE("two");
+	CHECK_EQ(ids_under("b224", roots, 2, &id), -EBADMSG);
+	amb_crl_unload();
+	CHECK_EQ(amb_signer_count(), 0);
 }
 
 TEST(chains)

@@ -24,13 +24,13 @@ root() {
 		-addext basicConstraints=critical,CA:true -addext keyUsage=critical,keyCertSign
 }
 
-# cert NAME ISSUER SUBJECT EXTENSION...
+# cert NAME ISSUER SUBJECT EXTENSION...; MD is the digest
 cert() {
 	local name=$1 issuer=$2 subject=$3
 	shift 3
 	openssl req -new -key "$name.key" -subj "$subject" -out "$name.csr"
-	openssl x509 -req -in "$name.csr" -CA "$issuer.crt" -CAkey "$issuer.key" -sha256 -days 50 \
-		-set_serial "0x$(openssl rand -hex 8)" -out "$name.crt" \
+	openssl x509 -req -in "$name.csr" -CA "$issuer.crt" -CAkey "$issuer.key" \
+		"-${MD:-sha256}" -days 50 -set_serial "0x$(openssl rand -hex 8)" -out "$name.crt" \
 		-extfile <(printf '%s\n' "$@") 2>/dev/null
 }
 
@@ -159,6 +159,9 @@ openssl req -x509 -new -key root.key -subj "/O=test/CN=midrsa" -days 100 -out fo
 cp root.key forgedec.key
 crl forgedec forgedec "" brsa
 SIGOPT=rsa_padding_mode:pss crl pss midrsa "" brsa
+# It brings another key of its issuer's name, and is signed by an algorithm that lists may not use.
+MD=sha224 leaf b224 root p256 fake.crt "$usage" "$both" "$b"
+crl b224 root "" b224
 crl scoped root "issuingDistributionPoint=critical,@scope" b
 crl indirect root "issuingDistributionPoint=critical,@indirect" b
 crl delta root "2.5.29.27=critical,DER:020101" b

@@ -180,6 +180,26 @@ TEST(revoked_peers)
 	amb_cred_put(b);
 }
 
+/* It was, but shows another key of its issuer's name, so that no list seems to be the issuer's. */
+TEST(a_revoked_peer_hides_its_issuer)
+{
+	struct amb_cred *a = cred_of("a", "a", "root"), *b = cred_of("b224", "b", "root");
+	struct amb_tls *c, *s = amb_tls_server(b);
+
+	CASE("good without lists");
+	revoked_server("b224", NULL);
+	CASE("named by one");
+	load_lists("b224");
+	c = our_client(a, "b");
+	CHECK(!both(c, s, 4096));
+	CHECK(says(c, "certificate of the peer cannot be looked up in revocation lists"));
+	amb_crl_unload();
+	amb_tls_destroy(c);
+	amb_tls_destroy(s);
+	amb_cred_put(a);
+	amb_cred_put(b);
+}
+
 /* Whoever came before there were lists is known to none of them. */
 TEST(peers_from_before_there_were_lists)
 {
