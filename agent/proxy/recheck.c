@@ -13,9 +13,6 @@ static struct amb_hbone *find_revoked(struct amb_bytes *b, const char **why)
 
 	for (c = b->conns; c; c = c->next) {
 		*why = c->state == AMB_CONN_UP ? amb_tls_revoked(&c->peer) : NULL;
-		/* One of an agent before: who showed what is not known. */
-		if (c->kmod == AMB_KMOD_THERE && c->io.fd < 0)
-			*why = "its certificate was shown to an agent before";
 		if (*why)
 			return c;
 	}

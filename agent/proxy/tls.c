@@ -195,10 +195,10 @@ static const char *revoked(struct amb_tls_certs *certs)
 
 const char *amb_tls_revoked(const struct amb_tls_peer *peer)
 {
+	/* From before there were lists, or shown to an agent before. */
 	if (!peer->certs)
-		return amb_crl_generation() ?
-			       "certificate of the peer is from before there were lists" :
-			       NULL;
+		return amb_crl_generation() ? "certificate of the peer is not known any more" :
+					      NULL;
 	return peer->certs->generation == amb_crl_generation() ? NULL : revoked(peer->certs);
 }
 

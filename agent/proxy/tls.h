@@ -62,7 +62,7 @@ struct amb_tls_peer {
 	int64_t not_after; /* of the leaf, wall clock seconds */
 	uint8_t fingerprint[32]; /* SHA-256 of the leaf */
 	uint16_t suite, group; /* numbers of the IANA registries; group 0: another */
-	struct amb_tls_certs *certs; /* owned; NULL: there were no lists */
+	struct amb_tls_certs *certs; /* owned; NULL: there were no lists, or it is adopted */
 };
 
 /* Why the peer's certificates are not good any more by the lists of now, or NULL. */
