@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/util.h"
+#include "mesh/counted.h"
 
 #include <wolfssl/options.h>
 #include <wolfssl/wolfcrypt/asn_public.h>
@@ -13,25 +14,17 @@
 #include <wolfssl/wolfcrypt/rsa.h>
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS 64
 #define SIGNATURE_MAX 1024 /* RSA of 8192 bits */
 
 struct amb_signer {
-	struct amb_signer *next; /* lock */
-	uint32_t refs; /* lock */
-	uint32_t hash;
+	struct amb_counted counted;
 	size_t len;
 	uint8_t spki[];
 };
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct amb_signer *table[BUCKETS]; /* lock */
-static size_t count; /* lock */
 
 enum kind { ECDSA, RSA };
 
@@ -45,90 +38,62 @@ struct amb_signature {
 
 /* Keys */
 
-/* Nobody gains by keys that meet: they are compared in full. */
-static uint32_t hash_of(const struct amb_der *d)
+static struct amb_signer *of(const struct amb_counted *c)
 {
-	uint32_t h = 2166136261u;
-	size_t i;
-
-	for (i = 0; i < d->len; i++)
-		h = (h ^ d->data[i]) * 16777619u;
-	return h;
+	return AMB_CONTAINER_OF(c, struct amb_signer, counted);
 }
 
-/* With the lock held. */
-static struct amb_signer *find_or_add(const struct amb_der *spki, uint32_t hash)
+static bool same(const struct amb_counted *c, const void *key)
 {
-	struct amb_signer **at = &table[hash % BUCKETS], *s;
+	return amb_der_equal(&(struct amb_der){ of(c)->spki, of(c)->len }, key);
+}
 
-	for (s = *at; s; s = s->next) {
-		if (s->hash == hash && s->len == spki->len &&
-		    !memcmp(s->spki, spki->data, spki->len))
-			return s;
-	}
-	s = malloc(sizeof(*s) + spki->len);
+static struct amb_counted *make(const void *key)
+{
+	const struct amb_der *spki = key;
+	struct amb_signer *s = malloc(sizeof(*s) + spki->len);
+
 	if (!s)
 		return NULL;
-	*s = (struct amb_signer){ .next = *at, .hash = hash, .len = spki->len };
+	s->len = spki->len;
 	memcpy(s->spki, spki->data, spki->len);
-	*at = s;
-	count++;
-	return s;
+	return &s->counted;
 }
+
+static struct amb_counted_table table = AMB_COUNTED_TABLE(8, same, make);
 
 struct amb_signer *amb_signer_intern(const struct amb_der *spki)
 {
-	struct amb_signer *s;
+	struct amb_counted *c;
 
 	if (spki->len > AMB_SIGNER_MAX) {
 		errno = EMSGSIZE;
 		return NULL;
 	}
-	pthread_mutex_lock(&lock);
-	s = find_or_add(spki, hash_of(spki));
-	if (s)
-		s->refs++;
-	pthread_mutex_unlock(&lock);
-	if (!s)
+	c = amb_counted_intern(&table, amb_util_hash(spki->data, spki->len, amb_util_seed()), spki);
+	if (!c) {
 		errno = ENOMEM;
-	return s;
+		return NULL;
+	}
+	return of(c);
 }
 
 struct amb_signer *amb_signer_get(struct amb_signer *s)
 {
-	if (!s)
-		return NULL;
-	pthread_mutex_lock(&lock);
-	s->refs++;
-	pthread_mutex_unlock(&lock);
+	if (s)
+		amb_counted_get(&s->counted);
 	return s;
 }
 
 void amb_signer_put(struct amb_signer *s)
 {
-	struct amb_signer **at;
-
-	if (!s)
-		return;
-	pthread_mutex_lock(&lock);
-	if (!--s->refs) {
-		for (at = &table[s->hash % BUCKETS]; *at != s; at = &(*at)->next)
-			;
-		*at = s->next;
-		count--;
-		free(s);
-	}
-	pthread_mutex_unlock(&lock);
+	if (s)
+		amb_counted_put(&table, &s->counted);
 }
 
 size_t amb_signer_count(void)
 {
-	size_t n;
-
-	pthread_mutex_lock(&lock);
-	n = count;
-	pthread_mutex_unlock(&lock);
-	return n;
+	return amb_counted_number(&table);
 }
 
 /* Signatures */
