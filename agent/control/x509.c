@@ -9,6 +9,7 @@
 #include "x509_priv.h"
 
 #include "base/cleanup.h"
+#include "base/der.h"
 
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
@@ -28,9 +29,8 @@
 
 #define URI_MAX 1024
 #define NAME_CONSTRAINTS_OID "2.5.29.30"
-#define TAG_URI 0x86 /* [6] of GeneralName */
+#define TAG_URI AMB_DER_CONTEXT(6) /* of GeneralName */
 #define TAG_PERMITTED 0xa0 /* [0] of NameConstraints */
-#define TAG_SEQUENCE 0x30
 
 struct amb_x509_key {
 	ecc_key ecc;
@@ -275,7 +275,7 @@ static int alt_name(const char *uri, uint8_t *buf, size_t room, uint8_t **out)
 		return -EINVAL;
 	memcpy(p, uri, len);
 	p = der_head(p, TAG_URI, len);
-	p = der_head(p, TAG_SEQUENCE, end - p);
+	p = der_head(p, AMB_DER_SEQUENCE, end - p);
 	*out = p;
 	return end - p;
 }
@@ -290,9 +290,9 @@ static int name_constraint(const char *host, uint8_t *buf, size_t room, uint8_t 
 		return -EINVAL;
 	memcpy(p, host, len);
 	p = der_head(p, TAG_URI, len);
-	p = der_head(p, TAG_SEQUENCE, end - p);
+	p = der_head(p, AMB_DER_SEQUENCE, end - p);
 	p = der_head(p, TAG_PERMITTED, end - p);
-	p = der_head(p, TAG_SEQUENCE, end - p);
+	p = der_head(p, AMB_DER_SEQUENCE, end - p);
 	*out = p;
 	return end - p;
 }

@@ -8,6 +8,7 @@
 #include "x509_priv.h"
 
 #include "base/cleanup.h"
+#include "base/der.h"
 
 #include <wolfssl/options.h>
 #include <wolfssl/wolfcrypt/asn.h>
@@ -19,11 +20,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TAG_INTEGER 0x02
-#define TAG_OCTETS 0x04
-#define TAG_SEQUENCE 0x30
-#define TAG_KEY_ID 0x80
-#define TAG_EXTENSIONS 0xa0
+#define TAG_KEY_ID AMB_DER_CONTEXT(0) /* of AuthorityKeyIdentifier */
+#define TAG_EXTENSIONS AMB_DER_EXPLICIT(0)
 
 #define SIGNATURE_ROOM 160 /* of P-384, with its algorithm and all lengths */
 
@@ -70,7 +68,7 @@ static void put_number(struct back *b, const uint8_t *p, size_t n)
 	put(b, p, n);
 	if (n && p[0] & 0x80)
 		put(b, "", 1);
-	wrap(b, end, TAG_INTEGER);
+	wrap(b, end, AMB_DER_INTEGER);
 }
 
 /* An extension of id-ce whose value was written since @end. */
@@ -78,9 +76,9 @@ static void wrap_extension(struct back *b, size_t end, uint8_t id)
 {
 	const uint8_t oid[] = { 0x06, 0x03, 0x55, 0x1d, id };
 
-	wrap(b, end, TAG_OCTETS);
+	wrap(b, end, AMB_DER_OCTETS);
 	put(b, oid, sizeof(oid));
-	wrap(b, end, TAG_SEQUENCE);
+	wrap(b, end, AMB_DER_SEQUENCE);
 }
 
 static void put_extensions(struct back *b, const DecodedCert *issuer, int64_t now)
@@ -93,9 +91,9 @@ static void put_extensions(struct back *b, const DecodedCert *issuer, int64_t no
 	one = b->at;
 	put(b, issuer->extSubjKeyId, KEYID_SIZE);
 	wrap(b, one, TAG_KEY_ID);
-	wrap(b, one, TAG_SEQUENCE);
+	wrap(b, one, AMB_DER_SEQUENCE);
 	wrap_extension(b, one, 35);
-	wrap(b, end, TAG_SEQUENCE);
+	wrap(b, end, AMB_DER_SEQUENCE);
 	wrap(b, end, TAG_EXTENSIONS);
 }
 
@@ -118,7 +116,7 @@ static void put_algorithm(struct back *b, bool p384)
 	size_t end = b->at;
 
 	put(b, oid, sizeof(oid));
-	wrap(b, end, TAG_SEQUENCE);
+	wrap(b, end, AMB_DER_SEQUENCE);
 }
 
 static int put_list(struct back *b, const DecodedCert *issuer, const DecodedCert *cert, bool p384,
@@ -132,15 +130,15 @@ static int put_list(struct back *b, const DecodedCert *issuer, const DecodedCert
 	from = b->at;
 	err = put_date(b, now);
 	put_number(b, cert->serial, cert->serialSz);
-	wrap(b, from, TAG_SEQUENCE);
-	wrap(b, from, TAG_SEQUENCE);
+	wrap(b, from, AMB_DER_SEQUENCE);
+	wrap(b, from, AMB_DER_SEQUENCE);
 	err = err ?: put_date(b, next) ?: put_date(b, now);
 	from = b->at;
 	put(b, issuer->subjectRaw, issuer->subjectRawLen);
-	wrap(b, from, TAG_SEQUENCE);
+	wrap(b, from, AMB_DER_SEQUENCE);
 	put_algorithm(b, p384);
 	put_number(b, &v2, 1);
-	wrap(b, end, TAG_SEQUENCE);
+	wrap(b, end, AMB_DER_SEQUENCE);
 	return err ?: b->full ? -ENOSPC : 0;
 }
 
