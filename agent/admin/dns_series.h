@@ -6,9 +6,7 @@
 #ifndef AMB_DNS_SERIES_H
 #define AMB_DNS_SERIES_H
 
-#include <pthread.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include "labels.h"
 
 #include "proxy/flow.h"
 
@@ -28,36 +26,24 @@ enum amb_dns_counter { AMB_DNS_REQUESTS, AMB_DNS_UPSTREAM, AMB_DNS_FAILURES, AMB
 /* One label set. */
 struct amb_dns_row {
 	const char *type; /* a constant */
-	bool tcp;
-	amb_str canonical, revision; /* "" unknown; references */
+	uintptr_t tcp; /* 0 or 1; as wide as the others, so that there is no padding */
+	amb_str canonical, revision; /* references; NULL unknown */
 	uint64_t counters[AMB_DNS_COUNTERS];
 	uint64_t buckets[AMB_DNS_BUCKETS]; /* each for itself, not summed up */
 	uint64_t sum_ns;
 };
 
-#define AMB_DNS_HASH 256
-
-struct amb_dns_series;
-
-/* Of one worker, which alone writes; the lock is for those who show it. */
-struct amb_dns_table {
-	pthread_mutex_t lock;
-	struct amb_dns_series *hash[AMB_DNS_HASH];
-	struct amb_dns_series *overflow; /* all that had no room */
-	unsigned int n;
-};
-
-void amb_dns_table_init(struct amb_dns_table *t);
-void amb_dns_table_uninit(struct amb_dns_table *t);
+/* For one worker, which alone counts; the table's lock is for those who show it. */
+void amb_dns_series_init(struct amb_labels *t);
 
 /* Counts a query. Worker. */
-void amb_dns_table_count(struct amb_dns_table *t, const struct amb_flow_dns *d);
+void amb_dns_series_count(struct amb_labels *t, const struct amb_flow_dns *d);
 
 /*
  * The rows of @n tables, those of one label set added up. Returns how many, or -ENOMEM. The
  * caller gives them back.
  */
-long amb_dns_table_rows(struct amb_dns_table *tables, unsigned int n, struct amb_dns_row **out);
-void amb_dns_table_put(struct amb_dns_row *rows, long n);
+long amb_dns_series_rows(struct amb_labels *tables, unsigned int n, struct amb_dns_row **out);
+void amb_dns_series_put(struct amb_dns_row *rows, long n);
 
 #endif

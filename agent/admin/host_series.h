@@ -7,8 +7,7 @@
 #ifndef AMB_HOST_SERIES_H
 #define AMB_HOST_SERIES_H
 
-#include <pthread.h>
-#include <stdint.h>
+#include "labels.h"
 
 #include "mesh/identity.h"
 #include "mesh/state.h"
@@ -21,26 +20,13 @@ struct amb_host_row {
 	uint64_t n;
 };
 
-#define AMB_HOST_HASH 64
-
-struct amb_host_series;
-
-struct amb_host_table {
-	pthread_mutex_t lock;
-	struct amb_host_series *hash[AMB_HOST_HASH];
-	struct amb_host_series *overflow; /* all that had no room */
-	unsigned int n;
-};
-
-void amb_host_table_init(struct amb_host_table *t);
-void amb_host_table_uninit(struct amb_host_table *t);
+void amb_host_series_init(struct amb_labels *t);
 
 /* A connection of @source needed the address of @host, an interned string. Any thread. */
-void amb_host_table_count(struct amb_host_table *t, const struct amb_workload *source,
-			  amb_str host);
+void amb_host_series_count(struct amb_labels *t, const struct amb_workload *source, amb_str host);
 
 /* Copies of the rows. Returns how many, or -ENOMEM. The caller gives them back. */
-long amb_host_table_rows(struct amb_host_table *t, struct amb_host_row **out);
-void amb_host_table_put(struct amb_host_row *rows, long n);
+long amb_host_series_rows(struct amb_labels *t, struct amb_host_row **out);
+void amb_host_series_put(struct amb_host_row *rows, long n);
 
 #endif

@@ -82,14 +82,14 @@ static void dns(void *ctx, unsigned int worker, const struct amb_flow_dns *d)
 {
 	struct amb_metrics *m = ctx;
 
-	amb_dns_table_count(&m->dns[worker], d);
+	amb_dns_series_count(&m->dns[worker], d);
 }
 
 static void resolve(void *ctx, const struct amb_workload *source, amb_str host)
 {
 	struct amb_metrics *m = ctx;
 
-	amb_host_table_count(&m->hosts, source, host);
+	amb_host_series_count(&m->hosts, source, host);
 }
 
 struct amb_metrics *amb_metrics_create(const struct amb_metrics_config *config)
@@ -112,11 +112,11 @@ struct amb_metrics *amb_metrics_create(const struct amb_metrics_config *config)
 		.dns = dns,
 		.resolve = resolve,
 	};
-	amb_host_table_init(&m->hosts);
+	amb_host_series_init(&m->hosts);
 	m->version = strdup(config->version);
 	m->dns = calloc(config->workers, sizeof(*m->dns));
 	for (i = 0; m->dns && i < config->workers; i++)
-		amb_dns_table_init(&m->dns[i]);
+		amb_dns_series_init(&m->dns[i]);
 	for (i = 0; i < config->workers; i++)
 		err |= amb_series_table_init(&m->tables[i], AMB_METRICS_SERIES);
 	if (err || !m->version || !m->dns) {
@@ -135,8 +135,8 @@ void amb_metrics_destroy(struct amb_metrics *m)
 	for (i = 0; i < m->config.workers; i++)
 		amb_series_table_uninit(&m->tables[i]);
 	for (i = 0; m->dns && i < m->config.workers; i++)
-		amb_dns_table_uninit(&m->dns[i]);
-	amb_host_table_uninit(&m->hosts);
+		amb_labels_uninit(&m->dns[i]);
+	amb_labels_uninit(&m->hosts);
 	free(m->dns);
 	free(m->version);
 	free(m);

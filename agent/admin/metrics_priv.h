@@ -12,8 +12,8 @@ struct amb_metrics {
 	struct amb_metrics_config config;
 	struct amb_flow_hooks hooks;
 	char *version;
-	struct amb_dns_table *dns; /* by worker */
-	struct amb_host_table hosts;
+	struct amb_labels *dns; /* by worker */
+	struct amb_labels hosts;
 	struct amb_series_table tables[]; /* by worker */
 };
 

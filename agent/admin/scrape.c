@@ -441,7 +441,7 @@ static void put_dns(struct amb_text *t, const struct amb_metrics *m)
 	unsigned int c;
 	long n, i;
 
-	n = amb_dns_table_rows(m->dns, m->config.workers, &rows);
+	n = amb_dns_series_rows(m->dns, m->config.workers, &rows);
 	if (n < 0)
 		t->failed = true;
 	for (c = 0; c < AMB_DNS_COUNTERS; c++) {
@@ -459,13 +459,13 @@ static void put_dns(struct amb_text *t, const struct amb_metrics *m)
 	for (i = 0; i < n; i++)
 		if (rows[i].counters[AMB_DNS_UPSTREAM])
 			put_dns_histogram(t, &rows[i]);
-	amb_dns_table_put(rows, n);
+	amb_dns_series_put(rows, n);
 }
 
 static void put_hosts(struct amb_text *t, struct amb_metrics *m)
 {
 	struct amb_host_row *rows = NULL;
-	long i, n = amb_host_table_rows(&m->hosts, &rows);
+	long i, n = amb_host_series_rows(&m->hosts, &rows);
 
 	if (n < 0)
 		t->failed = true;
@@ -486,7 +486,7 @@ static void put_hosts(struct amb_text *t, struct amb_metrics *m)
 		put_label(t, "hostname", rows[i].host);
 		amb_text_printf(t, "} %llu\n", (unsigned long long)rows[i].n);
 	}
-	amb_host_table_put(rows, n);
+	amb_host_series_put(rows, n);
 }
 
 static void put_tail(struct amb_scrape *s)
