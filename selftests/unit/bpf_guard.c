@@ -643,6 +643,13 @@ static void reset6(const char *src, uint16_t port, const char *dst, int flags)
 
 #define REFUSED (RST | ACK)
 
+/* An answer from @port, and what becomes of it. */
+struct refusal {
+	const char *text, *addr, *addr6; /* whom it goes to; inside a pod whom it comes from */
+	int port, flags;
+	enum amb_reason want;
+};
+
 static void put_verdict(uint32_t identity, uint16_t port, uint64_t stamp, bool allow)
 {
 	const struct amb_policy_key key = { .netns = COOKIE(POD),
@@ -670,11 +677,7 @@ static void absent_world(uint32_t pod_flags, uint32_t if_flags, bool wait)
 
 TEST(refusals_out_of_a_pod)
 {
-	static const struct {
-		const char *text, *to, *to6;
-		int port, flags;
-		enum amb_reason want;
-	} rows[] = {
+	static const struct refusal rows[] = {
 		{ "tunnel", MESH, MESH6, 15008, REFUSED, WAITS },
 		{ "tunnel of a stranger", OUT, OUT6, 15008, REFUSED, WAITS },
 		{ "a tunnel that was there", MESH, MESH6, 15008, REFUSED | LATER, PASSES },
@@ -697,13 +700,13 @@ TEST(refusals_out_of_a_pod)
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		absent_world(AMB_POD_INBOUND, AMB_IF_STRICT, true);
-		reset4(OWN, rows[i].port, rows[i].to, rows[i].flags);
+		reset4(OWN, rows[i].port, rows[i].addr, rows[i].flags);
 		check(rows[i].text, rows[i].want);
-		reset6(OWN6, rows[i].port, rows[i].to6, rows[i].flags);
+		reset6(OWN6, rows[i].port, rows[i].addr6, rows[i].flags);
 		check(rows[i].text, rows[i].want);
 		absent_world(AMB_POD_INBOUND, AMB_IF_STRICT, false);
 		check(rows[i].text, PASSES);
-		reset4(OWN, rows[i].port, rows[i].to, rows[i].flags);
+		reset4(OWN, rows[i].port, rows[i].addr, rows[i].flags);
 		check(rows[i].text, PASSES);
 	}
 }
@@ -744,11 +747,7 @@ static void lo_case(const char *text, enum amb_reason want)
 
 TEST(refusals_inside_a_pod)
 {
-	static const struct {
-		const char *text, *from, *from6;
-		int port, flags;
-		enum amb_reason want;
-	} rows[] = {
+	static const struct refusal rows[] = {
 		{ "outbound", OWN, OWN6, 15001, REFUSED, WAITS },
 		{ "was there", OWN, OWN6, 15001, REFUSED | LATER, PASSES },
 		{ "reset without acknowledgement", OWN, OWN6, 15001, RST, PASSES },
@@ -765,9 +764,9 @@ TEST(refusals_inside_a_pod)
 
 	world(0);
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		reset4(rows[i].from, rows[i].port, OWN, rows[i].flags);
+		reset4(rows[i].addr, rows[i].port, OWN, rows[i].flags);
 		lo_case(rows[i].text, rows[i].want);
-		reset6(rows[i].from6, rows[i].port, OWN6, rows[i].flags);
+		reset6(rows[i].addr6, rows[i].port, OWN6, rows[i].flags);
 		lo_case(rows[i].text, rows[i].want);
 	}
 	v4(OWN, OWN, IPPROTO_TCP, 0, 0);
