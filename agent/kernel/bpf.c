@@ -30,6 +30,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "pins.h"
+#include "rows.h"
 
 #define BPFFS_MAGIC 0xcafe4a11
 #define CGROUP2_MAGIC 0x63677270
@@ -426,8 +427,11 @@ void amb_bpf_close(struct amb_bpf *b, bool keep)
 {
 	if (!b)
 		return;
-	if (!keep)
+	if (!keep) {
+		/* For a filter in a pod that could not be found: no next agent is waited for. */
+		(void)amb_rows_set_meta(b, AMB_META_PARTIAL);
 		amb_pins_remove_all(b->path);
+	}
 	release(b);
 }
 

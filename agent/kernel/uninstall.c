@@ -7,7 +7,7 @@
  * nobody can find any more has none either: what is inside harms nobody. In a container that does
  * not see the host's processes it may have some; the guard is at the host's end and goes, and what
  * leads past a CNI's rules finds no row and no mark any more. Routes and switches of a pod that
- * programs alone captured stay then.
+ * programs alone captured stay then, and the filter at its loopback interface, for no effect.
  */
 #include "uninstall.h"
 

@@ -54,7 +54,7 @@ done
 
 # From a container that sees neither names nor processes of pods
 CAPTURE=ebpf
-agents_start
+agents_start --absent wait
 agent_stop a KILL
 AGENT_EXIT=([a]=0)
 out=$(nsenter --net="/run/netns/$(node_ns a)" unshare --mount --pid --fork --mount-proc \
@@ -64,11 +64,15 @@ like "it says that it did not see the pods" "$out" "^the network namespaces of 2
 is "what is outside of them is gone" "$(node_exec a tc qdisc show | grep clsact)" ""
 check "and the pins" test ! -e "$(agent_pins a)"
 unlike "what is inside is not" "$(leftovers)" '^$'
+like "neither is the filter for those that wait" "$(pod_exec client tc filter show dev lo ingress)" amb_lo
+fetch client "http://${P4[client]}:15001/"
+is "but nobody waits any more" $? 7
 for p in client near; do
 	for f in -4 -6; do
 		ip -n "$(pod_ns $p)" $f rule del priority 32764
 		ip -n "$(pod_ns $p)" $f route flush table 100
 	done
 	for s in $SWITCHES; do pod_exec $p sysctl -qw "$s=0"; done
+	pod_exec $p tc qdisc del dev lo clsact
 done
 finish
