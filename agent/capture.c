@@ -685,23 +685,27 @@ struct amb_capture *amb_capture_create(struct amb_loop *loop, struct amb_state *
 			snprintf(err, errlen, "out of memory");
 	}
 	if (code) {
-		amb_capture_destroy(c);
+		amb_capture_destroy(c, true);
 		errno = -code;
 		return NULL;
 	}
 	return c;
 }
 
-void amb_capture_destroy(struct amb_capture *c)
+void amb_capture_destroy(struct amb_capture *c, bool failed)
 {
+	bool keep;
+
 	if (!c)
 		return;
+	/* Who was captured is not to talk in clear because something else went wrong. */
+	keep = c->config.keep || (failed && (c->pods || c->left || (c->bpf && c->bpf->adopted)));
 	amb_loop_timer_cancel(c->loop, &c->retry);
 	while (c->pods) {
 		struct pod *pod = c->pods;
 
 		c->pods = pod->next;
-		if (!c->config.keep)
+		if (!keep)
 			release(c, pod);
 		pod_free(pod);
 	}
@@ -710,8 +714,8 @@ void amb_capture_destroy(struct amb_capture *c)
 		amb_flows_read(c->flows);
 	amb_flows_destroy(c->flows);
 	amb_publish_destroy(c->publish);
-	amb_bpf_close(c->bpf, c->config.keep);
-	/* A start that failed is none: whom an agent before had is captured still. */
-	amb_left_close(c->left, c->config.keep || !c->settled);
+	amb_bpf_close(c->bpf, keep);
+	/* Before that, nobody has said yet who of them is wanted. */
+	amb_left_close(c->left, keep || !c->settled);
 	free(c);
 }

@@ -53,8 +53,11 @@ struct amb_capture_config {
 struct amb_capture *amb_capture_create(struct amb_loop *loop, struct amb_state *st,
 				       const struct amb_capture_config *config, char *err,
 				       size_t errlen);
-/* Without keep, all that is left of pods and programs is removed. */
-void amb_capture_destroy(struct amb_capture *c);
+/*
+ * Without keep, all that is left of pods and programs is removed. But one that has @failed leaves
+ * whom it, or an agent before, has captured as if it had been killed.
+ */
+void amb_capture_destroy(struct amb_capture *c, bool failed);
 
 enum amb_capture_mode amb_capture_mode(const struct amb_capture *c);
 /* Why no programs are loaded though they were wanted; "" otherwise. */

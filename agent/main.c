@@ -683,7 +683,7 @@ static int serve(struct amb_agent *a)
 	return amb_loop_run(a->loop);
 }
 
-static void stop_all(struct amb_agent *a)
+static void stop_all(struct amb_agent *a, bool failed)
 {
 	amb_cni_pods_stop(a->cni);
 	amb_control_destroy(a->control);
@@ -692,7 +692,7 @@ static void stop_all(struct amb_agent *a)
 	/* After a second signal workers still run, and look into the maps. */
 	amb_proxy_destroy(a->proxy);
 	a->proxy = NULL;
-	amb_capture_destroy(a->capture);
+	amb_capture_destroy(a->capture, failed);
 	a->capture = NULL;
 	amb_manifest_destroy(a->manifest);
 	amb_cluster_stop(a->cluster);
@@ -731,6 +731,6 @@ int main(int argc, char **argv)
 	}
 	if (!err)
 		err = start_proxy(a) ?: start_admin(a) ?: end_orphans(a) ?: serve(a);
-	stop_all(a);
+	stop_all(a, err);
 	return err ? EX_SOFTWARE : 0;
 }

@@ -186,6 +186,19 @@ check "captured as before" denied client "$REMOTE/"
 bpftool map update pinned "$(pins)/amb_meta" key 0 0 0 0 value hex \
 	64 62 6d 61 01 00 00 00 00 00 00 00 00 00 00 00
 
+# A start that fails
+for CAPTURE in ebpf nft; do
+	from=$(log_lines a)
+	agent_start a --metrics-port 15000
+	wait "${AGENT_PID[a]}"
+	is "$CAPTURE: without a port for metrics the agent ends" $? 70
+	unset "AGENT_PID[a]"
+	check "$CAPTURE: and says so" log_has a "HTTP: " "$from"
+	check "$CAPTURE: and leaves what was pinned" [ -e "$(pins)/links/connect4" ]
+	check "$CAPTURE: captured as before" denied client "$REMOTE/"
+done
+CAPTURE=ebpf
+
 # A pod whose namespace nobody has named yet
 pod_document client | sed "s|netns: .*|netns: $TMP/not-yet|" | manifest pod-client
 agent_start a

@@ -184,7 +184,7 @@ static void nothing_left(enum amb_capture_mode mode, int n)
 	CHECK_EQ(rows(amb_capture_bpf(c)), 0);
 	CHECK_EQ(entries(path), pins);
 	CHECK_EQ(entries("/proc/self/fd"), fds);
-	amb_capture_destroy(c);
+	amb_capture_destroy(c, false);
 	amb_state_destroy(st);
 	amb_loop_destroy(loop);
 	mesh_free();
