@@ -54,7 +54,6 @@ struct amb_capture {
 	struct amb_publish *publish;
 	struct amb_flows *flows;
 	struct pod *pods;
-	bool settled;
 	bool splice_tried; /* its program is there, or cannot be */
 	bool waiting; /* for another agent to let go of the programs */
 	struct amb_timer retry;
@@ -153,6 +152,11 @@ static bool is_wanted(void *ctx, uint64_t cookie)
 	if (find(s->c, cookie))
 		return true;
 	return amb_rows_get(s->b, AMB_BPF_POD, &cookie, &row) && s->wanted(s->ctx, row.name);
+}
+
+static bool is_ours(void *ctx, uint64_t cookie)
+{
+	return find(ctx, cookie);
 }
 
 /* Pods */
@@ -507,6 +511,17 @@ static void free_adopted(struct amb_capture *c, struct amb_netns *ns)
 	set_free(c, &pod);
 }
 
+/* Those of an agent before that @wanted does not know. */
+static void free_unwanted(struct amb_capture *c, bool (*wanted)(void *ctx, uint64_t cookie),
+			  void *ctx)
+{
+	if (!c->bpf || !c->bpf->adopted)
+		return;
+	amb_uninstall_unwanted(c->bpf, wanted, ctx);
+	go_home();
+	amb_attach_sweep(c->bpf, wanted, ctx);
+}
+
 void amb_capture_pod_del(struct amb_capture *c, struct amb_netns *netns)
 {
 	struct pod *pod = find_netns(c, netns), **at = &c->pods;
@@ -539,16 +554,11 @@ void amb_capture_settle(struct amb_capture *c, bool (*wanted)(void *ctx, const c
 {
 	struct settle s = { c, c->left ?: c->bpf, wanted, ctx };
 
-	c->settled = true;
 	amb_left_sweep(&c->left, is_wanted, &s);
 	go_home();
 	if (!c->publish)
 		return;
-	if (c->bpf->adopted) {
-		amb_uninstall_unwanted(c->bpf, is_wanted, &s);
-		go_home();
-		amb_attach_sweep(c->bpf, is_wanted, &s);
-	}
+	free_unwanted(c, is_wanted, &s);
 	amb_publish_settle(c->publish, is_wanted, &s);
 	if (c->flows)
 		amb_flows_adopt(c->flows);
@@ -701,6 +711,8 @@ void amb_capture_destroy(struct amb_capture *c, bool failed)
 	/* Who was captured is not to talk in clear because something else went wrong. */
 	keep = c->config.keep || (failed && (c->pods || c->left || (c->bpf && c->bpf->adopted)));
 	amb_loop_timer_cancel(c->loop, &c->retry);
+	if (!keep)
+		free_unwanted(c, is_ours, c);
 	while (c->pods) {
 		struct pod *pod = c->pods;
 
@@ -715,7 +727,6 @@ void amb_capture_destroy(struct amb_capture *c, bool failed)
 	amb_flows_destroy(c->flows);
 	amb_publish_destroy(c->publish);
 	amb_bpf_close(c->bpf, keep);
-	/* Before that, nobody has said yet who of them is wanted. */
-	amb_left_close(c->left, keep || !c->settled);
+	amb_left_close(c->left, keep);
 	free(c);
 }

@@ -208,7 +208,16 @@ check "it is no way in either" refused client "$URL:9999/"
 pod_manifest client
 wait_enrolled client
 check "until it has it" busywait fetches client "$URL/"
+agent_stop a KILL
+pod_document client | sed "s|netns: .*|netns: $TMP/not-yet|" | manifest pod-client
+agent_start a
+wait_enrolled server
 agent_stop a
+is "an agent that is stopped meanwhile sets it free" "$(fetch client "$REMOTE/")" clear
+is "and leaves nothing in it" "$(pod_exec client sysctl -n $SWITCHES | sort -u
+	ip -n "$(pod_ns client)" rule show priority 32764)" 0
+is "nor around it" "$(node_exec a tc qdisc show | grep -c clsact)" 0
+pod_manifest client
 
 # A pod that has switched on for itself what the way back needs
 # shellcheck disable=SC2086
