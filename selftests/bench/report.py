@@ -46,6 +46,15 @@ DIRECT = [
     ("crr16", "rate", ">=", 0.85),
     ("crr16", "machine_cpu_us", "<=", 1.15),
 ]
+SPLICE = [
+    ("rr64x1", "p50_us", "<=", 0.65),
+    ("rr64x1", "mean_us", "<=", 0.65),
+    ("rr64x1awake", "p50_us", "<=", 0.65),
+    ("rr64x1awake", "mean_us", "<=", 0.65),
+    ("bulk1", "gbps", ">=", None),
+    ("bulk1", "machine_cpu_s_per_gb", "<=", None),
+    ("crr16", "rate", ">=", None),
+]
 PASSTHROUGH = [
     ("rr64x1", "p50_us", "<=", 1.05),
     ("rr64x16", "mean_us", "<=", 1.05),
@@ -77,6 +86,7 @@ RATIO_BARS = [
     ("tunnel-nft", "plain", TUNNEL),
     ("tunnel", "plain", [(c, m, d, PROGRAMS_BARS.get((c, m))) for c, m, d, _ in TUNNEL]),
     ("direct", "plain-node", DIRECT),
+    ("splice", "plain-node", SPLICE),
     ("passthrough-out", "plain", PASSTHROUGH),
     ("passthrough-in", "plain", PASSTHROUGH),
     ("relay", "plain", CARRIED),
