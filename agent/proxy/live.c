@@ -25,7 +25,7 @@
 
 _Static_assert(sizeof(struct amb_live) <= 250, "idle connections are many: keep them small");
 
-#define H2_CANCEL 8 /* RFC 9113 section 7 */
+#define H2_CONNECT_ERROR 10 /* RFC 9113 section 7 */
 
 static struct amb_worker *worker_of(const struct amb_live *l)
 {
@@ -401,12 +401,13 @@ const struct amb_relay_ops amb_live_relay_ops = { relay_closed };
 
 /* Ends */
 
+/* What is cut off must not look whole: CANCEL is read as the end (reference 4.8). */
 static void abort_one(struct amb_live *l, enum amb_reason reason)
 {
 	if (l->kind == AMB_LIVE_RELAY)
 		amb_relay_abort(l->relay, reason);
 	else
-		amb_stream_abort(l->stream, H2_CANCEL, reason);
+		amb_stream_abort(l->stream, H2_CONNECT_ERROR, reason);
 }
 
 /* From the head each time: ending one may end others (a connection that breaks on the way). */
