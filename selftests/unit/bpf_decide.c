@@ -11,7 +11,7 @@
 #define LOCAL AMB_ADDR_HBONE
 #define STAMP(n) (1000ull + (n))
 
-enum { A = 1, B, TUNNEL, INGRESS, GONE, SPLICE };
+enum { A = 1, B, TUNNEL, INGRESS, GONE, SPLICE, SPLICED };
 
 static void put_pod(int n, uint32_t flags, uint32_t inputs, const char *v4, const char *v6)
 {
@@ -253,6 +253,41 @@ TEST(within_the_node)
 
 	mesh();
 	CHECK_ROWS(rows);
+}
+
+/* Both ends have opted in, and the program is there: all three. */
+TEST(spliced)
+{
+	static const struct row with[] = {
+		{ "both opted in", SPLICE, "10.0.0.7", 80, W(SPLICE), R(POLICY_ALLOW) },
+		{ "v6", SPLICE, "fd00::7", 80, W(SPLICE), R(POLICY_ALLOW) },
+		{ "by a service", SPLICE, "10.96.2.1", 8080, W(SPLICE), R(POLICY_ALLOW), "10.0.0.7",
+		  80 },
+		{ "denied", SPLICE, "10.0.0.7", 82, W(DENY), R(POLICY_DENY) },
+		{ "the source has not", A, "10.0.0.7", 80, W(DIRECT), R(POLICY_ALLOW) },
+		{ "the destination has not", SPLICE, "10.0.0.2", 80, W(DIRECT), R(POLICY_ALLOW) },
+	};
+	static const struct row without[] = {
+		{ "no program", SPLICE, "10.0.0.7", 80, W(DIRECT), R(POLICY_ALLOW) },
+		{ "no program, v6", SPLICE, "fd00::7", 80, W(DIRECT), R(POLICY_ALLOW) },
+	};
+
+	mesh();
+	put_pod(SPLICE, BOTH | AMB_POD_SPLICE, 0, "10.0.0.6", "fd00::6");
+	put_pod(SPLICED, BOTH | AMB_POD_SPLICE, 0, "10.0.0.7", "fd00::7");
+	put_verdict(SPLICED, SPLICE, 80, NULL, NULL, STAMP(SPLICED), true, AMB_REASON_POLICY_ALLOW);
+	put_verdict(SPLICED, SPLICE, 82, NULL, NULL, STAMP(SPLICED), false, AMB_REASON_POLICY_DENY);
+	put_verdict(SPLICED, A, 80, NULL, NULL, STAMP(SPLICED), true, AMB_REASON_POLICY_ALLOW);
+	put_verdict(B, SPLICE, 80, NULL, NULL, STAMP(B), true, AMB_REASON_POLICY_ALLOW);
+	bt_addr("10.96.2.1", 0, 0, AMB_ADDR_SERVICE);
+	put_svc("10.96.2.1", 8080, 60, 1);
+	put_end(60, 0, "10.0.0.7", 80);
+	CHECK_EQ(amb_rows_set_meta(bt, 0), 0);
+	CHECK_ROWS(without);
+	CHECK_EQ(amb_rows_set_meta(bt, AMB_META_SPLICE), 0);
+	CHECK_ROWS(with);
+	CHECK_EQ(amb_rows_set_meta(bt, 0), 0);
+	CHECK_ROWS(without);
 }
 
 /* A pod whose workload is not known yet, and verdicts on plaintext: they are not its own. */
