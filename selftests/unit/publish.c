@@ -426,19 +426,28 @@ TEST(services_of_this_node)
 	settle_down();
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), -1);
 	CASE("an endpoint elsewhere, and the service prefers this node");
-	service((struct sv){ .host = "s", .vips = NET "|10.96.0.1", .ports = "80:8080",
-			     .mode = AMB_LB_FAILOVER, .scopes = "node" });
+	service((struct sv){ .host = "s",
+			     .vips = NET "|10.96.0.1",
+			     .ports = "80:8080",
+			     .mode = AMB_LB_FAILOVER,
+			     .scopes = "node" });
 	settle_down();
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), 1);
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.3"), 0);
 	CASE("it prefers the network, which both are in");
-	service((struct sv){ .host = "s", .vips = NET "|10.96.0.1", .ports = "80:8080",
-			     .mode = AMB_LB_FAILOVER, .scopes = "network" });
+	service((struct sv){ .host = "s",
+			     .vips = NET "|10.96.0.1",
+			     .ports = "80:8080",
+			     .mode = AMB_LB_FAILOVER,
+			     .scopes = "network" });
 	settle_down();
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), -1);
 	CASE("it takes nothing but this node");
-	service((struct sv){ .host = "s", .vips = NET "|10.96.0.1", .ports = "80:8080",
-			     .mode = AMB_LB_STRICT, .scopes = "node" });
+	service((struct sv){ .host = "s",
+			     .vips = NET "|10.96.0.1",
+			     .ports = "80:8080",
+			     .mode = AMB_LB_STRICT,
+			     .scopes = "node" });
 	settle_down();
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), 1);
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.3"), 0);
