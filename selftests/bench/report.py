@@ -127,6 +127,8 @@ for _case in ("bulk1", "bulk8"):
         (_case, "agents' calls, kmod", "tunnel-kmod", "agent_calls_beyond_rest_per_gb", "/GB", 100),
         (_case, "agents' CPU, kmod", "tunnel-kmod", "agent_machine_pct", "%", 1),
     ]
+# Between the policy and the reset of a live connection, from when the agent may have it in force.
+CUT_BAR = 100
 COLD_BAR = 1100
 PAIR_WAYS = ["relay", "tunnel-user", "tunnel-ktls", "tunnel-kmod"]
 FIGURES = ["gbps", "rate", "p50_us", "p99_us"] + [
@@ -238,6 +240,19 @@ def policies(values, median):
     return good
 
 
+def cuts(values):
+    """From the write on as well, without a bar: the agent waits for a directory to be quiet."""
+    good = True
+    ways = [w for c, w, m in values if c == "cut" and m == "ms"]
+    if ways:
+        head("from write", "median", "worst")
+    for way in ways:
+        of, written = values["cut", way, "ms"], values["cut", way, "ms_from_write"]
+        good &= line(f"cut: live, denied, {way}, ms", number(max(written)),
+                     number(statistics.median(of)), max(of), "<=", CUT_BAR)
+    return good
+
+
 def absolutes(median):
     good = True
     rows = [r for r in ABSOLUTE_BARS if (r[0], r[2], r[3]) in median]
@@ -274,6 +289,7 @@ def main():
     good = ratios(values, median)
     good &= cold(median)
     good &= policies(values, median)
+    good &= cuts(values)
     good &= absolutes(median)
     if args.left_out:
         print("\nNot as asked for:", *args.left_out, sep="\n  ")
