@@ -4,7 +4,8 @@
  *
  * A connection that needs the agent is sent to the pod's own address, port 15001: not to
  * 127.0.0.1, so that getsockname() still shows the pod's address. What was asked for stays with
- * the socket; sockops moves it to amb_flight when the source port is known.
+ * the socket; sockops moves it to amb_flight when the source port is known, where the agent takes
+ * it: a program that answers SO_ORIGINAL_DST would run at each getsockopt() of each process.
  *
  * The programs hang at the root of the cgroups. A process of a pod that is not captured pays
  * for one look-up that finds nothing.
