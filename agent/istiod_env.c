@@ -123,6 +123,7 @@ void amb_istiod_env_read(struct amb_istiod_env *e)
 static const char *const known[] = {
 	"ALT_CA_HOSTNAME",
 	"ALT_XDS_HOSTNAME",
+	"AMBIENT_ABSENT",
 	"AMBIENT_RESOLV_CONF",
 	"AMBIENT_SOCKET", /* ambientctl's */
 	"AMBIENT_TIER",

@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum kind { TEXT, BOOL, INT, U8, U16, U32, U64 };
 
@@ -168,6 +169,48 @@ TEST(environment)
 		CHECK_STR(read_field(&o, &rows[i]), rows[i].want);
 	}
 	clearenv();
+}
+
+static char asked[128][64];
+static size_t nasked;
+
+/* In place of the library's: it notes what is asked for. */
+char *getenv(const char *name)
+{
+	size_t len = strlen(name), i;
+	char **v;
+
+	for (i = 0; i < nasked && strcmp(asked[i], name); i++)
+		;
+	if (i == nasked && nasked < AMB_ARRAY_SIZE(asked))
+		snprintf(asked[nasked++], sizeof(asked[0]), "%s", name);
+	for (v = environ; v && *v; v++) {
+		if (!strncmp(*v, name, len) && (*v)[len] == '=')
+			return *v + len + 1;
+	}
+	return NULL;
+}
+
+/* Nobody is told that a variable has no effect which the options come from. */
+TEST(no_variable_that_is_read_is_strange)
+{
+	char *argv[] = { "ambientd", "--standalone", "/x", "--node", "n", NULL };
+	char unknown[256], unused[256], set[80];
+	const char *const environment[] = { set, NULL };
+	struct amb_options o;
+	size_t i;
+
+	clearenv();
+	nasked = 0;
+	amb_options_parse(&o, AMB_ARRAY_SIZE(argv) - 1, argv);
+	CHECK(nasked > 40 && nasked < AMB_ARRAY_SIZE(asked));
+	for (i = 0; i < nasked; i++) {
+		CASE(asked[i]);
+		snprintf(set, sizeof(set), "%.63s=x", asked[i]);
+		amb_istiod_env_strange(environment, unknown, unused, sizeof(unknown));
+		CHECK_STR(unknown, "");
+		CHECK_STR(unused, "");
+	}
 }
 
 /* As its DaemonSet starts it. */
