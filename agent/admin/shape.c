@@ -238,8 +238,9 @@ static void set_waypoints(json_t *o, const struct amb_service *s)
 	if (s->waypoint.set)
 		json_object_set_new(o, "waypoint", gateway(&s->waypoint));
 	for (i = 0; i < s->nwaypoints; i++) {
-		json_t *w = gateway(&s->waypoints[i].gw);
+		json_t *w = json_object();
 
+		json_object_set_new(w, "destination", gateway(&s->waypoints[i].gw));
 		json_object_set_new(w, "weight", json_integer(s->waypoints[i].weight));
 		json_array_append_new(list, w);
 	}

@@ -196,6 +196,21 @@ TEST(service)
 	stop();
 }
 
+TEST(weighted_waypoints)
+{
+	json_t *o;
+
+	start();
+	mesh_put_service((struct amb_state *)ops.state,
+			 (struct sv){ .host = "s", .weighted = "n|10.0.0.9:15008*3 ns/h:0*1" });
+	o = first(dump(AMB_DUMP_SERVICES, 100), "services");
+	expect(json_incref(json_object_get(o, "weightedWaypoints")),
+	       "[{'destination':{'destination':'n/10.0.0.9','hboneMtlsPort':15008},'weight':3},"
+	       "{'destination':{'destination':'ns/h','hboneMtlsPort':15008},'weight':1}]");
+	json_decref(o);
+	stop();
+}
+
 TEST(staged_endpoints_wait_for_their_service)
 {
 	start();
