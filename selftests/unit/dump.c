@@ -21,6 +21,14 @@ static void each_pod(void *ctx, amb_admin_pod_fn *fn, void *arg)
 	fn(arg, &p);
 }
 
+static void each_waiting_pod(void *ctx, amb_admin_pod_fn *fn, void *arg)
+{
+	const struct amb_admin_pod p = { "c//Pod/ns/b", "ns", "b", "", "", false, "", "no netns" };
+
+	(void)ctx;
+	fn(arg, &p);
+}
+
 static json_t *config(void *ctx)
 {
 	(void)ctx;
@@ -114,6 +122,7 @@ TEST(workload)
 				       .cluster = "c",
 				       .region = "r",
 				       .zone = "z",
+				       .subzone = "sz",
 				       .waypoint = "ns/wp.ns:15008",
 				       .gateway = "net2|10.9.9.9:15009",
 				       .services = "ns/svc=80:8080",
@@ -140,8 +149,8 @@ TEST(workload)
 	       "'workloadType':'pod','canonicalName':'app','canonicalRevision':'v2',"
 	       "'hostname':'','node':'n1','nativeTunnel':true,"
 	       "'authorizationPolicies':['ns/p1','ns/p2'],'services':['ns/svc'],"
-	       "'status':'Unhealthy','clusterId':'c','locality':{'region':'r','zone':'z'},"
-	       "'capacity':3}");
+	       "'status':'Unhealthy','clusterId':'c',"
+	       "'locality':{'region':'r','zone':'z','subzone':'sz'},'capacity':3}");
 	stop();
 }
 
@@ -347,6 +356,17 @@ TEST(whole)
 	       "'workloadState':{'c//Pod/ns/a':{'state':'Up',"
 	       "'connections':{'inbound':[],'outbound':[]},"
 	       "'info':{'name':'a','namespace':'ns','trustDomain':'','serviceAccount':'sa-a'}}}}");
+	stop();
+}
+
+TEST(a_pod_that_waits)
+{
+	start();
+	ops.each_pod = each_waiting_pod;
+	expect(dump(AMB_DUMP_PODS, 100),
+	       "{'workloadState':{'c//Pod/ns/b':{'state':'Pending',"
+	       "'connections':{'inbound':[],'outbound':[]},"
+	       "'info':{'name':'b','namespace':'ns','trustDomain':'','serviceAccount':''}}}}");
 	stop();
 }
 
