@@ -421,6 +421,9 @@ enrolled() { listening "$1" 15001 && listening "$1" 15008; }
 wait_enrolled() { busywait enrolled "$1" || bail "pod $1 is not enrolled"; }
 not_enrolled() { ! listening "$1" 15001 && ! listening "$1" 15008; }
 
+# agent_settled NODE: its start is over, and the memory of that given back (main.c, SETTLED_NS).
+agent_settled() { [ "$(ps -o etimes= -p "${AGENT_PID[$1]}")" -ge 5 ]; }
+
 # agent_stop NODE [SIGNAL]: AGENT_EXIT[NODE] is its exit status.
 agent_stop() {
 	local node=$1 pid=${AGENT_PID[$1]:-}

@@ -33,6 +33,7 @@ rss() { awk '/^VmRSS/ { print $2 }' "/proc/$PID/status"; }
 limits() { metric a amb_ended_total reason=limit; }
 fds_before=$(fds)
 peer flood x.ok.test 200 >/dev/null
+busywait agent_settled a
 rss_before=$(rss)
 
 # --- a flood that nobody answers

@@ -13,9 +13,11 @@ traffic_server server 9000 8
 A=${P4[server]}
 hc() { hbone_client stranger --to "$A" --authority "$A:80" --timeout 15 "$@"; }
 rss() { awk '/^VmRSS/ { print $2 }' "/proc/${AGENT_PID[b]}/status"; }
-LIMIT_KB=$((24000 * ${AMB_SANITIZED:+8}${AMB_SANITIZED:-1}))
+LIMIT_KB=24000
+[ -z "${AMB_SANITIZED:-}" ] || LIMIT_KB=$((LIMIT_KB * 8))
 pod_spawn client "$TRAFFIC" rr -t 2 -s 300 "$A"
 innocent=$LAST_PID
+busywait agent_settled b
 start=$(rss)
 for flood in ping-flood settings-flood rapid-reset rst-storm continuation-flood \
 	continuation-empty empty-data padding-flood priority-flood window-flood window-overrun; do
