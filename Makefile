@@ -208,6 +208,8 @@ NET := $(wildcard selftests/net/*.sh)
 NFT := $(patsubst %,selftests/net/%.sh,agent_killed bypass curl_hbone drain enroll \
 	label_optout loop_protection passthrough plaintext_inbound pod_gone policy_live_cut same_node \
 	sandwich_envoy service_entry service_lb source_address v4_mapped v6 v6_only waypoint)
+# A sanitizer's agent keeps its rights, and what it needs in memory is not judged or judged by more.
+PLAIN := $(patsubst %,selftests/net/%.sh,direct dns_limits ebpf_life peer_abuse xds_scale)
 STATIC := $(wildcard scripts/check-*) $(wildcard selftests/static/*.sh)
 SLOW := $(wildcard selftests/slow/*.sh)
 # Of a list of files those that TESTS names, or all.
@@ -246,6 +248,8 @@ check: root setup
 			--env AMB_SANITIZED=1 $(call pick,$(NET)) \
 		--group "net nft" --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) \
 			--env CAPTURE=nft $(call pick,$(NFT)) \
+		--group "net plain" --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) \
+			$(call pick,$(PLAIN)) \
 		--group slow --timeout 600 --env AMB_BUILD=$(abspath $(O)) $(call pick,$(SLOW)) \
 		$(foreach k,$(VM_KERNELS),$(call vm_group,$(k)))
 
