@@ -35,6 +35,8 @@ struct check {
 #define MEMO_UNFILED 2u /* names one that is not in the index of named policies */
 #define MEMO_SHIFT 2
 
+#define UNKNOWN_NS 10000000000ull /* between two lines of a thread on unknown policies */
+
 static bool sorted(const struct amb_workload *w)
 {
 	return w->npolicies > AMB_WORKLOAD_POLICIES_SORTED;
@@ -60,6 +62,21 @@ static bool names(const void *ctx, const struct amb_policy *p)
 	return bsearch(&p->key, w->policies, w->npolicies, sizeof(w->policies[0]), text_cmp);
 }
 
+/* Whoever wrote that list means that the policy protects it; every connection comes here. */
+static void tell_unknown(const struct amb_workload *w, const char *policy)
+{
+	static __thread struct amb_log_limit limit;
+	char more[64] = "";
+	uint64_t held;
+
+	if (!amb_log_limit(&limit, amb_util_now_ns(), UNKNOWN_NS, &held))
+		return;
+	if (held)
+		snprintf(more, sizeof(more), " (%llu more of this since the last such line)",
+			 (unsigned long long)held);
+	amb_warn(POLICY, "%s names unknown policy %s, skipped%s", w->uid, policy, more);
+}
+
 /* What the workload's long list amounts to, found out once for each version of the set. */
 static uint64_t memo(const struct amb_policy_set *set, const struct amb_workload *w)
 {
@@ -73,6 +90,8 @@ static uint64_t memo(const struct amb_policy_set *set, const struct amb_workload
 	for (i = 0; i < w->npolicies && (m & 3) != 3; i++) {
 		const struct amb_policy *p = amb_policy_set_find(set, w->policies[i]);
 
+		if (!p)
+			tell_unknown(w, w->policies[i]);
 		if (p && amb_policy_class(p) == AMB_CLASS_ALLOW)
 			m |= MEMO_ALLOW;
 		if (p && p->scope != ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR)
@@ -90,6 +109,8 @@ static void check_init(struct check *c, const struct amb_state *st, const struct
 	c->set = amb_table_root(st)->policies;
 	c->dst = dst;
 	c->nnamed = 0;
+	if (!c->set && dst->npolicies)
+		tell_unknown(dst, dst->policies[0]);
 	if (!c->set)
 		return;
 	amb_rule_conn_init(&c->rc, conn);
@@ -101,8 +122,7 @@ static void check_init(struct check *c, const struct amb_state *st, const struct
 		if (p)
 			c->named[c->nnamed++] = p;
 		else
-			amb_debug(POLICY, "%s names unknown policy %s, skipped", dst->uid,
-				  dst->policies[i]);
+			tell_unknown(dst, dst->policies[i]);
 	}
 }
 

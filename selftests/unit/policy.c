@@ -2,7 +2,12 @@
 /* L4 policy: the tables of the reference, section 6, scopes, stamps and dry run. */
 #include "policies.h"
 
+#include "base/log.h"
 #include "base/util.h"
+#include "mesh/policy_set.h"
+
+#include <pthread.h>
+#include <unistd.h>
 
 struct conn {
 	const char *peer, *src, *dst;
@@ -316,6 +321,61 @@ TEST(verdicts)
 		amb_state_destroy(st);
 		mesh_free();
 	}
+}
+
+static void *judge_often(void *st)
+{
+	struct amb_verdict v;
+	int i;
+
+	urcu_memb_register_thread();
+	for (i = 0; i < 3; i++)
+		judge(st, &conns[P], &v, NULL);
+	urcu_memb_unregister_thread();
+	return NULL;
+}
+
+/* D15's warning: once, in a thread of its own, for lines are limited by thread. */
+static void told_once(struct amb_state *st, const char *what)
+{
+	char line[512] = "";
+	pthread_t thread;
+	int p[2];
+	FILE *f;
+
+	CASE(what);
+	CHECK_EQ(pipe(p), 0);
+	CHECK_EQ(amb_log_init(p[1], false), 0);
+	CHECK_EQ(pthread_create(&thread, NULL, judge_often, st), 0);
+	pthread_join(thread, NULL);
+	amb_log_uninit();
+	close(p[1]);
+	f = fdopen(p[0], "r");
+	CHECK(f && fgets(line, sizeof(line), f));
+	CHECK(strstr(line, "warn") && strstr(line, "dst names unknown policy ns/"));
+	CHECK(strstr(line, ", skipped\n"));
+	CHECK(!fgets(line, sizeof(line), f));
+	fclose(f);
+}
+
+TEST(policies_that_nobody_knows)
+{
+	struct amb_state *st = mesh_state("");
+	struct wl w = { .uid = "dst", .ns = "own", .policies = "ns/x" };
+	char list[1000] = "";
+	int i;
+
+	CHECK_EQ(mesh_put_workload(st, w), 0);
+	told_once(st, "there is none at all");
+	CHECK_EQ(mesh_put_policy(st, mesh_policy("o", "p", 1, 0, false, "always")), 0);
+	told_once(st, "there is another");
+	for (i = 0; i < AMB_WORKLOAD_POLICIES_SORTED + 1; i++)
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), " ns/%d", i);
+	w.policies = list;
+	CHECK_EQ(mesh_put_workload(st, w), 0);
+	told_once(st, "a long list");
+	amb_state_destroy(st);
+	mesh_free();
 }
 
 static uint64_t stamp(struct amb_state *st)
