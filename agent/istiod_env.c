@@ -176,6 +176,7 @@ static const char *const known[] = {
 	"XDS_HEADER_*",
 	"XDS_ON_DEMAND",
 	"XDS_ROOT_CA",
+	"ZTUNNEL_WORKER_THREADS",
 };
 
 /* ztunnel's, of features that are not here. */
@@ -188,7 +189,6 @@ static const char *const elsewhere[] = {
 	"ZTUNNEL_CPU_LIMIT",
 	"ZTUNNEL_RESOURCE_CPU_LIMIT",
 	"ZTUNNEL_RESOURCE_CPU_REQUEST",
-	"ZTUNNEL_WORKER_THREADS",
 };
 
 /* What begins so is meant for us, or for ztunnel. */

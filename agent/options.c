@@ -4,6 +4,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -444,6 +445,34 @@ static void env_tier(const char *name, int *to)
 		*to = tier(name, v);
 }
 
+static uint32_t workers_of(double n)
+{
+	return AMB_MAX(AMB_MIN(n, (double)AMB_OPTIONS_WORKERS), 1.0);
+}
+
+/* "4", "50%" of the processors, rounded up, or 0: as many as there are. */
+static void env_threads(const char *name, uint32_t *to)
+{
+	const char *v = getenv(name);
+	double cpus = sysconf(_SC_NPROCESSORS_ONLN), percent;
+	char *end;
+
+	if (!v || !*v)
+		return;
+	percent = strtod(v, &end);
+	if (strcmp(end, "%")) {
+		uint32_t n = number(name, v, 0, UINT32_MAX);
+
+		*to = workers_of(n ? n : cpus);
+	} else if (percent > 0 && percent <= 100) {
+		*to = workers_of(ceil(cpus * percent / 100));
+	} else {
+		fprintf(stderr, "ambientd: %s: '%s' is not more than 0%% and at most 100%%\n", name,
+			v);
+		exit(EX_USAGE);
+	}
+}
+
 /* "localhost:15053", or an address with a port. */
 static void env_dns_at(const char *name, struct amb_endpoint *to)
 {
@@ -494,6 +523,7 @@ static void environment(struct amb_options *o)
 	env_duration("CONNECTION_TERMINATION_DEADLINE", &o->drain);
 	env_duration("POOL_UNUSED_RELEASE_TIMEOUT", &o->proxy.pool_idle_ns);
 	env_number("POOL_MAX_STREAMS_PER_CONNECTION", &o->proxy.pool_streams, 1, 1u << 20);
+	env_threads("ZTUNNEL_WORKER_THREADS", &o->proxy.workers);
 	env_number("AMBIENT_WORKERS", &o->proxy.workers, 1, AMB_OPTIONS_WORKERS);
 	env_number("HTTP2_STREAM_WINDOW_SIZE", &o->proxy.hbone.stream_window, 65535, INT32_MAX);
 	env_number("HTTP2_CONNECTION_WINDOW_SIZE", &o->proxy.hbone.conn_window, 65535, INT32_MAX);
@@ -534,8 +564,7 @@ static void use_pconf(struct amb_options *o, const struct amb_pconf *p)
 	if (p->concurrency > 0)
 		o->proxy.workers = AMB_MIN(p->concurrency, AMB_OPTIONS_WORKERS);
 	else if (!p->concurrency)
-		o->proxy.workers = AMB_MAX(
-			AMB_MIN((int)sysconf(_SC_NPROCESSORS_ONLN), AMB_OPTIONS_WORKERS), 1);
+		o->proxy.workers = workers_of(sysconf(_SC_NPROCESSORS_ONLN));
 }
 
 void amb_options_parse(struct amb_options *o, int argc, char **argv)

@@ -156,7 +156,6 @@ TEST(variables_without_effect)
 		"ZTUNNEL_CPU_LIMIT=1",
 		"ZTUNNEL_RESOURCE_CPU_LIMIT=1",
 		"ZTUNNEL_RESOURCE_CPU_REQUEST=1",
-		"ZTUNNEL_WORKER_THREADS=4",
 	};
 	char unknown[256], unused[256], name[64];
 	size_t i;

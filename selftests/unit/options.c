@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum kind { TEXT, BOOL, INT, U8, U16, U32, U64 };
@@ -211,6 +212,82 @@ TEST(no_variable_that_is_read_is_strange)
 		CHECK_STR(unknown, "");
 		CHECK_STR(unused, "");
 	}
+}
+
+/* Status with which a process ends that parses @argv, and the first line that it says. */
+static int status_of(int argc, char **argv, char *line, int size)
+{
+	int p[2], status = -1;
+	struct amb_options o;
+	FILE *f;
+	pid_t pid;
+
+	fflush(stdout);
+	CHECK_EQ(pipe(p), 0);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		dup2(p[1], STDOUT_FILENO);
+		dup2(p[1], STDERR_FILENO);
+		close(p[0]);
+		amb_options_parse(&o, argc, argv);
+		_exit(99);
+	}
+	close(p[1]);
+	f = fdopen(p[0], "r");
+	CHECK(f);
+	if (!fgets(line, size, f))
+		*line = 0;
+	/* All of it, so that nobody writes to a pipe that is closed. */
+	while (fgetc(f) != EOF)
+		;
+	fclose(f);
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(workers)
+{
+	char *argv[] = { "ambientd", "--standalone", "/x", "--node", "n", NULL };
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	const struct {
+		const char *value, *ours;
+		long want;
+	} rows[] = {
+		{ NULL, NULL, cpus < 2 ? 1 : 2 },
+		{ "", NULL, cpus < 2 ? 1 : 2 },
+		{ "0", NULL, cpus },
+		{ "3", NULL, 3 },
+		{ "1000", NULL, 64 },
+		{ "100%", NULL, cpus },
+		{ "0.001%", NULL, 1 },
+		{ "50%", NULL, (cpus + 1) / 2 },
+		{ "51%", NULL, (cpus * 51 + 99) / 100 },
+		{ "3", "4", 4 },
+	};
+	static const char *const bad[] = { "x", "-1", "1.5", "0%", "101%", "-5%", "%", "5%%" };
+	struct amb_options o;
+	char line[200];
+	size_t i;
+
+	for (i = 0; i < AMB_ARRAY_SIZE(rows); i++) {
+		CASE(rows[i].value ?: "unset");
+		clearenv();
+		if (rows[i].value)
+			setenv("ZTUNNEL_WORKER_THREADS", rows[i].value, 1);
+		if (rows[i].ours)
+			setenv("AMBIENT_WORKERS", rows[i].ours, 1);
+		amb_options_parse(&o, AMB_ARRAY_SIZE(argv) - 1, argv);
+		CHECK_EQ(o.proxy.workers, AMB_MIN(rows[i].want, 64));
+	}
+	unsetenv("AMBIENT_WORKERS");
+	for (i = 0; i < AMB_ARRAY_SIZE(bad); i++) {
+		CASE(bad[i]);
+		setenv("ZTUNNEL_WORKER_THREADS", bad[i], 1);
+		CHECK_EQ(status_of(AMB_ARRAY_SIZE(argv) - 1, argv, line, sizeof(line)), 64);
+		CHECK(strstr(line, "ZTUNNEL_WORKER_THREADS"));
+	}
+	clearenv();
 }
 
 /* As its DaemonSet starts it. */
