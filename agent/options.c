@@ -316,6 +316,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_ARG:
 		/* ztunnel's own command line. */
+		if (!state->arg_num && !strcmp(arg, "version")) {
+			puts(argp_program_version);
+			exit(0);
+		}
+		if (!state->arg_num && !strcmp(arg, "help"))
+			argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
 		if (strcmp(arg, state->arg_num ? "ztunnel" : "proxy") || state->arg_num > 1)
 			return ARGP_ERR_UNKNOWN;
 		o->istiod.given = o->as_ztunnel = true;
@@ -574,7 +580,7 @@ void amb_options_parse(struct amb_options *o, int argc, char **argv)
 	static const struct argp argp = {
 		.options = options,
 		.parser = parse,
-		.args_doc = "[proxy ztunnel]",
+		.args_doc = "[proxy ztunnel]\nversion\nhelp",
 		.doc = "The node data plane of a service mesh: gives the pods of this node mutual "
 		       "TLS with SPIFFE identities, L4 policy and telemetry.\v"
 		       "See ambientd(8), and ambient(7) for how a connection becomes a tunnel.",

@@ -307,6 +307,33 @@ TEST(proxy_ztunnel)
 	clearenv();
 }
 
+TEST(sub_commands)
+{
+	static const struct {
+		const char *word[2], *says;
+		int status;
+	} rows[] = {
+		{ { "version" }, "ambientd " AMB_VERSION "\n", 0 },
+		{ { "help" }, "Usage: ambientd", 0 },
+		{ { "prox" }, "ambientd: Too many arguments", 64 },
+		{ { "proxy", "version" }, "ambientd: Too many arguments", 64 },
+	};
+	size_t i;
+
+	clearenv();
+	for (i = 0; i < AMB_ARRAY_SIZE(rows); i++) {
+		char *argv[] = { "ambientd", (char *)rows[i].word[0], (char *)rows[i].word[1],
+				 NULL };
+		char line[200];
+
+		CASE(rows[i].word[0]);
+		CHECK_EQ(status_of(rows[i].word[1] ? 3 : 2, argv, line, sizeof(line)),
+			 rows[i].status);
+		line[strlen(rows[i].says)] = 0;
+		CHECK_STR(line, rows[i].says);
+	}
+}
+
 TEST(absent)
 {
 	char *argv[] = { "ambientd", "--standalone", "/x", "--node", "n", NULL, NULL };
