@@ -118,6 +118,8 @@ for _way, _by, _bars in (("tunnel-nft", "nft", True), ("tunnel", "bpf", False)):
         ("scale", "10 000 workloads", "-10000", "rss_kb_more", "KB", 10240),
     ]]
 ABSOLUTE_BARS += [
+    ("xds", "10 000 workloads", "full", "rss_kb_more", "KB", 10240),
+    ("xds", "updates, each second", "churn", "updates_per_s", "/s", None),
     ("enrol", "a pod, bpf", "tunnel", "ms", "ms", 5),
     ("pods", "maps, 200 + 10 000, bpf", "tunnel", "bpf_kb", "KB", 8192),
 ]
@@ -130,6 +132,9 @@ for _case in ("bulk1", "bulk8"):
 # Between the policy and the reset of a live connection, from when the agent may have it in force.
 CUT_BAR = 100
 COLD_BAR = 1100
+# Milliseconds that a full mesh is ready after an empty one; what updates may add to round trips.
+XDS_READY_BAR = 200
+XDS_CHURN_BARS = [("p50_us", 1.10), ("mean_us", None)]
 PAIR_WAYS = ["relay", "tunnel-user", "tunnel-ktls", "tunnel-kmod"]
 FIGURES = ["gbps", "rate", "p50_us", "p99_us"] + [
     f"{m}{per}" for m, per in (
@@ -253,6 +258,22 @@ def cuts(values):
     return good
 
 
+def xds(values, median):
+    good = True
+    empty, full = (median.get(("xds", w, "ready_ms")) for w in ("empty", "full"))
+    if full:
+        head("empty", "10 000", "more")
+        good &= line("xds ready_ms", number(empty), number(full), full - empty, "<=",
+                     XDS_READY_BAR)
+    if ("xds", "churn", "p50_us") in median:
+        head("quiet", "1 000/s", "ratio")
+        for metric, bar in XDS_CHURN_BARS:
+            good &= line(f"xds rr64x1awake {metric}", number(median["xds", "quiet", metric]),
+                         number(median["xds", "churn", metric]),
+                         ratio(values, "xds", "churn", "quiet", metric), "<=", bar)
+    return good
+
+
 def absolutes(median):
     good = True
     rows = [r for r in ABSOLUTE_BARS if (r[0], r[2], r[3]) in median]
@@ -290,6 +311,7 @@ def main():
     good &= cold(median)
     good &= policies(values, median)
     good &= cuts(values)
+    good &= xds(values, median)
     good &= absolutes(median)
     if args.left_out:
         print("\nNot as asked for:", *args.left_out, sep="\n  ")

@@ -15,6 +15,7 @@ line on standard output. Commands:
     remove TYPE NAME     TYPE: address, policy
     many N M             N workloads in M services, stored and pushed in one answer
     churn RATE SECONDS   changes that many workloads a second, one in five by removal and return
+    calm                 ends it
     forget TYPE NAME     drops from the store without a push: a removal that is not told
     answer JSON          sends the DeltaDiscoveryResponse in protobuf's JSON form as it is
     raw TYPE NAME HEX    pushes a resource of these bytes, stored nowhere
@@ -25,6 +26,8 @@ line on standard output. Commands:
     refuse N CODE        ends the next N streams so, at once
     silent on|off        streams are taken and not answered
     slow MS              waits before each answer
+    prepare              builds what a client gets who has nothing and asks for all, and sends it as
+                         it is now to every such one: what is measured is not this program
     tokens TEXT...       takes only these tokens (none: any)
     certs KEY=VALUE...   how CSRs are answered: fail=CODE, count=N, ttl=SECONDS, wait=MS, roots=0,
                          other=1 (for another identity), key=1 (for another key), direct=1
@@ -103,6 +106,7 @@ class Store:
                        "certificates": 0}
         self.last_nack = ""
         self.silent, self.slow, self.refuse = False, 0, [0, ""]
+        self.prepared = {}  # type -> serialized answer
         self.tokens = []
         self.certs = {}
         self.number = 0
@@ -203,6 +207,9 @@ class Store:
             s.wild.add(url)
         s.names.setdefault(url, set()).update(n for n in names if n != "*")
         s.names[url].update(held)
+        if wild and not held and url in self.prepared:
+            s.nonces[url] = "prepared"
+            return self.prepared[url]
         for name, (version, value) in self.types.get(url, {}).items():
             if self.wanted(s, url, name, value) and (not version or held.get(name) != version):
                 rs.append(self.found(s, url, name))
@@ -502,7 +509,8 @@ class Commands:
         m = sum(k.startswith("many/") for k in self.store.types[ADDRESS])
         end, i = time.monotonic() + seconds, 0
         began = time.monotonic()
-        while time.monotonic() < end:
+        self.calmed = False
+        while time.monotonic() < end and not self.calmed:
             with self.store.lock:
                 for _ in range(max(rate // 20, 1)):
                     i += 1
@@ -512,6 +520,9 @@ class Commands:
                     self.store.push([self.store.add(item)])
             time.sleep(max(0, began + i / rate - time.monotonic()))
         return i
+
+    def calm(self, _, __):
+        self.calmed = True
 
     def all(self, item):
         with self.store.lock:
@@ -573,6 +584,15 @@ class Commands:
 
     def slow(self, args, _):
         self.store.slow = int(args[0])
+
+    def prepare(self, _, __):
+        store = self.store
+        with store.lock:
+            for url, all_of in store.types.items():
+                m = store.response(url, [store.resource(url, n, v, b)
+                                         for n, (v, b) in all_of.items()])
+                m.nonce = "prepared"
+                store.prepared[url] = m.SerializeToString()
 
     def tokens(self, args, _):
         self.store.tokens = args
