@@ -135,6 +135,7 @@ static const char *const known[] = {
 	"CA_ROOT_CA",
 	"CLUSTER_DOMAIN",
 	"CLUSTER_ID",
+	"COMPLIANCE_POLICY",
 	"CONNECTION_TERMINATION_DEADLINE",
 	"CRL_PATH",
 	"ENABLE_ORIG_SRC",
@@ -181,7 +182,6 @@ static const char *const known[] = {
 
 /* ztunnel's, of features that are not here. */
 static const char *const elsewhere[] = {
-	"COMPLIANCE_POLICY",
 	"ENABLE_PROXY",
 	"FAKE_CA",
 	"TLS12_ENABLED",

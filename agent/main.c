@@ -15,6 +15,7 @@
 #include "admin/metrics.h"
 #include "agent.h"
 #include "base/cleanup.h"
+#include "base/groups.h"
 #include "base/log.h"
 #include "base/priv.h"
 #include "base/rcu.h"
@@ -403,12 +404,28 @@ static int start_ca(struct amb_agent *a)
 	return 0;
 }
 
+/* Whoever asked for it must not go on with less. */
+static int start_compliance(const struct amb_agent *a)
+{
+	const char *policy = a->opt.compliance;
+
+	if (policy && !strcmp(policy, "pqc"))
+		return amb_groups_pqc() ? die("COMPLIANCE_POLICY=pqc: this build's wolfSSL has "
+					      "no X25519MLKEM768") :
+					  0;
+	if (policy)
+		amb_warn(TLS, "COMPLIANCE_POLICY=%s has no effect, continuing", policy);
+	return 0;
+}
+
 static int start_issuer(struct amb_agent *a)
 {
 	int err;
 
 	if (amb_tls_init())
 		return die("wolfSSL does not start");
+	if (start_compliance(a))
+		return -1;
 	/* Chosen now: what choosing touches is given back with the rest of the start. */
 	amb_info(TLS, "records are protected by %s",
 		 a->opt.proxy.hbone.tier == AMB_TIER_USER ? amb_aead_library() : "the kernel");

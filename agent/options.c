@@ -548,6 +548,7 @@ static void environment(struct amb_options *o)
 	env_string("AMBIENT_RESOLV_CONF", &o->proxy.resolv_conf);
 	env_string("SPIFFE_ENDPOINT_SOCKET", &o->sds);
 	env_string("CRL_PATH", &o->crl);
+	env_string("COMPLIANCE_POLICY", &o->compliance);
 	if (orig_src && *orig_src) {
 		env_bool("ENABLE_ORIG_SRC", &spoof);
 		o->proxy.orig_src = spoof;

@@ -48,6 +48,7 @@ struct amb_options {
 	uid_t sds_uids[AMB_OPTIONS_UIDS]; /* users who may, besides our own */
 	size_t nsds_uids;
 	const char *sds_cert, *sds_roots; /* names of secrets there, NULL: the usual */
+	const char *compliance; /* COMPLIANCE_POLICY, or NULL */
 	bool dns; /* capture DNS of pods that do not say */
 	bool privileged; /* keep all capabilities (debugging) */
 	struct amb_keepalive keepalive; /* of TCP connections that do not ping otherwise */

@@ -8,6 +8,7 @@
 
 #include "base/addr.h"
 #include "base/cleanup.h"
+#include "base/groups.h"
 #include "base/util.h"
 
 #include <wolfssl/options.h>
@@ -195,6 +196,7 @@ static WOLFSSL_CTX *make_context(const char *roots, char *err, size_t errlen)
 	if (ctx &&
 	    wolfSSL_CTX_set_cipher_list(ctx, "TLS13-AES128-GCM-SHA256:TLS13-AES256-GCM-SHA384") ==
 		    WOLFSSL_SUCCESS &&
+	    amb_groups_set(ctx) == WOLFSSL_SUCCESS &&
 	    wolfSSL_CTX_SetMinRsaKey_Sz(ctx, 2048) == WOLFSSL_SUCCESS)
 		ret = load_roots(ctx, roots, err, errlen);
 	if (!ret)
@@ -222,7 +224,7 @@ static int start(struct amb_tls_client *t, int fd, const char *host, const char 
 	if (wolfSSL_set_fd(t->ssl, fd) != WOLFSSL_SUCCESS ||
 	    wolfSSL_UseALPN(t->ssl, (char[]){ "h2" }, 2, WOLFSSL_ALPN_FAILED_ON_MISMATCH) !=
 		    WOLFSSL_SUCCESS ||
-	    wolfSSL_UseKeyShare(t->ssl, WOLFSSL_ECC_X25519) != WOLFSSL_SUCCESS)
+	    wolfSSL_UseKeyShare(t->ssl, amb_groups_share()) != WOLFSSL_SUCCESS)
 		return -ENOMEM;
 	return 0;
 }

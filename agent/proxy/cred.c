@@ -8,6 +8,7 @@
 #include "cred.h"
 
 #include "base/cleanup.h"
+#include "base/groups.h"
 #include "base/pem.h"
 #include "creds.h"
 #include "trust.h"
@@ -93,21 +94,6 @@ const char *amb_cred_chain(const struct amb_cred *c)
 	return c->chain_pem;
 }
 
-/* Preference: the classic curve first, the hybrid when a peer offers nothing else. */
-static int set_groups(WOLFSSL_CTX *ctx)
-{
-	int groups[] = {
-		WOLFSSL_ECC_X25519,
-		WOLFSSL_ECC_SECP256R1,
-		WOLFSSL_ECC_SECP384R1,
-#ifdef WOLFSSL_HAVE_MLKEM
-		WOLFSSL_X25519MLKEM768,
-#endif
-	};
-
-	return wolfSSL_CTX_set_groups(ctx, groups, sizeof(groups) / sizeof(groups[0]));
-}
-
 static WOLFSSL_CTX *make_context(const struct amb_cred *c, bool server)
 {
 	WOLFSSL_CTX *ctx =
@@ -121,7 +107,7 @@ static WOLFSSL_CTX *make_context(const struct amb_cred *c, bool server)
 		    WOLFSSL_SUCCESS ||
 	    wolfSSL_CTX_set_cipher_list(ctx, "TLS13-AES128-GCM-SHA256:TLS13-AES256-GCM-SHA384") !=
 		    WOLFSSL_SUCCESS ||
-	    set_groups(ctx) != WOLFSSL_SUCCESS ||
+	    amb_groups_set(ctx) != WOLFSSL_SUCCESS ||
 	    wolfSSL_CTX_SetMinRsaKey_Sz(ctx, 2048) != WOLFSSL_SUCCESS ||
 	    wolfSSL_CTX_set_group_messages(ctx) != WOLFSSL_SUCCESS) {
 		wolfSSL_CTX_free(ctx);

@@ -9,6 +9,7 @@
 #include "tls.h"
 
 #include "base/cleanup.h"
+#include "base/groups.h"
 #include "base/util.h"
 #include "cred.h"
 #include "creds.h"
@@ -330,7 +331,7 @@ static struct amb_tls *create(struct amb_cred *cred, bool server)
 	if (wolfSSL_set_tls13_secret_cb(t->ssl, keep_secret, t) != WOLFSSL_SUCCESS ||
 	    wolfSSL_UseALPN(t->ssl, (char[]){ "h2" }, 2, WOLFSSL_ALPN_FAILED_ON_MISMATCH) !=
 		    WOLFSSL_SUCCESS ||
-	    (!server && wolfSSL_UseKeyShare(t->ssl, WOLFSSL_ECC_X25519) != WOLFSSL_SUCCESS)) {
+	    (!server && wolfSSL_UseKeyShare(t->ssl, amb_groups_share()) != WOLFSSL_SUCCESS)) {
 		amb_tls_destroy(t);
 		errno = ENOMEM;
 		return NULL;

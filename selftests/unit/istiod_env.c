@@ -148,7 +148,6 @@ TEST(strange_variables)
 TEST(variables_without_effect)
 {
 	static const char *const rows[] = {
-		"COMPLIANCE_POLICY=pqc",
 		"ENABLE_PROXY=false",
 		"FAKE_CA=true",
 		"TLS12_ENABLED=true",

@@ -105,6 +105,8 @@ static const struct row {
 	  AT(drain),
 	  "7000000000" },
 	{ { "CRL_PATH=/c" }, AT(crl), "/c" },
+	{ {}, AT(compliance), "(none)" },
+	{ { "COMPLIANCE_POLICY=pqc" }, AT(compliance), "pqc" },
 	{ {}, AT(proxy.localhost_app_tunnel), "1" },
 	{ { "LOCALHOST_APP_TUNNEL=false" }, AT(proxy.localhost_app_tunnel), "0" },
 	{ {}, AT(proxy.response_baggage), "1" },

@@ -5,6 +5,9 @@
  */
 #include "tlsside.h"
 
+#include "base/groups.h"
+#include "control/tls_client.h"
+
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
 
@@ -543,6 +546,74 @@ TEST(openssl)
 	amb_cred_put(a);
 	amb_cred_put(b);
 }
+
+#ifdef WOLFSSL_HAVE_MLKEM
+/* COMPLIANCE_POLICY=pqc (reference 4.2). It is the last test, for there is no way back. */
+TEST(pqc_alone)
+{
+	static const struct foreign rows[] = {
+		{ .cert = "a", .alpn = "h2", .group = WOLFSSL_ECC_X25519 },
+		{ .cert = "a", .alpn = "h2", .group = WOLFSSL_ECC_SECP256R1 },
+		{ .cert = "a", .alpn = "h2", .group = WOLFSSL_X25519MLKEM768 },
+		{ .cert = "b", .alpn = "h2", .group = WOLFSSL_ECC_X25519, .server = true },
+		{ .cert = "b", .alpn = "h2", .group = WOLFSSL_X25519MLKEM768, .server = true },
+	};
+	struct amb_cred *a, *b;
+	size_t i;
+
+	CHECK_EQ(amb_groups_pqc(), 0);
+	a = cred_of("a", "a", "root");
+	b = cred_of("b", "b", "root");
+	for (i = 0; i < AMB_ARRAY_SIZE(rows); i++) {
+		const struct foreign *f = &rows[i];
+		struct amb_tls *t = f->server ? our_client(a, "b") : amb_tls_server(b);
+		WOLFSSL *ssl = foreign_new(f);
+		struct amb_record *tx, *rx;
+		struct amb_tls_peer peer;
+		int theirs, ours = with_foreign(t, ssl, f->server, &theirs);
+
+		CASE(f->server ? "server" : "client");
+		if (f->group != WOLFSSL_X25519MLKEM768) {
+			CHECK(ours != 1 && theirs != 1);
+		} else {
+			CHECK(ours == 1 && theirs == 1);
+			CHECK_EQ(amb_tls_finish(t, &tx, &rx, &peer), 0);
+			CHECK_EQ(peer.group, WOLFSSL_X25519MLKEM768);
+			amb_identity_put(peer.identity);
+			amb_record_destroy(tx);
+			amb_record_destroy(rx);
+		}
+		wolfSSL_free(ssl);
+		amb_tls_destroy(t);
+	}
+	amb_cred_put(a);
+	amb_cred_put(b);
+}
+
+/* supported_groups with 0x11ec alone, in what we say first to istiod. */
+TEST(pqc_alone_to_the_control_plane)
+{
+	static const uint8_t groups[] = { 0, 10, 0, 4, 0, 2, 0x11, 0xec };
+	struct pki_file root = pki_read("root", "crt");
+	struct amb_tls_client *t;
+	uint8_t hello[4096];
+	char err[200];
+	int sv[2];
+	ssize_t n;
+
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sv), 0);
+	t = amb_tls_client_create(sv[0], root.text, "istiod", NULL, err, sizeof(err));
+	CHECK(t);
+	CHECK_EQ(amb_tls_client_handshake(t), -EAGAIN);
+	n = read(sv[1], hello, sizeof(hello));
+	/* The share itself is there too: 1184 bytes and 32. */
+	CHECK(n > 1216 && memmem(hello, n, groups, sizeof(groups)));
+	amb_tls_client_destroy(t);
+	close(sv[0]);
+	close(sv[1]);
+	free(root.text);
+}
+#endif
 
 int main(void)
 {
