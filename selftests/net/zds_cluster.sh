@@ -10,7 +10,7 @@
 . "$LIB_DIR/cluster.sh"
 
 need_plane
-need nginx nsenter iptables-nft
+need nginx nsenter iptables-nft dig
 nodes a b
 pod a client
 pod b server
@@ -24,11 +24,14 @@ cni_rules client nft
 cni_rules server iptables-nft
 zds_pod register client >/dev/null
 # Pods come before istiod is there, as after a reboot: they are served, and refused.
-cluster_agent_start a INPOD_UDS="$(zds_socket a)"
+cluster_agent_start a INPOD_UDS="$(zds_socket a)" RUST_LOG=info,dns=debug
 cluster_agent_start b INPOD_UDS="$(zds_socket b)"
 check "a pod is served before istiod is there" busywait enrolled client
 check "the agent is not ready" busywait eval 'node_exec a curl -s -m 5 \
 	http://127.0.0.1:15021/healthz/ready | grep -q "pending: state manager"'
+like "its DNS gets an error" "$(pod_exec client dig +tries=1 +time=20 @192.0.2.53 \
+	web.demo.svc.cluster.local)" "status: SERVFAIL"
+check "for nobody knows who asks" wait_log a 'result="unknown source"'
 plane_start
 put "$(workload client)" "$(workload server "$(member web 80 8080)")" \
 	"$(vip_service web 10.96.0.1 80 8080)"
