@@ -360,6 +360,33 @@ TEST(an_answer_becomes_visible_whole)
 	end();
 }
 
+/* Fields of a later istiod, in a Workload and beside it. */
+TEST(unknown_fields_are_passed_over)
+{
+	/* 1000: a number, 1001: text, 1002: a message, 1003: four bytes, 1004: eight. */
+	static const char later[] = "\xc0\x3e\x07"
+				    "\xca\x3e\x02hi"
+				    "\xd2\x3e\x02\x08\x01"
+				    "\xdd\x3e\x01\x02\x03\x04"
+				    "\xe1\x3e\x01\x02\x03\x04\x05\x06\x07\x08";
+	/* workload = 1 of an Address, and in it name = 1, uid = 20 */
+	static const char head[] = "\x0a\x24\x0a\x01n\xa2\x01\x01"
+				   "a";
+	struct answer *a = answer(AMB_XDS_ADDRESS, "n1");
+	struct amb_intake_result r;
+	char buf[200];
+
+	begin();
+	CHECK_EQ(head[1], strlen(head) - 2 + sizeof(later) - 1);
+	snprintf(buf, sizeof(buf), "%s%s%s", head, later, later);
+	add_raw(a, "a", "v1", amb_xds_type_url(AMB_XDS_ADDRESS), (uint8_t *)buf, strlen(buf));
+	CHECK_EQ(give(in, a, &r), 0);
+	CHECK(!r.nack && r.resources == 1 && r.refused == 0);
+	CHECK(known("a"));
+	CHECK_STR(version_of(AMB_XDS_ADDRESS, "a"), "v1");
+	end();
+}
+
 TEST(bad_ones_are_refused_one_by_one)
 {
 	struct answer *a = answer(AMB_XDS_ADDRESS, "n1"), *b = answer(AMB_XDS_ADDRESS, "n2");
