@@ -106,6 +106,15 @@ check "an answer that updates and removes the same" wait_plane \
 	'.event == "ack" and .nonce == "both"' "$from"
 check "has updated what it does not remove" busywait knows_workload a one
 check "and removed what it updates" knows_no workload a both
+# An answer that takes its time: nothing waits for it.
+plane slow 5000 >/dev/null
+from=$(plane_lines)
+put "$(workload client "" '{"uid": "late", "name": "late"}')"
+check "one that is late is not known at once" knows_no workload a late
+is "traffic passes meanwhile" "$(fetch client http://10.96.0.1/)" hello
+check "it is acknowledged later" wait_plane '.event == "ack"' "$from"
+check "and known" busywait knows_workload a late
+plane slow 0 >/dev/null
 is "all of it over the two streams" "$(plane_stat open)" 2
 at_least "messages are counted" "$(metric a istio_xds_message_total \
 	url=type.googleapis.com/istio.workload.Address)" 3
