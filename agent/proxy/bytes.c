@@ -31,9 +31,13 @@ static uint64_t bound(const struct amb_bytes *b, enum amb_bytes_need need)
 	return need == AMB_BYTES_NICE ? all / 2 : need == AMB_BYTES_DATA ? all / 8 * 7 : all;
 }
 
-bool amb_bytes_has(const struct amb_bytes *b, uint32_t n, enum amb_bytes_need need)
+bool amb_bytes_has(const struct amb_share *s, uint32_t n, enum amb_bytes_need need)
 {
-	return b->used + n <= bound(b, need);
+	const struct amb_bytes *b = s->bytes;
+
+	/* What has to be is not shared out: a window or a word was given for it. */
+	return b->used + n <= bound(b, need) &&
+	       (need == AMB_BYTES_MUST || b->used + s->used + n <= bound(b, AMB_BYTES_DATA));
 }
 
 static void trim_soon(struct amb_bytes *b)
@@ -44,12 +48,13 @@ static void trim_soon(struct amb_bytes *b)
 	b->trimming = !amb_loop_timer_set(b->loop, &b->trim, amb_loop_now(b->loop) + TRIM_NS);
 }
 
-struct amb_buf *amb_bytes_get(struct amb_bytes *b, enum amb_bytes_kind kind,
+struct amb_buf *amb_bytes_get(struct amb_share *s, enum amb_bytes_kind kind,
 			      enum amb_bytes_need need)
 {
+	struct amb_bytes *b = s->bytes;
 	struct amb_buf *buf = b->free[kind];
 
-	if (!amb_bytes_has(b, sizes[kind], need)) {
+	if (!amb_bytes_has(s, sizes[kind], need)) {
 		AMB_BYTES_COUNT(b, buffers_refused, 1);
 		return NULL;
 	}
@@ -66,9 +71,11 @@ struct amb_buf *amb_bytes_get(struct amb_bytes *b, enum amb_bytes_kind kind,
 		AMB_BYTES_COUNT(b, mapped, sizes[kind]);
 	}
 	buf->next = NULL;
+	buf->share = s;
 	buf->r = buf->w = 0;
 	buf->type = 0;
 	buf->cap = sizes[kind] - sizeof(*buf);
+	s->used += sizes[kind];
 	b->used += sizes[kind];
 	AMB_BYTES_COUNT(b, used, sizes[kind]);
 	return buf;
@@ -81,10 +88,11 @@ void amb_bytes_put(struct amb_bytes *b, struct amb_buf *buf)
 	buf->next = b->free[buf->kind];
 	b->free[buf->kind] = buf;
 	b->nfree[buf->kind]++;
+	buf->share->used -= sizes[buf->kind];
 	b->used -= sizes[buf->kind];
 	AMB_BYTES_COUNT(b, used, -(uint64_t)sizes[buf->kind]);
 	trim_soon(b);
-	if (b->wait_head)
+	if (b->nwaiting)
 		amb_loop_defer(b->loop, &b->wake);
 }
 
@@ -114,7 +122,7 @@ uint8_t *amb_bytes_scratch(struct amb_bytes *b)
 	return b->scratch;
 }
 
-int amb_bytes_keep(struct amb_bytes *b, struct amb_buf **head, struct amb_buf **tail,
+int amb_bytes_keep(struct amb_share *s, struct amb_buf **head, struct amb_buf **tail,
 		   const uint8_t *p, uint32_t n, enum amb_bytes_need need)
 {
 	struct amb_buf *first = NULL, **link = &first, *last = *tail;
@@ -122,14 +130,14 @@ int amb_bytes_keep(struct amb_bytes *b, struct amb_buf **head, struct amb_buf **
 
 	/* All buffers first, so that either all bytes are kept or none. */
 	while (left) {
-		struct amb_buf *buf = amb_bytes_get(b,
+		struct amb_buf *buf = amb_bytes_get(s,
 						    left + sizeof(*buf) <= sizes[AMB_BYTES_TINY] ?
 							    AMB_BYTES_TINY :
 							    AMB_BYTES_SMALL,
 						    need);
 
 		if (!buf) {
-			amb_bytes_put_chain(b, first);
+			amb_bytes_put_chain(s->bytes, first);
 			return -ENOBUFS;
 		}
 		*link = buf;
@@ -162,45 +170,95 @@ int amb_bytes_keep(struct amb_bytes *b, struct amb_buf **head, struct amb_buf **
 
 /* Waiters */
 
-void amb_bytes_wait(struct amb_bytes *b, struct amb_bytes_waiter *w)
+void amb_bytes_wait(struct amb_share *s, struct amb_bytes_waiter *w)
 {
 	if (w->queued)
 		return;
 	w->queued = true;
 	w->next = NULL;
-	*b->wait_tail = w;
-	b->wait_tail = &w->next;
+	*s->wait_tail = w;
+	s->wait_tail = &w->next;
+	s->bytes->nwaiting++;
 }
 
-void amb_bytes_unwait(struct amb_bytes *b, struct amb_bytes_waiter *w)
+void amb_bytes_unwait(struct amb_share *s, struct amb_bytes_waiter *w)
 {
 	struct amb_bytes_waiter **p;
 
 	if (!w->queued)
 		return;
-	for (p = &b->wait_head; *p && *p != w; p = &(*p)->next)
+	for (p = &s->wait_head; *p && *p != w; p = &(*p)->next)
 		;
 	if (!*p)
 		return;
 	*p = w->next;
 	if (!*p)
-		b->wait_tail = p;
+		s->wait_tail = p;
 	w->queued = false;
+	s->bytes->nwaiting--;
 }
 
 /* Those who find too little again queue up behind the others: first come, first served. */
-static void wake_waiters(struct amb_work *work)
+static void wake_share(struct amb_share *s)
 {
-	struct amb_bytes *b = AMB_CONTAINER_OF(work, struct amb_bytes, wake);
 	struct amb_bytes_waiter *w, *stop = NULL;
 
-	while ((w = b->wait_head) && w != stop &&
-	       amb_bytes_has(b, sizes[AMB_BYTES_SMALL], AMB_BYTES_DATA)) {
-		amb_bytes_unwait(b, w);
+	while ((w = s->wait_head) && w != stop &&
+	       amb_bytes_has(s, sizes[AMB_BYTES_SMALL], AMB_BYTES_DATA)) {
+		amb_bytes_unwait(s, w);
 		w->fn(w);
 		if (w->queued && !stop)
 			stop = w;
 	}
+}
+
+static void wake_waiters(struct amb_work *work)
+{
+	struct amb_bytes *b = AMB_CONTAINER_OF(work, struct amb_bytes, wake);
+	struct amb_share *s;
+
+	/* Whoever ends in here lets go of its share when it is buried. */
+	for (s = b->shares; s; s = s->next)
+		wake_share(s);
+}
+
+/* Shares */
+
+static void share_init(struct amb_share *s, struct amb_bytes *b)
+{
+	s->bytes = b;
+	s->refs = 1;
+	s->wait_tail = &s->wait_head;
+	s->next = b->shares;
+	s->pprev = &b->shares;
+	if (s->next)
+		s->next->pprev = &s->next;
+	b->shares = s;
+}
+
+struct amb_share *amb_bytes_share_create(struct amb_bytes *b)
+{
+	struct amb_share *s = calloc(1, sizeof(*s));
+
+	if (s)
+		share_init(s, b);
+	return s;
+}
+
+struct amb_share *amb_bytes_share_get(struct amb_share *s)
+{
+	s->refs++;
+	return s;
+}
+
+void amb_bytes_share_put(struct amb_share *s)
+{
+	if (!s || --s->refs)
+		return;
+	*s->pprev = s->next;
+	if (s->next)
+		s->next->pprev = s->pprev;
+	free(s);
 }
 
 /* Graves */
@@ -282,7 +340,7 @@ struct amb_bytes *amb_bytes_create(struct amb_loop *loop, const struct amb_hbone
 		return NULL;
 	b->loop = loop;
 	b->config = config ? *config : amb_hbone_defaults;
-	b->wait_tail = &b->wait_head;
+	share_init(&b->own, b);
 	b->wake.fn = wake_waiters;
 	b->bury.fn = bury_work;
 	b->trim.fn = trim;

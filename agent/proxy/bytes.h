@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Buffers of one worker thread: borrowed while bytes move, given back when idle, bounded.
- * Private to the byte path (hbone, send, stream, relay).
+ * Buffers of one worker thread: borrowed while bytes move, given back when idle, bounded, and
+ * shared fairly among pods. Private to the byte path (hbone, send, stream, relay).
  */
 #ifndef AMB_BYTES_H
 #define AMB_BYTES_H
@@ -37,21 +37,34 @@ enum amb_bytes_need {
 /* A buffer: bytes [r, w) of d are waiting. */
 struct amb_buf {
 	struct amb_buf *next;
+	struct amb_share *share; /* who has it */
 	uint32_t cap, r, w;
 	uint8_t kind;
 	uint8_t type; /* of a record that is sent apart (wire.h), else 0 */
 	uint8_t d[] __attribute__((aligned(64)));
 };
 
-/* Returns an empty buffer, or NULL when the bound is reached or memory is out. */
-struct amb_buf *amb_bytes_get(struct amb_bytes *b, enum amb_bytes_kind kind,
+/*
+ * A pod's part of a thread's buffers: no more than what it leaves to the others, so that those who
+ * come later find some however many of its connections are stuck. A pod alone may have nearly half.
+ */
+struct amb_share {
+	struct amb_bytes *bytes;
+	struct amb_share *next, **pprev; /* bytes->shares */
+	uint64_t used;
+	uint32_t refs; /* the pod, its connections and relays */
+	struct amb_bytes_waiter *wait_head, **wait_tail;
+};
+
+/* Returns an empty buffer, or NULL when a bound is reached or memory is out. */
+struct amb_buf *amb_bytes_get(struct amb_share *s, enum amb_bytes_kind kind,
 			      enum amb_bytes_need need);
 /* Gives it back; NULL is accepted. */
 void amb_bytes_put(struct amb_bytes *b, struct amb_buf *buf);
 /* Gives back a whole chain. */
 void amb_bytes_put_chain(struct amb_bytes *b, struct amb_buf *buf);
 /* True when @n more bytes could be had for @need. */
-bool amb_bytes_has(const struct amb_bytes *b, uint32_t n, enum amb_bytes_need need);
+bool amb_bytes_has(const struct amb_share *s, uint32_t n, enum amb_bytes_need need);
 
 /*
  * The thread's receive area of AMB_BYTES_SCRATCH bytes: whoever handles an event may use it
@@ -60,7 +73,7 @@ bool amb_bytes_has(const struct amb_bytes *b, uint32_t n, enum amb_bytes_need ne
 uint8_t *amb_bytes_scratch(struct amb_bytes *b);
 
 /* Appends @n bytes to a chain of waiting buffers. 0 or -ENOBUFS (then nothing was added). */
-int amb_bytes_keep(struct amb_bytes *b, struct amb_buf **head, struct amb_buf **tail,
+int amb_bytes_keep(struct amb_share *s, struct amb_buf **head, struct amb_buf **tail,
 		   const uint8_t *p, uint32_t n, enum amb_bytes_need need);
 
 /* Somebody who waits for buffers; fn runs once, at a turn's end, after some were given back. */
@@ -69,8 +82,8 @@ struct amb_bytes_waiter {
 	struct amb_bytes_waiter *next;
 	bool queued;
 };
-void amb_bytes_wait(struct amb_bytes *b, struct amb_bytes_waiter *w);
-void amb_bytes_unwait(struct amb_bytes *b, struct amb_bytes_waiter *w);
+void amb_bytes_wait(struct amb_share *s, struct amb_bytes_waiter *w);
+void amb_bytes_unwait(struct amb_share *s, struct amb_bytes_waiter *w);
 
 /*
  * Frees @p (with @fini before, may be NULL) at the end of the turn, when no function of the
@@ -104,7 +117,9 @@ struct amb_bytes {
 	uint32_t freed; /* objects freed since the heap was trimmed */
 	struct amb_timer trim;
 
-	struct amb_bytes_waiter *wait_head, **wait_tail;
+	struct amb_share *shares;
+	struct amb_share own; /* of those that no pod was named for */
+	uint32_t nwaiting;
 	struct amb_work wake;
 
 	struct amb_bytes_grave *grave;

@@ -61,6 +61,7 @@ struct amb_hbone {
 		struct amb_bytes_grave grave;
 	};
 	struct amb_bytes *bytes;
+	struct amb_share *share;
 	struct amb_hbone *next, **pprev; /* bytes->conns */
 	const struct amb_hbone_ops *ops;
 	void *owner;

@@ -118,10 +118,12 @@ static void outer_response(struct amb_stream *s, void *owner, int status,
 		return;
 	d->inner = amb_hbone_client(d->pod->worker->bytes, take_fd(&d->pair), d->to.cred,
 				    d->to.expect, &inner_ops, d);
-	if (d->inner)
-		amb_hbone_keep(d->inner);
-	else
+	if (!d->inner) {
 		fail(d, AMB_REASON_MEMORY, NULL);
+		return;
+	}
+	amb_hbone_keep(d->inner);
+	amb_hbone_share(d->inner, d->pod->share);
 }
 
 static void outer_closed(struct amb_stream *s, void *owner, enum amb_reason reason,

@@ -196,6 +196,7 @@ static void fini(void *p)
 	amb_tls_certs_destroy(c->peer.certs);
 	free(c->held);
 	amb_cred_put(c->cred);
+	amb_bytes_share_put(c->share);
 	free(c->table);
 }
 
@@ -208,7 +209,7 @@ static void bury(struct amb_hbone *c)
 	c->state = AMB_CONN_DEAD;
 	amb_loop_timer_cancel(b->loop, &c->timer);
 	amb_loop_undefer(b->loop, &c->work);
-	amb_bytes_unwait(b, &c->waiter);
+	amb_bytes_unwait(c->share, &c->waiter);
 	amb_loop_del(b->loop, &c->io);
 	if (c->io.fd >= 0)
 		close(c->io.fd);
@@ -500,6 +501,7 @@ static struct amb_hbone *create(struct amb_bytes *b, int fd, struct amb_cred *cr
 	c->io.fn = on_event;
 	amb_wire_init(&c->wire, fd);
 	c->bytes = b;
+	c->share = amb_bytes_share_get(&b->own);
 	c->ops = ops;
 	c->owner = owner;
 	c->work.fn = on_work;
@@ -608,6 +610,12 @@ struct amb_hbone *amb_hbone_adopt(struct amb_bytes *b, bool server, struct amb_i
 void amb_hbone_keep(struct amb_hbone *c)
 {
 	c->keep = true;
+}
+
+void amb_hbone_share(struct amb_hbone *c, struct amb_share *s)
+{
+	amb_bytes_share_put(c->share);
+	c->share = amb_bytes_share_get(s);
 }
 
 bool amb_hbone_is_up(const struct amb_hbone *c)

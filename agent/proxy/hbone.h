@@ -27,6 +27,7 @@ struct amb_hbone; /* a connection */
 struct amb_stream; /* a CONNECT stream */
 struct amb_cred;
 struct amb_bytes; /* the thread's buffers */
+struct amb_share; /* a pod's part of them */
 
 /* HTTP/2 settings and limits (ztunnel-interop 4.6); configuration, same for all connections. */
 struct amb_hbone_config {
@@ -57,6 +58,10 @@ extern const struct amb_hbone_config amb_hbone_defaults;
  */
 struct amb_bytes *amb_bytes_create(struct amb_loop *loop, const struct amb_hbone_config *config);
 void amb_bytes_destroy(struct amb_bytes *b);
+/* Counted by the pod and by what was told to use it. NULL: out of memory. */
+struct amb_share *amb_bytes_share_create(struct amb_bytes *b);
+struct amb_share *amb_bytes_share_get(struct amb_share *s);
+void amb_bytes_share_put(struct amb_share *s);
 
 /* Ways to be a nuisance; each has a budget (conn.h), and who overdraws it is told to calm down. */
 #define AMB_HBONE_ABUSES(X)                                                                        \
@@ -135,6 +140,8 @@ struct amb_hbone *amb_hbone_server(struct amb_bytes *b, int fd, struct amb_cred 
  * will be no TCP socket. To be said before the turn is over.
  */
 void amb_hbone_keep(struct amb_hbone *c);
+/* Whose buffers it uses; a reference is taken. To be said before the turn is over. */
+void amb_hbone_share(struct amb_hbone *c, struct amb_share *s);
 
 bool amb_hbone_is_up(const struct amb_hbone *c);
 /* After up. */
@@ -210,6 +217,8 @@ struct amb_relay_ops {
 /* Both descriptors connected and owned from here on. NULL: errno, descriptors untouched. */
 struct amb_relay *amb_relay_start(struct amb_bytes *b, int down, int up,
 				  const struct amb_relay_ops *ops, void *owner);
+/* As amb_hbone_share(). */
+void amb_relay_share(struct amb_relay *r, struct amb_share *s);
 void amb_relay_abort(struct amb_relay *r, enum amb_reason reason);
 /* @to_up: bytes from down to up. */
 void amb_relay_bytes(const struct amb_relay *r, uint64_t *to_up, uint64_t *to_down);

@@ -652,9 +652,11 @@ static void tunnel_serve(struct tunnel *t, struct amb_cred *cred)
 	if (!t->hbone) {
 		tunnel_failed(t, AMB_REASON_MEMORY, NULL);
 		tunnel_free(t);
-	} else if (w->draining) {
-		amb_hbone_drain(t->hbone);
+		return;
 	}
+	amb_hbone_share(t->hbone, t->pod->share);
+	if (w->draining)
+		amb_hbone_drain(t->hbone);
 }
 
 static void no_cert(struct tunnel *t, const char *why)

@@ -144,6 +144,7 @@ static void relay(struct outbound *o, int up)
 		fail(o, AMB_REASON_MEMORY, AMB_FLAG_NONE, NULL);
 		return;
 	}
+	amb_relay_share(r, o->pod->share);
 	take_fd(&o->fd);
 	amb_live_relay(take_ptr(o->live), r);
 	release(o);

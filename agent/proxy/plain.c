@@ -134,6 +134,7 @@ static void connected(struct plain *p, int up)
 		fail(p, AMB_REASON_MEMORY, AMB_FLAG_NONE, NULL);
 		return;
 	}
+	amb_relay_share(r, p->pod->share);
 	take_fd(&p->fd);
 	amb_live_relay(take_ptr(p->live), r);
 	release(p);

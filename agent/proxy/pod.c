@@ -267,6 +267,11 @@ int amb_pod_create(struct amb_worker *w, struct amb_pod_info *info)
 
 	if (!pod)
 		return -ENOMEM;
+	pod->share = amb_bytes_share_create(w->bytes);
+	if (!pod->share) {
+		free(pod);
+		return -ENOMEM;
+	}
 	pod->worker = w;
 	pod->info = amb_pod_info_get(info);
 	pod->version = UINT64_MAX;
@@ -334,6 +339,7 @@ void amb_pod_destroy(struct amb_pod *pod, enum amb_reason reason)
 	amb_workload_put(pod->workload);
 	amb_live_policy_put(pod->policy);
 	amb_pod_info_put(pod->info);
+	amb_bytes_share_put(pod->share);
 	free(pod->baggage);
 	free(pod);
 }

@@ -73,6 +73,7 @@ struct amb_pod {
 	struct cds_list_head lives; /* struct amb_live */
 	struct cds_list_head tunnels; /* inbound.c: connections at 15008 */
 	struct amb_pool pool;
+	struct amb_share *share; /* of the worker's buffers */
 
 	/* the pod's own workload as of state version @version; @baggage is its header value */
 	uint64_t version;

@@ -306,9 +306,12 @@ static void tunnel_handshake(struct tunnel *t, int fd)
 
 	t->state = TUNNEL_HANDSHAKE;
 	t->hbone = amb_hbone_client(w->bytes, fd, t->cred, &peer->expect, &tunnel_ops, t);
-	if (!t->hbone)
+	if (!t->hbone) {
 		dial_failed(t, AMB_REASON_MEMORY, AMB_FLAG_CONNECT, strerror(errno));
-	else if (peer->keep)
+		return;
+	}
+	amb_hbone_share(t->hbone, peer->pool->pod->share);
+	if (peer->keep)
 		amb_hbone_keep(t->hbone);
 }
 

@@ -90,7 +90,7 @@ static void keep_rest(struct amb_hbone *c, const uint8_t *p, size_t n)
 {
 	if (!n)
 		return;
-	c->stash = amb_bytes_get(c->bytes, AMB_BYTES_SMALL, AMB_BYTES_MUST);
+	c->stash = amb_bytes_get(c->share, AMB_BYTES_SMALL, AMB_BYTES_MUST);
 	if (!c->stash || n > c->stash->cap) {
 		amb_hbone_fail(c, AMB_REASON_MEMORY, AMB_CONN_NO_GOAWAY, "no buffer to receive");
 		return;

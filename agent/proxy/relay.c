@@ -36,6 +36,7 @@ struct side {
 struct amb_relay {
 	struct amb_bytes_grave grave;
 	struct amb_bytes *bytes;
+	struct amb_share *share;
 	struct amb_relay *next, **pprev; /* bytes->relays */
 	const struct amb_relay_ops *ops;
 	void *owner;
@@ -53,6 +54,11 @@ static struct amb_relay *relay_of(struct side *d)
 static struct side *other(struct side *d)
 {
 	return d->up ? d - 1 : d + 1;
+}
+
+static void fini(void *p)
+{
+	amb_bytes_share_put(((struct amb_relay *)p)->share);
 }
 
 static void finish(struct amb_relay *r, enum amb_reason reason, const char *text)
@@ -74,13 +80,13 @@ static void finish(struct amb_relay *r, enum amb_reason reason, const char *text
 		amb_bytes_put_chain(b, d->pend);
 	}
 	amb_loop_undefer(b->loop, &r->work);
-	amb_bytes_unwait(b, &r->waiter);
+	amb_bytes_unwait(r->share, &r->waiter);
 	*r->pprev = r->next;
 	if (r->next)
 		r->next->pprev = r->pprev;
 	if (r->ops->closed)
 		r->ops->closed(r, r->owner, reason, text);
-	amb_bytes_bury(b, &r->grave, NULL);
+	amb_bytes_bury(b, &r->grave, fini);
 }
 
 static void failed(struct amb_relay *r, int err)
@@ -158,7 +164,7 @@ static int pass(struct side *to, const uint8_t *p, size_t n)
 		return k;
 	if ((size_t)k == n)
 		return 0;
-	if (amb_bytes_keep(relay_of(to)->bytes, &to->pend, &to->pend_tail, p + k, n - k,
+	if (amb_bytes_keep(relay_of(to)->share, &to->pend, &to->pend_tail, p + k, n - k,
 			   AMB_BYTES_MUST))
 		return -ENOBUFS;
 	to->npend += n - k;
@@ -168,13 +174,13 @@ static int pass(struct side *to, const uint8_t *p, size_t n)
 /* Bytes that may be read now: what the other socket may leave over must have a place. */
 static uint32_t allowance(struct side *from)
 {
-	struct amb_bytes *b = relay_of(from)->bytes;
+	struct amb_share *s = relay_of(from)->share;
 
-	if (amb_bytes_has(b, 2 * from->ask, AMB_BYTES_NICE))
+	if (amb_bytes_has(s, 2 * from->ask, AMB_BYTES_NICE))
 		return from->ask;
-	if (amb_bytes_has(b, 8 * ASK_MIN, AMB_BYTES_DATA))
+	if (amb_bytes_has(s, 8 * ASK_MIN, AMB_BYTES_DATA))
 		return ASK_MIN;
-	amb_bytes_wait(b, &relay_of(from)->waiter);
+	amb_bytes_wait(s, &relay_of(from)->waiter);
 	return 0;
 }
 
@@ -304,6 +310,7 @@ struct amb_relay *amb_relay_start(struct amb_bytes *b, int down, int up,
 		return NULL;
 	}
 	r->bytes = b;
+	r->share = &b->own;
 	r->ops = ops;
 	r->owner = owner;
 	r->work.fn = on_work;
@@ -324,12 +331,19 @@ struct amb_relay *amb_relay_start(struct amb_bytes *b, int down, int up,
 			return NULL;
 		}
 	}
+	amb_bytes_share_get(r->share);
 	r->next = b->relays;
 	r->pprev = &b->relays;
 	if (r->next)
 		r->next->pprev = &r->next;
 	b->relays = r;
 	return r;
+}
+
+void amb_relay_share(struct amb_relay *r, struct amb_share *s)
+{
+	amb_bytes_share_put(r->share);
+	r->share = amb_bytes_share_get(s);
 }
 
 void amb_relay_abort(struct amb_relay *r, enum amb_reason reason)

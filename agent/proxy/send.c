@@ -32,7 +32,7 @@ static uint32_t space(const struct amb_hbone *c)
 
 static int append(struct amb_hbone *c, enum amb_bytes_kind kind, enum amb_bytes_need need)
 {
-	struct amb_buf *buf = amb_bytes_get(c->bytes, kind, need);
+	struct amb_buf *buf = amb_bytes_get(c->share, kind, need);
 
 	if (!buf)
 		return -ENOBUFS;

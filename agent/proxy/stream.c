@@ -271,18 +271,26 @@ static void flush_pend(struct amb_stream *s)
 	check_ends(s);
 }
 
-/*
- * Memory is full of bytes whose applications do not read. The one with most goes, so that the
- * others live. False when there is none.
- */
-static bool evict(struct amb_bytes *b)
+static bool fuller(const struct amb_stream *s, const struct amb_stream *than)
 {
+	uint64_t a = s->c->share->used, b = than->c->share->used;
+
+	return a != b ? a > b : s->npend > than->npend;
+}
+
+/*
+ * Memory is full of bytes whose applications do not read. Of the pod with most, which @own may be,
+ * the one with most goes, so that the others live. False when there is none.
+ */
+static bool evict(struct amb_share *own)
+{
+	struct amb_bytes *b = own->bytes;
 	struct amb_stream *s, *most = NULL;
 	struct amb_hbone *c;
 
 	for (c = b->conns; c; c = c->next) {
-		for (s = c->streams; s; s = s->next) {
-			if (s->npend >= EVICT_MIN && (!most || s->npend > most->npend))
+		for (s = c->streams; s && c->share->used >= own->used; s = s->next) {
+			if (s->npend >= EVICT_MIN && (!most || fuller(s, most)))
 				most = s;
 		}
 	}
@@ -296,23 +304,23 @@ static bool evict(struct amb_bytes *b)
 
 static void keep(struct amb_stream *s, const uint8_t *p, uint32_t n)
 {
-	struct amb_bytes *b = s->c->bytes;
+	struct amb_share *share = s->c->share;
 	int tries;
 
 	for (tries = 0; tries < EVICT_TRIES && !s->dead; tries++) {
-		if (!amb_bytes_keep(b, &s->pend, &s->pend_tail, p, n, AMB_BYTES_DATA)) {
+		if (!amb_bytes_keep(share, &s->pend, &s->pend_tail, p, n, AMB_BYTES_DATA)) {
 			s->npend += n;
 			/*
 			 * While memory is plenty, one who does not read fills its own window
 			 * only, not the one that all streams share.
 			 */
-			if (amb_bytes_has(b, 0, AMB_BYTES_NICE)) {
+			if (amb_bytes_has(share, 0, AMB_BYTES_NICE)) {
 				s->prepaid += n;
 				amb_send_conn_credit(s->c, n);
 			}
 			return;
 		}
-		if (!evict(b))
+		if (!evict(share))
 			break;
 	}
 	amb_send_conn_credit(s->c, n);
@@ -515,7 +523,7 @@ static void pull(struct amb_stream *s)
 		n = amb_send_read(s, max, &want);
 		if (n == -ENOBUFS) {
 			c->starved = true;
-			amb_bytes_wait(c->bytes, &c->waiter);
+			amb_bytes_wait(c->share, &c->waiter);
 			enter_ready(s);
 			return;
 		}

@@ -454,24 +454,29 @@ static const struct amb_hbone_ops conn_ops = {
 	.closed = on_closed,
 };
 
-/* The client wants the server to be @name; the server's owner is @ops. */
-UNUSED static void pair_start_as(struct pair *p, const struct amb_hbone_config *client,
-				 const struct amb_hbone_config *server, const char *name,
-				 const struct amb_hbone_ops *ops)
+/* The client wants the server to be @name; the server's owner is @ops. The buffers are there. */
+static void pair_join(struct pair *p, const char *name, const struct amb_hbone_ops *ops)
 {
 	struct amb_identity *id = amb_identity_intern("cluster.local", "default", name);
 	struct amb_identset expect = { 0 };
 	int fd[2];
 
-	memset(p, 0, sizeof(*p));
 	tcp_pair(fd);
 	amb_identset_add(&expect, id);
 	amb_identity_put(id);
-	p->b[0] = pair_bytes(client);
-	p->b[1] = pair_bytes(server);
 	p->c[0] = amb_hbone_client(p->b[0], fd[0], cred_client, &expect, &conn_ops, p);
 	p->c[1] = amb_hbone_server(p->b[1], fd[1], cred_server, ops, p);
 	amb_identset_clear(&expect);
+}
+
+UNUSED static void pair_start_as(struct pair *p, const struct amb_hbone_config *client,
+				 const struct amb_hbone_config *server, const char *name,
+				 const struct amb_hbone_ops *ops)
+{
+	memset(p, 0, sizeof(*p));
+	p->b[0] = pair_bytes(client);
+	p->b[1] = pair_bytes(server);
+	pair_join(p, name, ops);
 }
 
 UNUSED static void pair_start(struct pair *p, const struct amb_hbone_config *client,

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "base/util.h"
+#include "proxy/bytes.h"
 #include "proxy/creds.h"
 #include "proxy/dial.h"
 #include "proxy/live.h"
@@ -31,6 +32,7 @@ struct amb_hbone {
 	struct amb_cred *cred;
 	unsigned int streams, slots;
 	bool drained, kept;
+	struct amb_share *share;
 };
 
 static struct amb_cred cred;
@@ -85,6 +87,11 @@ void amb_hbone_drain(struct amb_hbone *h)
 	h->slots = 0;
 	if (!h->streams)
 		tunnel_end(h, AMB_REASON_NONE, NULL);
+}
+
+void amb_hbone_share(struct amb_hbone *h, struct amb_share *s)
+{
+	h->share = s;
 }
 
 void amb_hbone_keep(struct amb_hbone *h)
@@ -212,6 +219,8 @@ static void user_told(struct amb_pool_waiter *w, struct amb_hbone *c,
 
 static void setup(void)
 {
+	static struct amb_bytes bytes;
+
 	memset(users, 0, sizeof(users));
 	memset(&env, 0, sizeof(env));
 	memset(&worker.stats, 0, sizeof(worker.stats));
@@ -223,6 +232,7 @@ static void setup(void)
 	worker.env = &env;
 	pod.worker = &worker;
 	pod.info = &info;
+	pod.share = &bytes.own;
 	if (!client) {
 		client = amb_identity_intern("td", "a", "client");
 		server = amb_identity_intern("td", "b", "server");
@@ -331,6 +341,14 @@ TEST(another_destination_or_identity_is_another_tunnel)
 	up(tunnels[2]);
 	CHECK_EQ(served(), 1);
 	CHECK(users[2].c);
+	teardown();
+}
+
+TEST(tunnels_use_the_pods_buffers)
+{
+	setup();
+	get(0);
+	CHECK(tunnels[0]->share == pod.share);
 	teardown();
 }
 

@@ -1355,6 +1355,79 @@ PTEST(a_pods_connections_are_bounded)
 	close(l);
 }
 
+/* Sends into connections that nobody reads until not one takes more. */
+static void fill(const int *fd, unsigned int n)
+{
+	static const char zeros[16384];
+	unsigned int i, calm;
+
+	for (calm = 0; calm < 10; calm++) {
+		usleep(20000);
+		for (i = 0; i < n; i++) {
+			while (send(fd[i], zeros, sizeof(zeros), MSG_DONTWAIT) > 0)
+				calm = 0;
+		}
+	}
+}
+
+/*
+ * Pods client and server are of one node, and of one worker. Connections of the first, plain and to
+ * or from C, are stuck with all the memory that they can get: the second's go on.
+ */
+static void a_stuck_neighbour(bool in)
+{
+	int at[2] = { in ? A : C, in ? B : C }, from[2] = { in ? C : A, in ? C : B };
+	const char *addr[2] = { in ? "10.99.0.1:9090" : "10.99.0.3:9090",
+				in ? "10.99.0.2:9091" : "10.99.0.3:9091" };
+	int stuck[60], end[60], l[2], c, s, i, small = 16384;
+
+	server_spec.node = "node-a";
+	apply_workload(&server_spec);
+	server_spec.node = "node-b";
+	memset(seen, 0, sizeof(seen));
+	config.workers = 1;
+	config.hbone.buffer_memory = 1 << 20;
+	CHECK((proxy[A] = amb_proxy_create(loop, &config, state[A], creds, &hooks)));
+	CHECK_EQ(pod_add_to(A, A, &client_spec), 0);
+	CHECK_EQ(pod_add_to(A, B, &server_spec), 0);
+	for (i = 0; i < 2; i++) {
+		l[i] = serve_at(at[i], addr[i]);
+		setsockopt(l[i], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	}
+	for (i = 0; i < 60; i++) {
+		stuck[i] = dial_from(from[0], addr[0]);
+		end[i] = accept_on(l[0], NULL);
+	}
+	fill(stuck, 60);
+	c = dial_from(from[1], addr[1]);
+	s = accept_on(l[1], NULL);
+	for (i = 0; i < 100; i++) {
+		say(c, "ping");
+		hear(s, "ping");
+		say(s, "pong!");
+		hear(c, "pong!");
+	}
+	CHECK_EQ(look(in ? AMB_INBOUND : AMB_OUTBOUND).closed, 0);
+	for (i = 0; i < 60; i++) {
+		close(stuck[i]);
+		close(end[i]);
+	}
+	close(c);
+	close(s);
+	close(l[0]);
+	close(l[1]);
+}
+
+PTEST(a_stuck_pod_leaves_its_neighbour_memory)
+{
+	a_stuck_neighbour(false);
+}
+
+PTEST(a_stuck_pod_leaves_its_neighbour_memory_inbound)
+{
+	a_stuck_neighbour(true);
+}
+
 static bool ended_now(int fd)
 {
 	char byte;

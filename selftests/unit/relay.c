@@ -184,6 +184,66 @@ TEST(memory_is_bounded)
 	part(&free_one);
 }
 
+/*
+ * Two pods of one thread. One has a crowd with bulk both ways, half of it without readers, and
+ * takes all the memory it gets; the other's words pass all the same, and its bulk too.
+ */
+TEST(a_pod_leaves_others_their_part)
+{
+	static struct joint crowd[200], one;
+	struct amb_hbone_config config = amb_hbone_defaults;
+	struct amb_bytes_stats stats;
+	struct amb_share *share[2];
+	struct amb_bytes *b;
+	int i, words;
+
+	config.buffer_memory = 2 << 20;
+	b = amb_bytes_create(loop, &config);
+	for (i = 0; i < 2; i++)
+		share[i] = amb_bytes_share_create(b);
+	for (i = 0; i < 200; i++) {
+		struct app *app = crowd[i].app;
+
+		join(&crowd[i], b, 16384);
+		amb_relay_share(crowd[i].r, share[0]);
+		app[0].deaf = app[1].deaf = i % 2;
+		app[0].chunk = app[1].chunk = 4096;
+		plan(&app[0], 1 << 30, false);
+		plan(&app[1], 1 << 30, false);
+	}
+	/* Somebody waits for memory. */
+	UNTIL(b->nwaiting);
+	turns(100);
+	join(&one, b, 0);
+	amb_relay_share(one.r, share[1]);
+	for (words = 1; words <= 20; words++) {
+		plan(&one.app[0], 64, false);
+		UNTIL(one.app[1].got == 64u * words);
+		plan(&one.app[1], 64, false);
+		UNTIL(one.app[0].got == 64u * words);
+		amb_bytes_get_stats(b, &stats);
+		CHECK(stats.used <= config.buffer_memory);
+	}
+	plan(&one.app[0], 1 << 20, true);
+	plan(&one.app[1], 1 << 20, true);
+	UNTIL(one.closed && one.app[0].eof && one.app[1].eof);
+	CHECK_EQ(one.app[1].got, 64 * 20 + (1 << 20));
+	CHECK(!one.app[0].bad && !one.app[1].bad);
+	/* Nobody of the crowd was given up for it; those who read again go on. */
+	for (i = 0; i < 200; i++)
+		crowd[i].app[0].deaf = crowd[i].app[1].deaf = false;
+	for (i = 0; i < 200; i++) {
+		UNTIL(crowd[i].app[0].got > 50000 && crowd[i].app[1].got > 50000);
+		CHECK(!crowd[i].closed && !crowd[i].app[0].bad && !crowd[i].app[1].bad);
+	}
+	amb_bytes_share_put(share[0]);
+	amb_bytes_share_put(share[1]);
+	amb_bytes_destroy(b);
+	for (i = 0; i < 200; i++)
+		part(&crowd[i]);
+	part(&one);
+}
+
 TEST(memory_returns)
 {
 	struct amb_bytes *b = amb_bytes_create(loop, NULL);

@@ -242,6 +242,66 @@ TEST(stuck_readers_are_evicted)
 	pair_stop(&p);
 }
 
+/* What waits in the thread's buffers for an application that does not read: @n bytes or more. */
+static struct flow *stick(struct pair *p, uint64_t n)
+{
+	struct flow *f = flow_open(p);
+	int small = 16384;
+
+	CHECK(until(flow_is_open, f));
+	setsockopt(f->app[0].fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	setsockopt(f->client->io.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	f->app[0].deaf = true;
+	plan(&f->app[1], 64 << 20, false);
+	UNTIL(!f->client || f->client->npend >= n);
+	f->app[1].to_send = f->app[1].sent;
+	return f;
+}
+
+/*
+ * Two pods of one thread. One has a stream with much, the other fills what there is with many that
+ * have less each: it is those that go, and the first pod still gets buffers.
+ */
+TEST(a_pod_evicts_its_own)
+{
+	struct amb_hbone_config config;
+	struct amb_bytes_stats stats;
+	struct amb_share *share[2];
+	struct flow *much, *more;
+	struct pair p[2] = { 0 };
+	int i;
+
+	base_config(&config);
+	config.buffer_memory = 32 << 20;
+	pair_start(&p[0], &config, NULL);
+	p[1].b[0] = p[0].b[0];
+	p[1].b[1] = p[0].b[1];
+	pair_join(&p[1], "server", &conn_ops);
+	for (i = 0; i < 2; i++) {
+		share[i] = amb_bytes_share_create(p[0].b[0]);
+		amb_hbone_share(p[i].c[0], share[i]);
+		amb_bytes_share_put(share[i]);
+	}
+	for (i = 0; i < 2; i++)
+		CHECK(until(pair_is_up, &p[i]));
+	much = stick(&p[0], 2 << 20);
+	do {
+		CHECK(p[1].nflow < 90);
+		stick(&p[1], 256 << 10);
+		amb_bytes_get_stats(p[0].b[0], &stats);
+		CHECK(stats.used <= config.buffer_memory);
+	} while (!stats.evicted);
+	more = stick(&p[0], 1 << 20);
+	CHECK(much->client && more->client);
+	echo(&p[0], 1 << 20, 1 << 20, 0);
+	much->app[0].deaf = false;
+	UNTIL(much->app[0].got == much->app[1].sent);
+	CHECK(!much->app[0].bad);
+	pair_stop(&p[0]);
+	p[1].b[0] = p[1].b[1] = NULL;
+	pair_stop(&p[1]);
+}
+
 TEST(small_windows)
 {
 	static const struct {
