@@ -54,6 +54,8 @@ FINISHED=0
 
 # shellcheck source=selftests/tap.sh
 . "$LIB_DIR/tap.sh"
+# shellcheck source=selftests/left
+. "$LIB_DIR/left"
 
 # The whole file cannot run here.
 skip_all() {
@@ -728,9 +730,6 @@ pins_left() {
 	done
 }
 
-# What the agent switches on in a pod.
-SWITCHES="net.ipv4.tcp_fwmark_accept net.ipv4.fwmark_reflect net.ipv6.fwmark_reflect"
-
 # Guards at the host's ends of pods' interfaces.
 filters_left() {
 	local n
@@ -755,14 +754,10 @@ leak_check() {
 	done
 	for p in "${PODS[@]:-}"; do
 		[ -n "$p" ] && [ -e "$(pod_nspath "$p")" ] || continue
+		# Also a table of others: a pod has none of its own.
 		[ -z "$(pod_exec "$p" nft list tables 2>/dev/null)" ] || left="$left $p(nft)"
-		[ -z "$(ip -n "$(pod_ns "$p")" rule show priority 32764)" ] || left="$left $p(rule)"
-		[ -z "$(ip -n "$(pod_ns "$p")" route show table 100 2>/dev/null)" ] ||
-			left="$left $p(route)"
-		[ "$(pod_exec "$p" sysctl -n $SWITCHES | sort -u)" = 0 ] ||
-			left="$left $p($SWITCHES)"
-		[ -z "$(pod_exec "$p" tc qdisc show dev lo | grep clsact)" ] ||
-			left="$left $p(clsact)"
+		[ -z "$(left_in pod_exec "$p" | grep -v ' = 0$')" ] ||
+			left="$left $p($(left_in pod_exec "$p" | grep -v ' = 0$' | paste -sd';'))"
 	done
 	left="$left$(pins_left)$(filters_left)"
 	for p in $(stray_processes); do

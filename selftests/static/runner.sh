@@ -47,6 +47,34 @@ row "a file skipped, not allowed" "0 passed, 1 failed" 1 <<<'echo "1..0 # SKIP n
 row "a sanitizer's finding" "1 passed, 1 failed" 1 \
 	<<<'echo 1..1; echo ok 1; echo "x.c:1:2: runtime error: shift"'
 
+# Things that a test leaves. A number that no process has is in their names.
+gone=$(($(cat /proc/sys/kernel/pid_max) + 1))
+# leaves DESCRIPTION COMMAND PATTERN: the test does so, and the runner says it.
+leaves() {
+	local file=$dir/t/file text status
+	printf '#!/bin/bash\n%s\necho 1..1; echo ok 1\n' "$2" >"$file"
+	text=$(env -u AMB_RUN LEFT_AFTER=1 "$run" -o "$dir/logs" -s "$dir/skips" --group g "$file" 2>&1)
+	status=$?
+	check "$1" ended "1 passed, ${4:-1} failed" $((${4:-1} > 0)) "$3"
+}
+if [ "$(id -u)" -eq 0 ]; then
+	leaves "a process that is left" "LEAVES=$dir setsid sleep 60 >/dev/null 2>&1 &
+		until grep -q sleep /proc/\$!/comm; do :; done" 'failed: process [0-9]* (sleep 60'
+	for p in /proc/[0-9]*; do
+		! grep -qsF -- "$dir" "$p/environ" || kill "${p#/proc/}"
+	done 2>/dev/null
+	leaves "a network namespace that is left" "ip netns add amb$gone-n-a" \
+		"failed: network namespace amb$gone-n-a"
+	leaves "one that was there before is not counted" : "1 passed" 0
+	ip netns del amb$gone-n-a
+	leaves "a mount that is left" \
+		"mkdir -p /tmp/amb$gone.x/bpf && mount -t bpf bpf /tmp/amb$gone.x/bpf" \
+		"failed: mount below /tmp/amb$gone.x" 2
+	umount /tmp/amb$gone.x/bpf
+	rmdir /tmp/amb$gone.x/bpf /tmp/amb$gone.x
+	leaves "nothing is left" : "1 passed" 0
+fi
+
 # A group that runs elsewhere: the other side is "dir/via COMMAND...", for which $AS stands.
 cat >"$dir/via" <<'VIA'
 #!/bin/bash
