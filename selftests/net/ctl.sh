@@ -22,6 +22,13 @@ for c in status workloads services policies certs connections; do
 	check "$c: JSON" jq -e . <<<"$(ctl b $c -o json)"
 	unlike "$c: no colour off a terminal" "$out" $'\e'
 done
+# on_terminal NAME=VALUE COMMAND...: what it writes there.
+on_terminal() { script -qec "env $(printf '%q ' "$@")" /dev/null </dev/null; }
+need script
+certs=("$AMBIENTCTL" certs --socket "$(agent_socket b)")
+like "colour on a terminal" "$(on_terminal NO_COLOR= "${certs[@]}")" $'\e\\[32mAvailable'
+unlike "unless NO_COLOR says no" "$(on_terminal NO_COLOR=1 "${certs[@]}")" $'\e'
+unlike "no colour for a program" "$(on_terminal NO_COLOR= "${certs[@]}" -o json)" $'\e'
 like "workloads has the pod" "$(ctl a workloads)" "demo/server|demo +server"
 like "services has the service" "$(ctl a services)" web
 like "its address stands without the network's slash" "$(ctl a services)" " 10\.96\.0\.1 "

@@ -23,7 +23,8 @@ YAML
 check "the error names file, object, field" wait_log a \
 	'service-web\.yaml:[0-9]+.*Service demo/web.*targetPort' "$from"
 is "the last good state stays" "$(fetch client http://10.96.0.1/)" hello
-check_fails "validate finds it without a daemon" "$AMBIENTCTL" validate "$MANIFESTS"
+is "validate finds it without a daemon" "$("$AMBIENTCTL" validate "$MANIFESTS" >/dev/null 2>&1; echo $?)" 1
+is "as JSON too" "$("$AMBIENTCTL" validate -o json "$MANIFESTS" >/dev/null 2>&1; echo $?)" 1
 like "and says the same" "$("$AMBIENTCTL" validate "$MANIFESTS" 2>&1)" \
 	'service-web\.yaml:[0-9]+.*Service demo/web.*targetPort'
 from=$(log_lines a)

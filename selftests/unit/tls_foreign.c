@@ -541,6 +541,8 @@ TEST(openssl)
 		if (strncmp(said, openssls[i].said, strlen(openssls[i].said)))
 			printf("# it said: %s\n", said);
 		CHECK(!strncmp(said, openssls[i].said, strlen(openssls[i].said)));
+		/* A session of ours is not to be resumed: its policy and identity are of now. */
+		CHECK(!server || !strstr(said, "ticket"));
 		amb_tls_destroy(t);
 	}
 	amb_cred_put(a);

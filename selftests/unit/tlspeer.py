@@ -3,7 +3,7 @@
 """OpenSSL as a TLS peer on descriptor 3: handshake, then what comes in goes back.
 
 tlspeer.py server|client DIR CERT|- [alpn=h2] [max=1.2] [ca=root]
-Says "ok VERSION ALPN CIPHER" or "failed REASON" on its output.
+Says "ok VERSION ALPN CIPHER" or "failed REASON" on its output, and "ticket" when one came.
 """
 import socket
 import ssl
@@ -30,5 +30,7 @@ try:
     print("ok", tls.version(), tls.selected_alpn_protocol(), tls.cipher()[0], flush=True)
     while data := tls.recv(65536):
         tls.sendall(data)
+    if role == "client" and tls.session and tls.session.has_ticket:
+        print("ticket", flush=True)
 except (ssl.SSLError, OSError) as e:
     print("failed", getattr(e, "reason", None) or e, flush=True)
