@@ -19,6 +19,8 @@ struct reading {
 	struct amb_decode d;
 	struct amb_arena arena;
 	struct amb_pconf *p;
+	char *why; /* of the first error; empty: none yet */
+	size_t room;
 };
 
 static void __attribute__((noreturn)) refuse(const char *text)
@@ -29,11 +31,10 @@ static void __attribute__((noreturn)) refuse(const char *text)
 
 static void report(void *ctx, const struct amb_manifest_problem *p)
 {
-	char text[AMB_MANIFEST_TEXT_MAX];
+	struct reading *r = ctx;
 
-	(void)ctx;
-	if (p->error)
-		refuse(amb_manifest_format(p, text, sizeof(text)));
+	if (p->error && !*r->why)
+		amb_manifest_format(p, r->why, r->room);
 }
 
 /* Not over what is there: whoever was read first wins. */
@@ -98,36 +99,44 @@ static void mesh_config(struct reading *r, const struct amb_yaml *map)
 	amb_decode_leave(&r->d);
 }
 
-/* The one document of @fd or @text; nothing at all is fine. */
+/* The one document of @fd or @text; nothing at all is fine. Else @why is not empty. */
 static void read_one(struct amb_pconf *p, const char *name, int fd, const char *text,
-		     void (*use)(struct reading *r, const struct amb_yaml *map))
+		     void (*use)(struct reading *r, const struct amb_yaml *map), char *why,
+		     size_t room)
 {
 	struct amb_yaml_reader *y = amb_yaml_open(fd, text, text ? strlen(text) : 0);
-	struct reading r = { .p = p };
+	struct reading r = { .p = p, .why = why, .room = room };
 	const struct amb_yaml *map;
 	const char *kind;
-	char why[256];
 	uint32_t line;
 	int ret;
 
-	if (!y)
-		refuse("out of memory");
+	*why = 0;
+	if (!y) {
+		snprintf(why, room, "out of memory");
+		return;
+	}
 	r.d = (struct amb_decode){
 		.arena = &r.arena,
 		.temp = &r.arena,
 		.file = name,
 		.object = "",
 		.report = report,
+		.ctx = &r,
 	};
 	ret = amb_yaml_next(y, &map, &kind);
 	if (ret > 0)
 		use(&r, map);
-	if (ret < 0) {
-		snprintf(why, sizeof(why), "%s: %.200s", name, amb_yaml_problem(y, &line));
-		refuse(why);
-	}
+	if (ret < 0)
+		snprintf(why, room, "%s: %.200s", name, amb_yaml_problem(y, &line));
 	amb_yaml_close(y);
 	amb_arena_free(&r.arena);
+}
+
+int amb_pconf_text(struct amb_pconf *p, const char *text, char *why, size_t room)
+{
+	read_one(p, "PROXY_CONFIG", -1, text, proxy_config, why, room);
+	return *why ? -EINVAL : 0;
 }
 
 void amb_pconf_read(struct amb_pconf *p)
@@ -135,15 +144,15 @@ void amb_pconf_read(struct amb_pconf *p)
 	const char *text = getenv("PROXY_CONFIG");
 	_cleanup_fd_ int fd = open(AMB_PCONF_MESH, O_RDONLY | O_CLOEXEC);
 	int err = fd < 0 ? errno : 0;
-	char why[128];
+	char why[AMB_MANIFEST_TEXT_MAX] = "";
 
 	*p = (struct amb_pconf){ .concurrency = -1 };
-	if (text && *text)
-		read_one(p, "PROXY_CONFIG", -1, text, proxy_config);
-	if (!err) {
-		read_one(p, AMB_PCONF_MESH, fd, NULL, mesh_config);
-	} else if (err != ENOENT && err != ENOTDIR) {
-		snprintf(why, sizeof(why), "%s: %s", AMB_PCONF_MESH, strerror(err));
+	if (text && *text && amb_pconf_text(p, text, why, sizeof(why)))
 		refuse(why);
-	}
+	if (!err)
+		read_one(p, AMB_PCONF_MESH, fd, NULL, mesh_config, why, sizeof(why));
+	else if (err != ENOENT && err != ENOTDIR)
+		snprintf(why, sizeof(why), "%s: %s", AMB_PCONF_MESH, strerror(err));
+	if (*why)
+		refuse(why);
 }

@@ -7,6 +7,7 @@
 #ifndef AMB_PCONF_H
 #define AMB_PCONF_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define AMB_PCONF_MESH "./etc/istio/config/mesh"
@@ -22,5 +23,7 @@ struct amb_pconf {
  * before threads. Ends the process (64, one line) on what cannot be meant.
  */
 void amb_pconf_read(struct amb_pconf *p);
+/* What the variable says, over what is in @p. 0, or -EINVAL and @why. */
+int amb_pconf_text(struct amb_pconf *p, const char *text, char *why, size_t room);
 
 #endif
