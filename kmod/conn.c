@@ -20,6 +20,7 @@
  * one alone needs no lock (conn.h). conn->lock is for what they share, and is never held when a
  * socket is called or memory is allocated.
  */
+#include <linux/jiffies.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -309,6 +310,14 @@ void hbone_conn_drain(struct hbone_conn *c, enum hbone_conn_goaway what)
 		hbone_conn_kick_tx(c);
 }
 
+/* Of jiffies. Not 0, with which orphan_work would queue itself all the time. */
+static unsigned long orphan_delay(void)
+{
+	return clamp_t(unsigned long, READ_ONCE(hbone_main_orphan_seconds), 1,
+		       MAX_JIFFY_OFFSET / HZ) *
+	       HZ;
+}
+
 static void orphan_work(struct work_struct *work)
 {
 	struct hbone_conn *c = container_of(to_delayed_work(work), struct hbone_conn, orphan_work);
@@ -321,7 +330,7 @@ static void orphan_work(struct work_struct *work)
 	if (alone && idle)
 		hbone_conn_end(c, HBONE_REASON_ORPHAN, HBONE_H2_NO_ERROR, 0);
 	else if (alone && !hbone_conn_ending(c))
-		queue_delayed_work(hbone_main_wq, &c->orphan_work, hbone_main_orphan_seconds * HZ);
+		queue_delayed_work(hbone_main_wq, &c->orphan_work, orphan_delay());
 }
 
 void hbone_conn_own(struct hbone_conn *c, u32 portid)
@@ -369,7 +378,7 @@ void hbone_conn_owner_gone(struct hbone_net *hn, u32 portid)
 		/* What HPACK's tables held is gone with the owner. */
 		hbone_conn_drain(c, HBONE_CONN_GOAWAY_FINAL);
 		end_unattached(c);
-		mod_delayed_work(hbone_main_wq, &c->orphan_work, hbone_main_orphan_seconds * HZ);
+		mod_delayed_work(hbone_main_wq, &c->orphan_work, orphan_delay());
 	}
 	mutex_unlock(&hn->lock);
 }

@@ -30,7 +30,8 @@ struct workqueue_struct *hbone_main_wq;
 
 unsigned int hbone_main_orphan_seconds = 60;
 module_param_named(orphan_seconds, hbone_main_orphan_seconds, uint, 0644);
-MODULE_PARM_DESC(orphan_seconds, "seconds that a connection without owner and streams lives on");
+MODULE_PARM_DESC(orphan_seconds,
+		 "seconds that a connection without owner and streams lives on, at least 1");
 
 static unsigned int net_id __read_mostly;
 
