@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Messages to user space. Values are copied under conn->lock first and put into the message
- * without it, so each message is of one moment. An event is lost when there is no memory for it or
- * a listener's socket is full; the listener hears of either (ENOBUFS) and asks by a dump.
+ * without it, so what changes under it is of one moment. A stream's flags do not: each tells that
+ * it was set by then. An event is lost when there is no memory for it or a listener's socket is
+ * full; the listener hears of either (ENOBUFS) and asks by a dump.
  */
 #include <net/genetlink.h>
 
@@ -118,9 +119,22 @@ static int put_settings(struct sk_buff *skb, int attr, const struct hbone_settin
 struct conn_row {
 	struct hbone_settings peer;
 	s32 send_window, recv_window;
-	u32 last_local, last_peer, owner, streams, frames, backlog, goaway;
+	u32 last_local, last_peer, owner, streams, frames, backlog, goaway, flags;
 	u64 rx_bytes, tx_bytes;
+	bool goaway_came;
 };
+
+/* conn->lock */
+static u32 conn_flags(const struct hbone_conn *c)
+{
+	u32 flags = 0;
+
+	if (test_bit(HBONE_CONN_SERVER, &c->flags))
+		flags |= HBONE_F_SERVER;
+	if (test_bit(HBONE_CONN_DRAINING, &c->flags))
+		flags |= HBONE_F_DRAINING;
+	return flags;
+}
 
 static void read_conn(struct hbone_conn *c, struct conn_row *row)
 {
@@ -135,20 +149,11 @@ static void read_conn(struct hbone_conn *c, struct conn_row *row)
 	row->frames = c->nframes_in;
 	row->backlog = c->backlog;
 	row->goaway = c->goaway_in;
+	row->goaway_came = test_bit(HBONE_CONN_GOAWAY_IN, &c->flags);
 	row->rx_bytes = c->rx_bytes;
 	row->tx_bytes = c->tx_bytes;
+	row->flags = conn_flags(c);
 	spin_unlock(&c->lock);
-}
-
-static u32 conn_flags(const struct hbone_conn *c)
-{
-	u32 flags = 0;
-
-	if (test_bit(HBONE_CONN_SERVER, &c->flags))
-		flags |= HBONE_F_SERVER;
-	if (test_bit(HBONE_CONN_DRAINING, &c->flags))
-		flags |= HBONE_F_DRAINING;
-	return flags;
 }
 
 int hbone_event_put_conn(struct sk_buff *skb, struct hbone_conn *c)
@@ -156,8 +161,7 @@ int hbone_event_put_conn(struct sk_buff *skb, struct hbone_conn *c)
 	struct conn_row row;
 
 	read_conn(c, &row);
-	if (nla_put_u32(skb, HBONE_A_CONN, c->id) ||
-	    nla_put_u32(skb, HBONE_A_FLAGS, conn_flags(c)) ||
+	if (nla_put_u32(skb, HBONE_A_CONN, c->id) || nla_put_u32(skb, HBONE_A_FLAGS, row.flags) ||
 	    nla_put_u64_64bit(skb, HBONE_A_COOKIE, c->cookie, HBONE_A_PAD) ||
 	    nla_put_u32(skb, HBONE_A_OWNER, row.owner) ||
 	    nla_put_s32(skb, HBONE_A_SEND_WINDOW, row.send_window) ||
@@ -172,8 +176,7 @@ int hbone_event_put_conn(struct sk_buff *skb, struct hbone_conn *c)
 	    put_settings(skb, HBONE_A_LOCAL, &c->local) ||
 	    put_settings(skb, HBONE_A_PEER, &row.peer))
 		return -EMSGSIZE;
-	if (test_bit(HBONE_CONN_GOAWAY_IN, &c->flags) &&
-	    nla_put_u32(skb, HBONE_A_ERROR, row.goaway))
+	if (row.goaway_came && nla_put_u32(skb, HBONE_A_ERROR, row.goaway))
 		return -EMSGSIZE;
 	return 0;
 }
@@ -195,10 +198,13 @@ int hbone_event_put_stream(struct sk_buff *skb, struct hbone_stream *s)
 {
 	struct hbone_conn *c = s->conn;
 	s32 send_window, recv_window;
-	u64 rx_bytes, tx_bytes;
-	u32 backlog;
+	u64 rx_bytes, tx_bytes, cookie;
+	u32 backlog, flags;
 
 	spin_lock(&c->lock);
+	flags = stream_flags(s);
+	/* Before the flag is seen attach may be writing it. */
+	cookie = flags & HBONE_F_ATTACHED ? s->cookie : 0;
 	send_window = s->send_window;
 	recv_window = s->recv_window;
 	rx_bytes = s->rx_bytes;
@@ -206,8 +212,8 @@ int hbone_event_put_stream(struct sk_buff *skb, struct hbone_stream *s)
 	backlog = s->backlog_bytes;
 	spin_unlock(&c->lock);
 	if (nla_put_u32(skb, HBONE_A_CONN, c->id) || nla_put_u32(skb, HBONE_A_STREAM, s->id) ||
-	    nla_put_u32(skb, HBONE_A_FLAGS, stream_flags(s)) ||
-	    nla_put_u64_64bit(skb, HBONE_A_COOKIE, s->cookie, HBONE_A_PAD) ||
+	    nla_put_u32(skb, HBONE_A_FLAGS, flags) ||
+	    nla_put_u64_64bit(skb, HBONE_A_COOKIE, cookie, HBONE_A_PAD) ||
 	    nla_put_s32(skb, HBONE_A_SEND_WINDOW, send_window) ||
 	    nla_put_s32(skb, HBONE_A_RECV_WINDOW, recv_window) ||
 	    nla_put_u32(skb, HBONE_A_BACKLOG, backlog) ||

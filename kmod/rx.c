@@ -435,10 +435,10 @@ static int on_goaway(struct hbone_conn *c, const struct hbone_h2_event *ev)
 	hbone_mib_inc(c->hn, RX_GOAWAYS);
 	spin_lock(&c->lock);
 	c->goaway_in = ev->value;
-	spin_unlock(&c->lock);
 	set_bit(HBONE_CONN_GOAWAY_IN, &c->flags);
 	/* Who begins a stream puts it into the table first, and looks then. */
 	smp_mb__after_atomic();
+	spin_unlock(&c->lock);
 	hbone_event_goaway(c, ev->goaway_last, ev->value);
 	for (; (s = hbone_stream_get_next(c, &id)); id++) {
 		if (!hbone_conn_is_peers(c, s->id)) {
