@@ -144,7 +144,9 @@ static int answer(struct sk_buff *skb, void *head, struct genl_info *info, int e
 		return err;
 	}
 	genlmsg_end(skb, head);
-	return genlmsg_reply(skb, info);
+	err = genlmsg_reply(skb, info);
+	/* The caller's socket is full; EAGAIN is to say that there is nothing to tell. */
+	return err == -EAGAIN ? -ENOBUFS : err;
 }
 
 /* --- connections ----------------------------------------------------------------------------- */
@@ -200,8 +202,20 @@ static int parse_conn(struct genl_info *info, struct hbone_conn_params *p)
 	return err ?: parse_settings(info->attrs[HBONE_A_PEER], &p->peer, info->extack);
 }
 
+/* Nobody was told its number, so nobody would end it. */
+static void conn_unknown(struct hbone_net *hn, u32 id)
+{
+	struct hbone_conn *c = hbone_conn_get(hn, id);
+
+	if (!c)
+		return;
+	hbone_conn_end(c, HBONE_REASON_REQUEST, HBONE_H2_NO_ERROR, 0);
+	hbone_conn_put(c);
+}
+
 static int conn_add(struct sk_buff *skb, struct genl_info *info)
 {
+	struct hbone_net *hn = hbone_main_net(genl_info_net(info));
 	struct hbone_conn_params p = {};
 	struct sk_buff *reply;
 	void *head;
@@ -214,8 +228,11 @@ static int conn_add(struct sk_buff *skb, struct genl_info *info)
 	reply = answer_new(info, HBONE_CMD_CONN_ADD, NLMSG_DEFAULT_SIZE, &head);
 	if (!reply)
 		return -ENOMEM;
-	id = hbone_conn_create(hbone_main_net(genl_info_net(info)), &p, info->extack);
-	return answer(reply, head, info, id < 0 ? id : nla_put_u32(reply, HBONE_A_CONN, id));
+	id = hbone_conn_create(hn, &p, info->extack);
+	err = answer(reply, head, info, id < 0 ? id : nla_put_u32(reply, HBONE_A_CONN, id));
+	if (err && id > 0)
+		conn_unknown(hn, id);
+	return err;
 }
 
 static int conn_own(struct sk_buff *skb, struct genl_info *info)
@@ -476,8 +493,6 @@ static int frame_recv(struct sk_buff *skb, struct genl_info *info)
 	err = answer(reply, head, info, put_frame(reply, c, f));
 	if (!err)
 		drop_frame(c, f);
-	else if (err == -EAGAIN)
-		err = -ENOBUFS; /* of the caller's socket: it still waits */
 out_put_conn:
 	hbone_conn_put(c);
 	return err;

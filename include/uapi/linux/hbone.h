@@ -27,7 +27,8 @@
  * ------------------
  * Hands a connection over, which has no streams that live: DATA of numbers up to the LAST_ ones
  * counts as late. From then on only the module may read or write the socket; the caller should
- * close its descriptor. The answer has the new HBONE_A_CONN.
+ * close its descriptor. The answer has the new HBONE_A_CONN. When the caller's socket has no room
+ * for it (ENOBUFS) the connection is ended at once.
  *
  *    HBONE_A_VERSION: NLA_U32, HBONE_GENL_VERSION; others are refused with EPROTONOSUPPORT
  *    HBONE_A_FD: NLA_U32, the socket

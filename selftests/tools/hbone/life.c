@@ -435,6 +435,37 @@ static int add_with(struct nl *nl, int fd, uint32_t version, uint16_t extra)
 	return nl_ask(nl);
 }
 
+/* Who does not hear the number of his connection does not get one. */
+static void add_unheard(struct nl *nl)
+{
+	struct nl *full = nl_open();
+	struct peer p = { .fd = -1 };
+	int tls[2], least = 1, i;
+
+	setsockopt(full->fd, SOL_SOCKET, SO_RCVBUF, &least, sizeof(least));
+	for (i = 0; i < 64; i++) {
+		nl_begin(full, HBONE_CMD_CONN_GET, 0);
+		nl_put32(full, HBONE_A_CONN, 77);
+		nl_send(full);
+	}
+	tls_pair(tls);
+	nl_begin(full, HBONE_CMD_CONN_ADD, 0);
+	nl_put32(full, HBONE_A_VERSION, HBONE_GENL_VERSION);
+	nl_put32(full, HBONE_A_FD, tls[1]);
+	nl_put32(full, HBONE_A_SEND_WINDOW, 1);
+	nl_put32(full, HBONE_A_RECV_WINDOW, 1);
+	nl_send(full);
+	EXPECT(stat_number("ConnsCreated") == 1);
+	close(tls[1]);
+	p.fd = tls[0];
+	peer_expect(&p, 7, 0);
+	EXPECT(peer_u32(&p, 4) == 0 && !peer_read(&p));
+	close(tls[0]);
+	WAIT_FOR((nl_begin(nl, HBONE_CMD_CONN_GET, NLM_F_DUMP), nl_dump(nl, NULL, NULL)) == 0,
+		 "what nobody knows ends");
+	nl_close(full);
+}
+
 /* What is wrong is refused, and with words. */
 void case_abi(void)
 {
@@ -443,6 +474,7 @@ void case_abi(void)
 	int tls[2], tcp[2], again, pipes[2];
 	uint32_t conn;
 
+	add_unheard(nl);
 	tls_pair(tls);
 	tcp_pair(tcp);
 	EXPECT(!pipe(pipes));

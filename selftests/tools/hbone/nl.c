@@ -147,12 +147,17 @@ static int answers(struct nl *nl, void (*each)(struct nl *nl, void *ctx), void *
 	}
 }
 
-static int ask(struct nl *nl, void (*each)(struct nl *nl, void *ctx), void *ctx)
+void nl_send(struct nl *nl)
 {
 	((struct nlmsghdr *)nl->out)->nlmsg_len = nl->n;
-	nl->error[0] = '\0';
 	if (send(nl->fd, nl->out, nl->n, 0) != (ssize_t)nl->n)
 		err(1, "netlink send");
+}
+
+static int ask(struct nl *nl, void (*each)(struct nl *nl, void *ctx), void *ctx)
+{
+	nl->error[0] = '\0';
+	nl_send(nl);
 	return answers(nl, each, ctx);
 }
 

@@ -31,6 +31,8 @@ void nl_put32(struct nl *nl, uint16_t attr, uint32_t value);
 void nl_put64(struct nl *nl, uint16_t attr, uint64_t value);
 void nl_put_settings(struct nl *nl, uint16_t attr, uint32_t window, uint32_t frame,
 		     uint32_t streams);
+/* Sends, and leaves the answer to be read. */
+void nl_send(struct nl *nl);
 /* Sends and waits for the answer, which is in a[] if there was one. 0 or -errno. */
 int nl_ask(struct nl *nl);
 /* The same for dumps: the number of messages, each told. */
