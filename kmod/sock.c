@@ -10,7 +10,9 @@
  *
  * Lifetime: a reference to the file keeps the socket, and with it the wait queue. The entry leaves
  * the queue under the queue's lock, so that no call of wake is under way afterwards; whoever frees
- * what wake looks at must have called hbone_sock_unwatch or hbone_sock_uninit before.
+ * what wake looks at must have called hbone_sock_unwatch or hbone_sock_uninit before. Ours is often
+ * the last reference, and dropped by work. Files of kernel threads are then closed by one work of
+ * the system, one after the other, where SO_LINGER would have all of them wait for this peer.
  *
  * A socket is claimed by sk_user_data, under sk_callback_lock, as others do who use a socket for
  * themselves: so it is in use once, and a socket of a sockmap, whose programs would see our bytes,
@@ -119,12 +121,22 @@ err_put:
 	return err;
 }
 
+/* Closing it does not wait. One with a time of zero does not, and asks for a reset: it may. */
+static void no_linger(struct sock *sk)
+{
+	lock_sock(sk);
+	if (sk->sk_lingertime)
+		sock_reset_flag(sk, SOCK_LINGER);
+	release_sock(sk);
+}
+
 void hbone_sock_uninit(struct hbone_sock *hs)
 {
 	if (!hs->sock)
 		return;
 	hbone_sock_unwatch(hs);
 	unclaim(hs->sock->sk);
+	no_linger(hs->sock->sk);
 	sockfd_put(hs->sock);
 	hs->sock = NULL;
 }

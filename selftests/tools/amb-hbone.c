@@ -35,6 +35,7 @@ static const struct {
 	{ "adopt", case_adopt },
 	{ "notes", case_notes },
 	{ "idle", case_idle },
+	{ "linger", case_linger },
 	{ "paid", case_paid },
 	{ "orphan", case_orphan },
 	{ "key", case_key },

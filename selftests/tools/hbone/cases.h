@@ -39,6 +39,9 @@ void case_drain(void);
 void case_notes(void);
 void case_idle(void);
 
+/* shared.c: sockets that others prepared */
+void case_linger(void);
+
 /* paid.c: who pays for that */
 void case_paid(void);
 
