@@ -14,7 +14,9 @@
  * Requests hold a reference while they run and may, in between, queue work that then finds
  * ENDING; the last put therefore waits for work once more. Work holds no reference, and streams
  * hold none: 3 and 2 have seen to them. Each connection holds a reference to the module and none
- * to its network namespace, which waits for step 5 in hbone_conn_end_all.
+ * to its network namespace, which waits in hbone_conn_end_all until the last of its own is freed.
+ * hbone_conn_owner_gone and hbone_conn_end_all hold no reference: as long as hn->lock is held none
+ * leaves the table, whose reference it is.
  *
  * rx_work and tx_work run one at a time each, and at the same time as the other. What belongs to
  * one alone needs no lock (conn.h). conn->lock is for what they share, and is never held when a
@@ -25,6 +27,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/slab.h>
+#include <linux/wait_bit.h>
 #include <net/sock.h>
 
 #include "conn.h"
@@ -193,12 +196,17 @@ static void drop_ctl(struct hbone_conn *c)
 
 void hbone_conn_put(struct hbone_conn *c)
 {
+	struct hbone_net *hn = c->hn;
+
 	if (!refcount_dec_and_test(&c->refs))
 		return;
 	wait_for_work(c);
 	/* A request may have closed a stream after end_work had looked. */
 	drop_ctl(c);
 	conn_free(c);
+	/* From here on the namespace may be gone: its address alone is used. */
+	if (atomic_dec_and_test(&hn->nconns))
+		wake_up_var(&hn->nconns);
 	module_put(THIS_MODULE);
 }
 
@@ -275,16 +283,12 @@ void hbone_conn_end_all(struct hbone_net *hn)
 {
 	struct hbone_conn *c;
 	unsigned long id;
-	bool gone;
 
 	mutex_lock(&hn->lock);
 	xa_for_each(&hn->conns, id, c) hbone_conn_end(c, HBONE_REASON_NETNS, HBONE_H2_NO_ERROR, 0);
 	mutex_unlock(&hn->lock);
-	/* Work that set ENDING may queue end_work after a flush began: then the table has it. */
-	do {
-		gone = xa_empty(&hn->conns);
-		flush_workqueue(hbone_main_wq);
-	} while (!gone);
+	/* Not for those of other namespaces, as a flush of the workqueue would. */
+	wait_var_event(&hn->nconns, !atomic_read(&hn->nconns));
 }
 
 void hbone_conn_drain(struct hbone_conn *c, enum hbone_conn_goaway what)
@@ -468,6 +472,8 @@ static int enter_table(struct hbone_net *hn, struct hbone_conn *c)
 	mutex_lock(&hn->lock);
 	err = xa_alloc_cyclic(&hn->conns, &c->id, c, XA_LIMIT(1, INT_MAX), &hn->next_id,
 			      GFP_KERNEL_ACCOUNT);
+	if (err >= 0)
+		atomic_inc(&hn->nconns);
 	mutex_unlock(&hn->lock);
 	return err < 0 ? err : 0;
 }

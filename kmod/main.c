@@ -47,6 +47,7 @@ static int __net_init net_init(struct net *net)
 
 	hn->net = net;
 	hn->next_id = 0;
+	atomic_set(&hn->nconns, 0);
 	mutex_init(&hn->lock);
 	xa_init_flags(&hn->conns, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	hn->mib = alloc_percpu(struct hbone_mib);

@@ -3,6 +3,7 @@
 #ifndef HBONE_MAIN_H
 #define HBONE_MAIN_H
 
+#include <linux/atomic.h>
 #include <linux/mutex.h>
 #include <linux/types.h>
 #include <linux/xarray.h>
@@ -17,6 +18,7 @@ struct hbone_net {
 	struct mutex lock; /* membership of conns */
 	struct xarray conns; /* struct hbone_conn by number */
 	u32 next_id; /* of conns; under lock */
+	atomic_t nconns; /* that were in conns, and are not freed yet */
 };
 
 /* All work on connections; it drains before the module goes. */
