@@ -18,6 +18,16 @@
  * hbone_conn_owner_gone and hbone_conn_end_all hold no reference: as long as hn->lock is held none
  * leaves the table, whose reference it is.
  *
+ * Work comes to its end. It never waits for a peer, nor for a socket to have room; what it does for
+ * a budget of buffers it leaves to its next run, and ENDING is looked at between two of them. It
+ * waits for locks: ours, which nobody holds while he waits, and those of sockets. A socket's own is
+ * not held by who sleeps in a call on it. Kernel TLS has one more for all who send (tx_lock), and
+ * that is: who kept a descriptor of the connection's socket and sends on it, blocking, holds it as
+ * long as the peer does not read, and tx_work or the good-bye stand behind him. So end_work has the
+ * socket reset when it is not through with them in HBONE_CONN_END_MS: then the sleeper wakes up,
+ * with EPIPE, as does each who follows him. Who holds both locks in a page fault that nobody serves
+ * holds up all who use the socket in the kernel, and this as well.
+ *
  * rx_work and tx_work run one at a time each, and at the same time as the other. What belongs to
  * one alone needs no lock (conn.h). conn->lock is for what they share, and is never held when a
  * socket is called or memory is allocated.
@@ -222,6 +232,27 @@ static void close_streams(struct hbone_conn *c)
 	}
 }
 
+static void abort_work(struct work_struct *work)
+{
+	struct hbone_conn *c = container_of(to_delayed_work(work), struct hbone_conn, abort_work);
+
+	hbone_sock_abort(&c->tls);
+}
+
+/*
+ * Not on our workqueue: it may be full of those that wait for this. tls must be there until
+ * let_end, and nothing else may wait for it.
+ */
+static void force_end(struct hbone_conn *c)
+{
+	schedule_delayed_work(&c->abort_work, msecs_to_jiffies(HBONE_CONN_END_MS));
+}
+
+static void let_end(struct hbone_conn *c)
+{
+	cancel_delayed_work_sync(&c->abort_work);
+}
+
 static void end_work(struct work_struct *work)
 {
 	struct hbone_conn *c = container_of(work, struct hbone_conn, end_work);
@@ -229,9 +260,11 @@ static void end_work(struct work_struct *work)
 
 	hbone_sock_unwatch(&c->tls);
 	close_streams(c);
+	force_end(c);
 	wait_for_work(c);
 	drop_ctl(c);
 	hbone_tx_goodbye(c);
+	let_end(c);
 	hbone_sock_close(&c->tls);
 	hbone_sock_uninit(&c->tls);
 	trace_hbone_conn_end(c->id, c->end_reason, c->end_code, c->end_errno);
@@ -443,6 +476,7 @@ static struct hbone_conn *conn_alloc(struct hbone_net *hn, const struct hbone_co
 	INIT_WORK(&c->end_work, end_work);
 	INIT_DELAYED_WORK(&c->retry_work, retry_work);
 	INIT_DELAYED_WORK(&c->orphan_work, orphan_work);
+	INIT_DELAYED_WORK(&c->abort_work, abort_work);
 	spin_lock_init(&c->ready_lock);
 	INIT_LIST_HEAD(&c->rd_ready);
 	INIT_LIST_HEAD(&c->wr_ready);

@@ -103,6 +103,7 @@ struct hbone_conn {
 	struct work_struct end_work;
 	struct delayed_work retry_work; /* kicks both, when memory was short */
 	struct delayed_work orphan_work;
+	struct delayed_work abort_work; /* what keeps end_work waiting */
 
 	/* rx_work alone */
 	struct hbone_h2frame reader;
@@ -208,6 +209,9 @@ bool hbone_conn_used_up(struct hbone_conn *c, bool sent);
 /* Have their work done, soon, if the connection is not about to end. Any context. */
 void hbone_conn_kick_rx(struct hbone_conn *c);
 void hbone_conn_kick_tx(struct hbone_conn *c);
+
+/* As long as others may keep a connection from its end, by their calls on its socket. */
+#define HBONE_CONN_END_MS 1000
 
 /* Both, after HBONE_CONN_RETRY_MS. */
 void hbone_conn_retry(struct hbone_conn *c);

@@ -7,8 +7,10 @@
  *   - each connection holds a reference to the module, so it cannot be unloaded in use;
  *   - a connection does not hold its network namespace: the namespace ends it, and waits for that
  *     (hbone_conn_end_all). Sockets of user space, which connections hold, hold theirs; so that
- *     wait is for connections whose sockets are of other namespaces;
- *   - work runs on one workqueue, drained last.
+ *     wait is for connections whose sockets are of other namespaces, of its own and of no other's
+ *     (struct hbone_net, nconns);
+ *   - work runs on one workqueue, drained last, but for what gets a connection to its end
+ *     (abort_work), which end_work waits for. conn.c says why all of it ends.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 

@@ -36,6 +36,7 @@ static const struct {
 	{ "notes", case_notes },
 	{ "idle", case_idle },
 	{ "linger", case_linger },
+	{ "netns", case_netns },
 	{ "paid", case_paid },
 	{ "orphan", case_orphan },
 	{ "key", case_key },

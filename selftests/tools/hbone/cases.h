@@ -39,8 +39,9 @@ void case_drain(void);
 void case_notes(void);
 void case_idle(void);
 
-/* shared.c: sockets that others prepared */
+/* shared.c: sockets that others prepared, hold, or have in another namespace */
 void case_linger(void);
+void case_netns(void);
 
 /* paid.c: who pays for that */
 void case_paid(void);
