@@ -23,10 +23,11 @@
  * waits for locks: ours, which nobody holds while he waits, and those of sockets. A socket's own is
  * not held by who sleeps in a call on it. Kernel TLS has one more for all who send (tx_lock), and
  * that is: who kept a descriptor of the connection's socket and sends on it, blocking, holds it as
- * long as the peer does not read, and tx_work or the good-bye stand behind him. So end_work has the
- * socket reset when it is not through with them in HBONE_CONN_END_MS: then the sleeper wakes up,
- * with EPIPE, as does each who follows him. Who holds both locks in a page fault that nobody serves
- * holds up all who use the socket in the kernel, and this as well.
+ * long as the peer does not read. sock.c looks first whether it is held, and then says that there
+ * is no room; who takes it between that and the call has tx_work or the good-bye stand behind him.
+ * So end_work has the socket reset when it is not through with them in HBONE_CONN_END_MS: then the
+ * sleeper wakes up, with EPIPE, as does each who follows him. Who holds both locks in a page fault
+ * that nobody serves holds up all who use the socket in the kernel, and this as well.
  *
  * rx_work and tx_work run one at a time each, and at the same time as the other. What belongs to
  * one alone needs no lock (conn.h). conn->lock is for what they share, and is never held when a

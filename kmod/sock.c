@@ -21,6 +21,7 @@
  * All but wake is called in process context and without a lock, since these calls lock the socket.
  */
 #include <linux/bvec.h>
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/net.h>
 #include <linux/netlink.h>
@@ -32,6 +33,7 @@
 #include "sock.h"
 
 #define SEND_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL)
+#define HELD_TRIES 4
 
 static const char owner_mark[8] __aligned(8) = "hbone";
 
@@ -192,11 +194,35 @@ int hbone_sock_recv(struct hbone_sock *hs, struct page *page, u32 off, u32 len)
 	return end_or_failure(hs, sock_recvmsg(hs->sock, &msg, MSG_DONTWAIT));
 }
 
+/*
+ * Whether another sends on a socket with kernel TLS and sleeps in that call: tx_lock, which he has,
+ * is waited for whatever the flags. Kernel TLS's own work has it too, for a moment, and the
+ * socket's lock with it, as has who does not sleep.
+ */
+static bool held(struct hbone_sock *hs)
+{
+	struct sock *sk = hs->sock->sk;
+	struct tls_context *ctx = tls_get_ctx(sk);
+	int tries = HELD_TRIES;
+
+	while (mutex_is_locked(&ctx->tx_lock) && tries--) {
+		lock_sock(sk);
+		release_sock(sk);
+		/* He takes the one before the other, and gives it back after. */
+		if (mutex_is_locked(&ctx->tx_lock))
+			usleep_range(20, 50);
+	}
+	return tries < 0;
+}
+
 int hbone_sock_send(struct hbone_sock *hs, struct page *page, u32 off, u32 len)
 {
 	struct msghdr msg = { .msg_flags = SEND_FLAGS };
 	struct bio_vec bv;
 
+	hs->held = held(hs);
+	if (hs->held)
+		return -EAGAIN;
 	set_page(&msg, &bv, page, off, len, ITER_SOURCE);
 	return sock_sendmsg(hs->sock, &msg);
 }
@@ -212,6 +238,8 @@ int hbone_sock_send_mem(struct hbone_sock *hs, void *p, u32 len)
 {
 	struct kvec vec = { .iov_base = p, .iov_len = len };
 
+	if (held(hs))
+		return -EAGAIN;
 	return hbone_sock_send_vec(hs, &vec, 1, len);
 }
 
@@ -282,12 +310,13 @@ void hbone_sock_close_notify(struct hbone_sock *hs)
 	struct kvec vec = { .iov_base = alert, .iov_len = sizeof(alert) };
 
 	*(u8 *)CMSG_DATA(&u.cmsg) = HBONE_SOCK_ALERT;
-	kernel_sendmsg(hs->sock, &msg, &vec, 1, sizeof(alert));
+	if (!held(hs))
+		kernel_sendmsg(hs->sock, &msg, &vec, 1, sizeof(alert));
 }
 
 bool hbone_sock_starved(const struct hbone_sock *hs)
 {
-	return sk_stream_is_writeable(hs->sock->sk);
+	return hs->held || sk_stream_is_writeable(hs->sock->sk);
 }
 
 bool hbone_sock_at_end(const struct hbone_sock *hs)

@@ -20,6 +20,7 @@ struct socket;
 struct hbone_sock {
 	struct socket *sock; /* a reference to its file; NULL before init */
 	struct wait_queue_entry wait; /* on sock->wq, while watched */
+	bool held; /* the last send of bytes did not begin: see hbone_sock_starved */
 	void (*wake)(struct hbone_sock *hs, __poll_t events);
 };
 
@@ -39,11 +40,14 @@ void hbone_sock_watch(struct hbone_sock *hs, void (*wake)(struct hbone_sock *, _
 /* When it returns no call is under way. Again, or without watch, is allowed. */
 void hbone_sock_unwatch(struct hbone_sock *hs);
 
-/* Never block. @page is of __GFP_COMP; return as sock_recvmsg and sock_sendmsg. */
+/*
+ * Never block. @page is of __GFP_COMP; return as sock_recvmsg and sock_sendmsg. To send: on a
+ * socket with kernel TLS.
+ */
 int hbone_sock_recv(struct hbone_sock *hs, struct page *page, u32 off, u32 len);
 int hbone_sock_send(struct hbone_sock *hs, struct page *page, u32 off, u32 len);
 int hbone_sock_send_mem(struct hbone_sock *hs, void *p, u32 len);
-/* @n pieces of @len bytes in all. */
+/* @n pieces of @len bytes in all, on one without. */
 int hbone_sock_send_vec(struct hbone_sock *hs, struct kvec *vec, u32 n, u32 len);
 /* 1: there are bytes, or 0: the end, or negative. */
 int hbone_sock_peek(struct hbone_sock *hs);
@@ -58,8 +62,8 @@ u64 hbone_sock_records(const struct hbone_sock *hs, bool sent);
 void hbone_sock_close_notify(struct hbone_sock *hs);
 
 /*
- * After -EAGAIN from a send: whether there is room in the socket, but no memory. Nobody tells when
- * there is some again.
+ * After -EAGAIN from a send: whether there is room in the socket, but no memory, or another's call
+ * keeps kernel TLS from taking anything. Nobody tells when that is over.
  */
 bool hbone_sock_starved(const struct hbone_sock *hs);
 /* Whether the end, an error or a mark of urgent data is there, perhaps behind bytes. */
