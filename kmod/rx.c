@@ -224,8 +224,9 @@ static int on_headers(struct hbone_conn *c, const struct hbone_h2_event *ev)
 }
 
 /*
- * The owner does not take frames, or is dead. Streams that have their application live on; new ones
- * cannot be, since what follows cannot be decoded without what was lost.
+ * The owner does not take frames, or is dead, or there was no memory for one. Streams that have
+ * their application live on; new ones cannot be, since what follows cannot be decoded without what
+ * was lost.
  */
 static void headers_lost(struct hbone_conn *c, u32 id)
 {
@@ -242,24 +243,32 @@ static void headers_lost(struct hbone_conn *c, u32 id)
 	hbone_stream_put(s);
 }
 
+/* The frame under way begins; without memory there is none, and its pieces are for nobody. */
+static void raw_begins(struct hbone_conn *c, const struct hbone_h2_event *ev)
+{
+	struct hbone_frame *f = hbone_conn_frame(HBONE_H2_HEAD + ev->length);
+
+	c->rx_frame = f;
+	if (!f) {
+		hbone_mib_inc(c->hn, NO_MEMORY);
+		return;
+	}
+	memcpy(f->data, c->reader.head, HBONE_H2_HEAD);
+	f->len = HBONE_H2_HEAD;
+	f->stream = ev->stream;
+}
+
 static int on_raw(struct hbone_conn *c, const struct hbone_h2_event *ev)
 {
-	struct hbone_frame *f = c->rx_frame;
+	struct hbone_frame *f;
 
-	if (ev->first) {
-		f = hbone_conn_frame(HBONE_H2_HEAD + ev->length);
-		if (!f) {
-			hbone_mib_inc(c->hn, NO_MEMORY);
-			hbone_conn_end(c, HBONE_REASON_MEMORY, HBONE_H2_INTERNAL_ERROR, -ENOMEM);
-			return 0;
-		}
-		memcpy(f->data, c->reader.head, HBONE_H2_HEAD);
-		f->len = HBONE_H2_HEAD;
-		f->stream = ev->stream;
-		c->rx_frame = f;
+	if (ev->first)
+		raw_begins(c, ev);
+	f = c->rx_frame;
+	if (f) {
+		memcpy(f->data + f->len, ev->p, ev->n);
+		f->len += ev->n;
 	}
-	memcpy(f->data + f->len, ev->p, ev->n);
-	f->len += ev->n;
 	if (!ev->last)
 		return 0;
 	c->rx_frame = NULL;
@@ -271,11 +280,13 @@ static int on_raw(struct hbone_conn *c, const struct hbone_h2_event *ev)
 			return ret;
 		}
 	}
-	f->refused = c->block_refused;
-	if (test_bit(HBONE_CONN_HEADERS_LOST, &c->flags))
+	if (!f || test_bit(HBONE_CONN_HEADERS_LOST, &c->flags)) {
 		kvfree(f);
-	else if (hbone_conn_frame_in(c, f))
-		return 0;
+	} else {
+		f->refused = c->block_refused;
+		if (hbone_conn_frame_in(c, f))
+			return 0;
+	}
 	headers_lost(c, ev->stream);
 	return 0;
 }

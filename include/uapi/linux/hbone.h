@@ -249,7 +249,7 @@ enum hbone_reason {
 	HBONE_REASON_CONN, /* a stream ended with its connection */
 	HBONE_REASON_SOCKET, /* the connection's socket failed; HBONE_A_ERRNO */
 	HBONE_REASON_TLS, /* a record that is not data: alert, key update */
-	HBONE_REASON_MEMORY, /* no memory */
+	HBONE_REASON_MEMORY, /* no memory; of streams alone */
 	HBONE_REASON_ORPHAN, /* no owner, and no streams for long; a stream: no application */
 	HBONE_REASON_NETNS, /* its network namespace ended */
 	HBONE_REASON_KEY, /* as many records as one key is good for */
