@@ -374,7 +374,7 @@ static void orphan_work(struct work_struct *work)
 void hbone_conn_own(struct hbone_conn *c, u32 portid)
 {
 	spin_lock(&c->lock);
-	c->owner = portid;
+	WRITE_ONCE(c->owner, portid);
 	spin_unlock(&c->lock);
 }
 
@@ -400,11 +400,14 @@ void hbone_conn_owner_gone(struct hbone_net *hn, u32 portid)
 	mutex_lock(&hn->lock);
 	xa_for_each(&hn->conns, id, c)
 	{
+		/* Any netlink socket's end comes here; its requests were before. */
+		if (READ_ONCE(c->owner) != portid)
+			continue;
 		/* Another may own it by now. */
 		spin_lock(&c->lock);
 		was = c->owner == portid;
 		if (was)
-			c->owner = 0;
+			WRITE_ONCE(c->owner, 0);
 		spin_unlock(&c->lock);
 		if (!was || hbone_conn_ending(c))
 			continue;

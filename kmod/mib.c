@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Counters. They belong to struct hbone_net, are counted up from any context, never down, and
- * read without a lock: a reader may see one event's counters apart.
+ * read without a lock: a reader may see one event's counters apart, but each whole.
  */
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
@@ -45,6 +45,8 @@ static const char *const names[] = {
 };
 
 static_assert(ARRAY_SIZE(names) == HBONE_MIB_MAX);
+/* Elsewhere a counter could be read half. */
+static_assert(sizeof(long) == sizeof(u64));
 
 static int mib_show(struct seq_file *seq, void *unused)
 {
