@@ -3,6 +3,8 @@
  * Buffers. One for each CPU is kept once it was needed: memory that comes from the page allocator
  * is cleared on many a kernel, which for a message of some bytes would be most of the work. Kept
  * ones are the module's own; all others are charged to who the connection's work is charged to.
+ * Each connection has given back its own before it is freed (conn_free), and holds the module until
+ * then: so at hbone_buffer_uninit all that are kept are idle.
  */
 #include <linux/cpumask.h>
 #include <linux/gfp.h>

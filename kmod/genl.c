@@ -422,11 +422,15 @@ static int stream_dump(struct sk_buff *skb, struct netlink_callback *cb)
 	struct hbone_conn *c;
 	int err = 0;
 
-	if (!attrs[HBONE_A_CONN])
+	if (!attrs[HBONE_A_CONN]) {
+		NL_SET_ERR_MSG(cb->extack, "of which connection?");
 		return -EINVAL;
+	}
 	c = hbone_conn_get(hbone_main_net(sock_net(cb->skb->sk)), nla_get_u32(attrs[HBONE_A_CONN]));
-	if (!c)
+	if (!c) {
+		NL_SET_ERR_MSG(cb->extack, "no such connection");
 		return -ENOENT;
+	}
 	for (; !err && (s = hbone_stream_get_next(c, &id)); id += !err) {
 		err = dump_one(skb, cb, HBONE_CMD_STREAM_GET, c, s);
 		hbone_stream_put(s);
@@ -484,8 +488,10 @@ static int frame_recv(struct sk_buff *skb, struct genl_info *info)
 	if (IS_ERR(c))
 		return PTR_ERR(c);
 	f = first_frame(c);
-	if (!f)
+	if (!f) {
+		NL_SET_ERR_MSG(info->extack, "no frame waits");
 		goto out_put_conn;
+	}
 	err = -ENOMEM;
 	reply = answer_new(info, HBONE_CMD_FRAME_RECV, NLMSG_DEFAULT_SIZE + f->len, &head);
 	if (!reply)
@@ -496,6 +502,30 @@ static int frame_recv(struct sk_buff *skb, struct genl_info *info)
 out_put_conn:
 	hbone_conn_put(c);
 	return err;
+}
+
+static void say_unsent(struct netlink_ext_ack *extack, int err)
+{
+	switch (err) {
+	case -EINVAL:
+		NL_SET_ERR_MSG(extack, "not one whole header block of a stream that may have it");
+		break;
+	case -ENOENT:
+		NL_SET_ERR_MSG(extack, "no such stream");
+		break;
+	case -EBUSY:
+		NL_SET_ERR_MSG(extack, "our direction ended, or its application is to end it");
+		break;
+	case -ESHUTDOWN:
+		NL_SET_ERR_MSG(extack, "the peer takes no new streams here");
+		break;
+	case -ENOSPC:
+		NL_SET_ERR_MSG(extack, "the peer has as many streams as it allows");
+		break;
+	case -EAGAIN:
+		NL_SET_ERR_MSG(extack, "too much waits for the peer");
+		break;
+	}
 }
 
 static int frame_send(struct sk_buff *skb, struct genl_info *info)
@@ -510,9 +540,7 @@ static int frame_send(struct sk_buff *skb, struct genl_info *info)
 		return PTR_ERR(c);
 	err = hbone_tx_headers(c, nla_data(info->attrs[HBONE_A_FRAME]),
 			       nla_len(info->attrs[HBONE_A_FRAME]));
-	if (err == -EINVAL)
-		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[HBONE_A_FRAME],
-				    "not one whole header block of a stream that may have it");
+	say_unsent(info->extack, err);
 	hbone_conn_put(c);
 	return err;
 }

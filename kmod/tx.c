@@ -3,7 +3,8 @@
  * From the applications to the tunnel: tx_work fills one buffer, of some TLS records, with what is
  * to be sent, and sends it; when the socket takes no more it returns, and the wait queue calls it
  * again. Bytes of applications are read to where they are sent from, after their frame's head, and
- * only as many as both windows allow: nothing but that buffer waits here.
+ * only as many as both windows allow: of them nothing but that buffer waits here, and behind it
+ * what kernel TLS has sealed and TCP not taken. Header blocks wait in frames_out.
  *
  * Order: header blocks of the owner, answers to the peer, WINDOW_UPDATE and RST_STREAM of streams,
  * then DATA, one frame of each stream in turn.

@@ -21,7 +21,8 @@
  * CAP_NET_ADMIN in the user namespace that owns the caller's network namespace. Connections
  * belong to the network namespace of the caller; the sockets may be of any, having their file
  * descriptors is leave to use them. Attributes that a command does not list below are refused.
- * Errors come with an extended-ACK message.
+ * Errors come with an extended-ACK message, or the attribute that is missing, but for ENOMEM, and
+ * ENOBUFS of a full socket.
  *
  * HBONE_CMD_CONN_ADD
  * ------------------
@@ -92,7 +93,8 @@
  *
  * HBONE_CMD_STREAM_ADD
  * --------------------
- * Attaches an application's connected TCP socket. The caller should close its descriptor.
+ * Attaches an application's connected TCP socket. The caller should close its descriptor. Bytes of
+ * the application may follow at once, so on a stream that the peer opened HEADERS are sent before.
  *
  *    HBONE_A_CONN: NLA_U32
  *    HBONE_A_STREAM: NLA_U32, a stream that began on this connection
@@ -152,7 +154,8 @@
  *    HBONE_CMD_GOAWAY: HBONE_A_CONN, HBONE_A_ERROR, HBONE_A_LAST_LOCAL: the last of our streams
  *                      that the peer looks at. Streams beyond it were closed, as refused
  *    HBONE_CMD_CONN_CLOSED: HBONE_A_CONN, HBONE_A_REASON, HBONE_A_ERROR (HTTP/2), HBONE_A_ERRNO,
- *                           HBONE_A_RX_BYTES, HBONE_A_TX_BYTES. Its streams were told before
+ *                           HBONE_A_RX_BYTES, HBONE_A_TX_BYTES. Its streams were told before, but
+ *                           for those that a request is ending meanwhile
  */
 #ifndef _UAPI_LINUX_HBONE_H
 #define _UAPI_LINUX_HBONE_H
