@@ -137,42 +137,69 @@ static void run_row(struct nl *nl, size_t i)
 	conn_gone(nl, conn);
 }
 
-/* More data than windows allow: of the stream, of the connection. */
-static void overflow(struct nl *nl, uint32_t of_conn)
+/* More data than a stream's window allows. */
+static void overflow(struct nl *nl)
 {
 	uint8_t b[16384] = { 0 };
 	struct peer p;
-	uint32_t conn, left = of_conn ? 100000 : WINDOW, stream = 1;
+	uint32_t conn, left = WINDOW;
 	int app, tcp[2];
 
 	conn = open_one(nl, &p, &app);
 	/* Stream 3 has no application, so nothing goes back to its window. */
 	peer_send(&p, 1, 4, 3, "\x82", 1);
-	peer_send(&p, 1, 4, 5, "\x82", 1);
-	EXPECT(headers_recv(nl, conn) == 3 && headers_recv(nl, conn) == 5);
-	stream = 3;
-	while (left > sizeof(b) - 1) {
-		peer_send(&p, 0, 0, stream, b, sizeof(b));
-		left -= sizeof(b);
-		if (of_conn && left < 100000 - 3 * sizeof(b))
-			stream = 5;
+	EXPECT(headers_recv(nl, conn) == 3);
+	for (; left > sizeof(b); left -= sizeof(b))
+		peer_send(&p, 0, 0, 3, b, sizeof(b));
+	peer_send(&p, 0, 0, 3, b, left);
+	peer_send(&p, 0, 0, 3, b, 1);
+	peer_expect(&p, 3, 3);
+	EXPECT(peer_u32(&p, 0) == 3);
+	/* Others live. */
+	peer_send(&p, 0, 1, 1, "fine", 4);
+	EXPECT(read_all(app, b, 4) && !memcmp(b, "fine", 4));
+	tcp_pair(tcp);
+	EXPECT(stream_add(nl, conn, 3, tcp[0], 0) == -ENOENT);
+	close(tcp[1]);
+	close(p.fd);
+	close(app);
+	conn_gone(nl, conn);
+}
+
+/* What the module keeps before the connection's window shuts. */
+#define BACKLOG 1048576
+#define PART (WINDOW / 5)
+
+/* More than the connection's, which is given back as long as less than that waits. */
+static void overflow_conn(struct nl *nl)
+{
+	static uint8_t b[PART];
+	struct peer p;
+	uint32_t conn, stream = 3;
+	int64_t left, sent = 0;
+	int app, n = 0;
+
+	conn = open_one(nl, &p, &app);
+	for (;;) {
+		left = ask_number(nl, conn, 0, HBONE_A_RECV_WINDOW);
+		if (left < PART)
+			break;
+		if (n % 5 == 0) {
+			stream += n ? 2 : 0;
+			peer_send(&p, 1, 4, stream, "\x82", 1);
+			EXPECT(headers_recv(nl, conn) == stream);
+		}
+		peer_send(&p, 0, 0, stream, b, PART);
+		sent += PART;
+		n++;
+		WAIT_FOR(ask_number(nl, conn, 0, HBONE_A_RX_BYTES) == sent, "a frame is read");
 	}
-	peer_send(&p, 0, 0, stream, b, left);
-	if (of_conn) {
-		/* The window is given back below the limit of what waits: then a frame too long. */
-		close(p.fd);
-	} else {
-		peer_send(&p, 0, 0, stream, b, 1);
-		peer_expect(&p, 3, 3);
-		EXPECT(peer_u32(&p, 0) == 3);
-		/* Others live. */
-		peer_send(&p, 0, 1, 1, "fine", 4);
-		EXPECT(read_all(app, b, 4) && !memcmp(b, "fine", 4));
-		tcp_pair(tcp);
-		EXPECT(stream_add(nl, conn, 3, tcp[0], 0) == -ENOENT);
-		close(tcp[1]);
-		close(p.fd);
-	}
+	EXPECT(sent > BACKLOG && sent < 2 * BACKLOG && n % 5);
+	peer_send(&p, 0, 0, stream, b, left + 1);
+	peer_expect(&p, 7, 0);
+	EXPECT(peer_u32(&p, 4) == 3 && !peer_read(&p));
+	EXPECT(read_some(app, b, 1) == -ECONNRESET);
+	close(p.fd);
 	close(app);
 	conn_gone(nl, conn);
 }
@@ -184,11 +211,11 @@ void case_errors(void)
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		run_row(nl, i);
-	overflow(nl, false);
-	overflow(nl, true);
+	overflow(nl);
+	overflow_conn(nl);
 	nl_close(nl);
 	expect_balance();
-	EXPECT(stat_number("ConnErrors") == 17);
+	EXPECT(stat_number("ConnErrors") == 18);
 }
 
 /* One frame again and again, until the connection ends for it. */

@@ -87,7 +87,7 @@ static void many(int streams, uint64_t most)
 
 void case_many(void)
 {
-	many(500, 40000);
+	many(1000, 20000);
 }
 
 /* Where TCP has little memory, from outside. */
