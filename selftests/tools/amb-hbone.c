@@ -29,6 +29,7 @@ static const struct {
 	{ "floods", case_floods },
 	{ "refused", case_refused },
 	{ "mutated", case_mutated },
+	{ "control", case_control },
 	{ "resets", case_resets },
 	{ "close_under_load", case_close_under_load },
 	{ "drain", case_drain },

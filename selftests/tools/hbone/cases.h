@@ -22,6 +22,9 @@ void case_floods(void);
 void case_refused(void);
 void case_mutated(void);
 
+/* control.c: TLS records that are not data */
+void case_control(void);
+
 /* life.c: ends, resets, owners */
 void case_resets(void);
 void case_close_under_load(void);

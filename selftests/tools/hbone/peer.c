@@ -83,6 +83,28 @@ void tls_pair(int fd[2])
 	tls_pair_used(fd, 0);
 }
 
+bool tls_record(int fd, uint8_t type, const void *p, size_t n)
+{
+	union {
+		struct cmsghdr head;
+		uint8_t b[CMSG_SPACE(1)];
+	} control = { .head = {
+			      .cmsg_len = CMSG_LEN(1),
+			      .cmsg_level = SOL_TLS,
+			      .cmsg_type = TLS_SET_RECORD_TYPE,
+		      } };
+	struct iovec v = { (void *)p, n };
+	struct msghdr m = {
+		.msg_iov = &v,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+
+	*CMSG_DATA(&control.head) = type;
+	return sendmsg(fd, &m, MSG_NOSIGNAL) == (ssize_t)n;
+}
+
 void reset(int fd)
 {
 	struct linger now = { 1, 0 };

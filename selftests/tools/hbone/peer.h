@@ -26,6 +26,9 @@ void tls_pair(int fd[2]);
 /* The same, after @records in each direction. */
 void tls_pair_used(int fd[2], uint64_t records);
 
+/* One TLS record of another type than data; false when the other side ended first. */
+bool tls_record(int fd, uint8_t type, const void *p, size_t n);
+
 /* Closes it, by a reset. */
 void reset(int fd);
 
