@@ -536,6 +536,7 @@ static void peer_closed(struct hbone_conn *c)
 	unsigned long id = 0;
 
 	set_bit(HBONE_CONN_PEER_CLOSED, &c->flags);
+	/* Who begins a stream puts it into the table first, and looks then. */
 	smp_mb__after_atomic();
 	for (; (s = hbone_stream_get_next(c, &id)); id++) {
 		if (!hbone_stream_is(s, HBONE_STREAM_RX_END) ||

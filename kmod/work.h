@@ -38,6 +38,7 @@ static inline void hbone_work_kick(struct hbone_work *w)
 static inline void hbone_work_look(struct hbone_work *w)
 {
 	clear_bit(HBONE_WORK_AGAIN, &w->flags);
+	/* Before we look: what happens behind that sets it again. */
 	smp_mb__after_atomic();
 }
 
@@ -55,6 +56,7 @@ static inline void hbone_work_begin(struct hbone_work *w)
 static inline void hbone_work_end(struct hbone_work *w)
 {
 	clear_bit(HBONE_WORK_RUNS, &w->flags);
+	/* Before we look at the other: see the head. */
 	smp_mb__after_atomic();
 	if (hbone_work_again(w))
 		queue_work(hbone_main_wq, &w->work);
