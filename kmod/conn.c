@@ -9,7 +9,7 @@
  *   2. closes all streams, which leave theirs; hbone_stream_create looks at ENDING after it has put
  *      one into the table, and one that is being closed is its closer's, so none is left behind;
  *   3. waits for rx_work, tx_work and retry_work, which, when they find ENDING, do nothing;
- *   4. says good-bye on the socket and gives it back;
+ *   4. sends what waits for the peer and good-bye, and gives the socket back;
  *   5. leaves the namespace's table, waits for orphan_work, and drops the table's reference.
  * Requests hold a reference while they run and may, in between, queue work that then finds
  * ENDING; the last put therefore waits for work once more. Work holds no reference, and streams
@@ -263,8 +263,8 @@ static void end_work(struct work_struct *work)
 	close_streams(c);
 	force_end(c);
 	wait_for_work(c);
-	drop_ctl(c);
 	hbone_tx_goodbye(c);
+	drop_ctl(c);
 	let_end(c);
 	hbone_sock_close(&c->tls);
 	hbone_sock_uninit(&c->tls);
@@ -356,14 +356,23 @@ static unsigned long orphan_delay(void)
 	       HZ;
 }
 
+/* c->lock; tx_buf is tx_work's: it may be gone, or come, right now. */
+static bool sends(const struct hbone_conn *c)
+{
+	return !list_empty(&c->frames_out) || !list_empty(&c->ctl) || READ_ONCE(c->tx_buf.page);
+}
+
+/* A peer that takes nothing keeps it for one more time; what waits is then the good-bye's. */
 static void orphan_work(struct work_struct *work)
 {
 	struct hbone_conn *c = container_of(to_delayed_work(work), struct hbone_conn, orphan_work);
-	bool alone, idle;
+	bool alone, empty, idle;
 
 	spin_lock(&c->lock);
 	alone = !c->owner;
-	idle = !c->nlocal && !c->npeer;
+	empty = !c->nlocal && !c->npeer;
+	idle = empty && (c->orphan_waits || !sends(c));
+	c->orphan_waits = alone && empty && !idle;
 	spin_unlock(&c->lock);
 	if (alone && idle)
 		hbone_conn_end(c, HBONE_REASON_ORPHAN, HBONE_H2_NO_ERROR, 0);

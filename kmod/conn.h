@@ -104,6 +104,7 @@ struct hbone_conn {
 	struct delayed_work retry_work; /* kicks both, when memory was short */
 	struct delayed_work orphan_work;
 	struct delayed_work abort_work; /* what keeps end_work waiting */
+	bool orphan_waits; /* orphan_work's: for what is to be sent, once */
 
 	/* rx_work alone */
 	struct hbone_h2frame reader;
@@ -119,10 +120,11 @@ struct hbone_conn {
 	u32 new_window; /* INITIAL_WINDOW_SIZE of the SETTINGS under way */
 	bool has_new_window;
 
-	/* tx_work alone */
+	/* tx_work alone, and after it end_work */
 	struct hbone_buffer tx_buf; /* while bytes are in it */
 	u32 tx_off, tx_len; /* of tx_buf: sent, and in all */
 	u32 frame_off; /* of the first of frames_out: already in tx_buf */
+	bool said_goaway; /* it is in tx_buf, or gone: the last that is */
 
 	/* Streams that have something to do; also taken in wake functions: irqs off */
 	spinlock_t ready_lock;

@@ -234,15 +234,6 @@ int hbone_sock_send_vec(struct hbone_sock *hs, struct kvec *vec, u32 n, u32 len)
 	return kernel_sendmsg(hs->sock, &msg, vec, n, len);
 }
 
-int hbone_sock_send_mem(struct hbone_sock *hs, void *p, u32 len)
-{
-	struct kvec vec = { .iov_base = p, .iov_len = len };
-
-	if (held(hs))
-		return -EAGAIN;
-	return hbone_sock_send_vec(hs, &vec, 1, len);
-}
-
 int hbone_sock_peek(struct hbone_sock *hs)
 {
 	struct msghdr msg = {};
@@ -291,7 +282,7 @@ u64 hbone_sock_records(const struct hbone_sock *hs, bool sent)
 	return be64_to_cpu(next);
 }
 
-void hbone_sock_close_notify(struct hbone_sock *hs)
+int hbone_sock_close_notify(struct hbone_sock *hs)
 {
 	u8 alert[2] = { 1, 0 }; /* warning, close_notify */
 	union {
@@ -310,8 +301,9 @@ void hbone_sock_close_notify(struct hbone_sock *hs)
 	struct kvec vec = { .iov_base = alert, .iov_len = sizeof(alert) };
 
 	*(u8 *)CMSG_DATA(&u.cmsg) = HBONE_SOCK_ALERT;
-	if (!held(hs))
-		kernel_sendmsg(hs->sock, &msg, &vec, 1, sizeof(alert));
+	if (held(hs))
+		return -EAGAIN;
+	return min(kernel_sendmsg(hs->sock, &msg, &vec, 1, sizeof(alert)), 0);
 }
 
 bool hbone_sock_starved(const struct hbone_sock *hs)

@@ -46,7 +46,6 @@ void hbone_sock_unwatch(struct hbone_sock *hs);
  */
 int hbone_sock_recv(struct hbone_sock *hs, struct page *page, u32 off, u32 len);
 int hbone_sock_send(struct hbone_sock *hs, struct page *page, u32 off, u32 len);
-int hbone_sock_send_mem(struct hbone_sock *hs, void *p, u32 len);
 /* @n pieces of @len bytes in all, on one without. */
 int hbone_sock_send_vec(struct hbone_sock *hs, struct kvec *vec, u32 n, u32 len);
 /* 1: there are bytes, or 0: the end, or negative. */
@@ -58,8 +57,8 @@ int hbone_sock_error(struct hbone_sock *hs);
 int hbone_sock_recv_record(struct hbone_sock *hs, struct page *page, u32 len, u8 *type);
 /* Records that kernel TLS has sent on it, or received. Not while another call does the same. */
 u64 hbone_sock_records(const struct hbone_sock *hs, bool sent);
-/* Says on a TLS socket that nothing follows, as well as can be done without waiting. */
-void hbone_sock_close_notify(struct hbone_sock *hs);
+/* Says on a TLS socket that nothing follows. 0, or negative as sock_sendmsg. */
+int hbone_sock_close_notify(struct hbone_sock *hs);
 
 /*
  * After -EAGAIN from a send: whether there is room in the socket, but no memory, or another's call

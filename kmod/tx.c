@@ -486,15 +486,63 @@ void hbone_tx_work(struct work_struct *work)
 	set_active_memcg(old);
 }
 
-void hbone_tx_goodbye(struct hbone_conn *c)
+/* All of the buffer: 0, or what the socket says instead. */
+static int send_buffer(struct hbone_conn *c)
 {
-	u8 goaway[HBONE_H2_SMALL];
-	size_t n;
+	int n;
 
-	/* Not into the middle of a frame. */
-	if (c->tx_off == c->tx_len && !c->frame_off) {
-		n = write_goaway(c, goaway, c->end_code);
-		hbone_sock_send_mem(&c->tls, goaway, n);
+	while (c->tx_off < c->tx_len) {
+		n = hbone_sock_send(&c->tls, c->tx_buf.page, c->tx_off, c->tx_len - c->tx_off);
+		if (n < 0)
+			return n;
+		hbone_mib_inc(c->hn, TX_WRITES);
+		c->tx_off += n;
 	}
-	hbone_sock_close_notify(&c->tls);
+	return 0;
+}
+
+/* But not into the middle of a frame: its rest was not to be sent, since the key is used up. */
+static void put_last_goaway(struct hbone_conn *c)
+{
+	if (c->frame_off)
+		return;
+	spin_lock(&c->lock);
+	c->tx_len += write_goaway(c, tail(c), c->end_code);
+	spin_unlock(&c->lock);
+}
+
+/* The same for all that waits, and GOAWAY behind it. */
+static int say_all(struct hbone_conn *c)
+{
+	int err;
+
+	if (!c->tx_buf.page && !hbone_buffer_get(&c->tx_buf))
+		return -EAGAIN;
+	while (!c->said_goaway) {
+		err = send_buffer(c);
+		if (err)
+			return err;
+		c->tx_off = 0;
+		c->tx_len = 0;
+		if (hbone_sock_records(&c->tls, true) < HBONE_CONN_RECORDS)
+			fill(c);
+		if (c->tx_len)
+			continue;
+		put_last_goaway(c);
+		c->said_goaway = true;
+	}
+	return send_buffer(c);
+}
+
+int hbone_tx_goodbye(struct hbone_conn *c)
+{
+	struct mem_cgroup *old = set_active_memcg(c->memcg);
+	int err = say_all(c);
+
+	if (!err)
+		err = hbone_sock_close_notify(&c->tls);
+	if (c->tx_off == c->tx_len)
+		hbone_buffer_put(&c->tx_buf);
+	set_active_memcg(old);
+	return err;
 }

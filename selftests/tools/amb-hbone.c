@@ -32,6 +32,7 @@ static const struct {
 	{ "control", case_control },
 	{ "resets", case_resets },
 	{ "close_under_load", case_close_under_load },
+	{ "last_frames", case_last_frames },
 	{ "drain", case_drain },
 	{ "adopt", case_adopt },
 	{ "notes", case_notes },

@@ -35,6 +35,9 @@ void case_abi(void);
 /* Streams with traffic, until killed. */
 void case_hold(void);
 
+/* last.c: what was taken before a connection's end */
+void case_last_frames(void);
+
 /* drain.c: connections that peers are to leave */
 void case_drain(void);
 
