@@ -189,10 +189,15 @@ static void wait_for_work(struct hbone_conn *c)
 	cancel_delayed_work_sync(&c->retry_work);
 }
 
-static void drop_ctl(struct hbone_conn *c)
+/* As no work runs any more. */
+static void drop_streams(struct hbone_conn *c)
 {
 	struct hbone_stream *s;
 
+	while ((s = list_first_entry_or_null(&c->tx_ends, struct hbone_stream, end_node))) {
+		list_del(&s->end_node);
+		hbone_stream_put(s);
+	}
 	for (;;) {
 		spin_lock(&c->lock);
 		s = list_first_entry_or_null(&c->ctl, struct hbone_stream, ctl_node);
@@ -213,7 +218,7 @@ void hbone_conn_put(struct hbone_conn *c)
 		return;
 	wait_for_work(c);
 	/* A request may have closed a stream after end_work had looked. */
-	drop_ctl(c);
+	drop_streams(c);
 	conn_free(c);
 	/* From here on the namespace may be gone: its address alone is used. */
 	if (atomic_dec_and_test(&hn->nconns))
@@ -264,7 +269,7 @@ static void end_work(struct work_struct *work)
 	force_end(c);
 	wait_for_work(c);
 	hbone_tx_goodbye(c);
-	drop_ctl(c);
+	drop_streams(c);
 	let_end(c);
 	hbone_sock_close(&c->tls);
 	hbone_sock_uninit(&c->tls);
@@ -495,6 +500,7 @@ static struct hbone_conn *conn_alloc(struct hbone_net *hn, const struct hbone_co
 	INIT_LIST_HEAD(&c->wr_ready);
 	xa_init_flags(&c->streams, XA_FLAGS_ACCOUNT);
 	spin_lock_init(&c->lock);
+	INIT_LIST_HEAD(&c->tx_ends);
 	INIT_LIST_HEAD(&c->ctl);
 	INIT_LIST_HEAD(&c->frames_in);
 	INIT_LIST_HEAD(&c->frames_out);

@@ -72,7 +72,7 @@ enum hbone_conn_goaway {
 struct hbone_frame {
 	struct list_head node;
 	u32 len, size;
-	u32 stream;
+	u32 stream; /* to the peer: the one that it ends, or 0 */
 	bool refused;
 	u8 data[];
 };
@@ -124,6 +124,7 @@ struct hbone_conn {
 	struct hbone_buffer tx_buf; /* while bytes are in it */
 	u32 tx_off, tx_len; /* of tx_buf: sent, and in all */
 	u32 frame_off; /* of the first of frames_out: already in tx_buf */
+	struct list_head tx_ends; /* streams whose END_STREAM is in tx_buf; referenced */
 	bool said_goaway; /* it is in tx_buf, or gone: the last that is */
 
 	/* Streams that have something to do; also taken in wake functions: irqs off */
@@ -146,6 +147,7 @@ struct hbone_conn {
 	u32 last_local, last_peer; /* highest streams opened */
 	u32 nlocal, npeer; /* streams that live, by who opened them */
 	u32 nresets; /* the peer's that closed, and whose RST_STREAM still waits */
+	u32 nends; /* the peer's on tx_ends: it may know already that they ended */
 	u32 goaway_in; /* its error code */
 	u32 owner; /* netlink port */
 	struct list_head ctl; /* streams that owe a WINDOW_UPDATE or RST_STREAM; referenced */

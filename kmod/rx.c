@@ -376,6 +376,7 @@ static void peer_gone(struct hbone_stream *s)
 {
 	set_bit(HBONE_STREAM_RX_END, &s->flags);
 	set_bit(HBONE_STREAM_TX_END, &s->flags);
+	set_bit(HBONE_STREAM_TX_DONE, &s->flags);
 	hbone_deliver_end(s);
 }
 
@@ -573,10 +574,11 @@ static bool read_once(struct hbone_conn *c)
 	hbone_mib_inc(c->hn, RX_READS);
 	if (!n)
 		peer_closed(c);
-	else if (n < 0 && hbone_sock_ended(&c->tls) && !READ_ONCE(c->failed))
+	else if (n < 0 && hbone_sock_ended(&c->tls) && !READ_ONCE(c->failed)) {
 		/* Told before what had come, which is still there. */
 		WRITE_ONCE(c->failed, n);
-	else if (n < 0)
+		hbone_conn_kick_tx(c);
+	} else if (n < 0)
 		hbone_conn_end(c, HBONE_REASON_SOCKET, HBONE_H2_INTERNAL_ERROR, n);
 	else if (type != HBONE_SOCK_DATA)
 		on_control(c, type, p, n);

@@ -3,11 +3,13 @@
  * Streams.
  *
  * States: begun (no socket: what the peer sends waits in the backlog), attached, and in each
- * direction open, ended. Both ended, or a reset from anywhere: closed.
+ * direction open, ended, done: the other side's socket took all. Both done, or a reset from
+ * anywhere: closed.
  *
  * Lifetime, by reference count:
  *   - the table (conn->streams) holds one, from hbone_stream_create to hbone_stream_close;
  *   - conn->ctl holds one while the stream is on it, also after close, for its RST_STREAM;
+ *   - conn->tx_ends holds one while its END_STREAM is in tx_buf;
  *   - whoever found it by a lookup or on a ready list holds one while he looks at it.
  * The ready lists hold none: close takes the stream off them after CLOSED is set, and what comes
  * after CLOSED puts it on none. The wait-queue entry of the application's socket holds none: it
@@ -44,10 +46,11 @@ static bool may_begin(struct hbone_conn *c, u32 id)
 {
 	if (hbone_conn_is_peers(c, id)) {
 		/*
-		 * To the peer, and in memory, one lives until its RST_STREAM went. Without an owner
-		 * nobody would answer; hbone_conn_owner_gone looks for streams next.
+		 * To the peer, and in memory, one lives until its RST_STREAM went; those on tx_ends
+		 * need not to the peer. Without an owner nobody would answer; hbone_conn_owner_gone
+		 * looks for streams next.
 		 */
-		if (!c->owner || c->npeer + c->nresets >= c->local.max_streams)
+		if (!c->owner || c->npeer + c->nresets >= c->local.max_streams + c->nends)
 			return false;
 		c->npeer++;
 		return true;
@@ -79,6 +82,7 @@ static struct hbone_stream *alloc_stream(struct hbone_conn *c, u32 id)
 	INIT_LIST_HEAD(&s->rd_node);
 	INIT_LIST_HEAD(&s->wr_node);
 	INIT_LIST_HEAD(&s->ctl_node);
+	INIT_LIST_HEAD(&s->end_node);
 	INIT_LIST_HEAD(&s->backlog);
 	s->recv_window = c->local.initial_window;
 	return s;
@@ -299,8 +303,11 @@ void hbone_stream_check_done(struct hbone_stream *s)
 	if (!hbone_stream_is(s, HBONE_STREAM_ATTACHED))
 		rx_done = hbone_stream_is(s, HBONE_STREAM_RX_END) &&
 			  !hbone_stream_is(s, HBONE_STREAM_ANSWERED);
-	if (rx_done && hbone_stream_is(s, HBONE_STREAM_TX_END))
-		hbone_stream_close(s, HBONE_REASON_DONE, HBONE_STREAM_NO_RST);
+	if (!rx_done || !hbone_stream_is(s, HBONE_STREAM_TX_DONE))
+		return;
+	hbone_stream_close(
+		s, hbone_stream_is(s, HBONE_STREAM_TX_LOST) ? HBONE_REASON_CONN : HBONE_REASON_DONE,
+		HBONE_STREAM_NO_RST);
 }
 
 /* True: it was put there. */

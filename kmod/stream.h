@@ -22,6 +22,8 @@ enum hbone_stream_flags {
 	HBONE_STREAM_RX_END, /* the peer sends no more */
 	HBONE_STREAM_RX_DONE, /* and the application was told */
 	HBONE_STREAM_TX_END, /* we send no more */
+	HBONE_STREAM_TX_DONE, /* and the connection's socket has all, or */
+	HBONE_STREAM_TX_LOST, /* never will: set before TX_DONE */
 	HBONE_STREAM_NO_WINDOW, /* not read before its window opens; conn->lock */
 	HBONE_STREAM_CLOSED, /* set once: no table has it any more */
 };
@@ -51,6 +53,8 @@ struct hbone_stream {
 
 	/* conn->rx_work alone; freed with the stream */
 	struct list_head backlog; /* struct hbone_chunk */
+
+	struct list_head end_node; /* conn->tx_work alone */
 
 	/* conn->lock */
 	struct list_head ctl_node;
@@ -97,7 +101,7 @@ void hbone_stream_close(struct hbone_stream *s, enum hbone_reason reason, u32 co
 /* The HTTP/2 code for one without application when there will be none. */
 u32 hbone_stream_orphan_code(const struct hbone_stream *s);
 
-/* Ends it if both directions did. */
+/* Ends it if both directions did, and what they carried was handed on. */
 void hbone_stream_check_done(struct hbone_stream *s);
 
 /* Puts it among those with something to do. Any context. */

@@ -9,6 +9,9 @@
  * Order: header blocks of the owner, answers to the peer, WINDOW_UPDATE and RST_STREAM of streams,
  * then DATA, one frame of each stream in turn.
  *
+ * A stream is done when all that it sends is in the socket, not in the buffer: its connection may
+ * end in between.
+ *
  * tx_work runs one at a time for a connection. Only it takes frames off frames_out, and only it
  * makes send windows smaller, so a window that it has seen open does not shut, but by SETTINGS,
  * where RFC 9113 (6.9.2) allows what is on its way.
@@ -105,6 +108,7 @@ int hbone_tx_headers(struct hbone_conn *c, const u8 *p, u32 n)
 		return -ENOMEM;
 	memcpy(f->data, p, n);
 	f->len = n;
+	f->stream = end ? id : 0;
 	err = -EAGAIN;
 	if (too_much(c, sizeof(*f) + f->size))
 		goto err_free;
@@ -121,22 +125,47 @@ int hbone_tx_headers(struct hbone_conn *c, const u8 *p, u32 n)
 		err = -ENOENT;
 		goto err_free;
 	}
+	/* Before tx_work sees it, which tells when it is sent. */
+	if (end)
+		set_bit(HBONE_STREAM_TX_END, &s->flags);
 	list_add_tail(&f->node, &c->frames_out);
 	c->frames_out_bytes += sizeof(*f) + f->size;
 	spin_unlock(&c->lock);
 	set_bit(HBONE_STREAM_TX_BEGUN, &s->flags);
 	hbone_mib_inc(c->hn, TX_HEADERS);
 	hbone_conn_kick_tx(c);
-	if (end) {
-		set_bit(HBONE_STREAM_TX_END, &s->flags);
-		hbone_stream_check_done(s);
-	}
 	hbone_stream_put(s);
 	return 0;
 
 err_free:
 	kvfree(f);
 	return err;
+}
+
+static void count_end(struct hbone_stream *s, u32 by)
+{
+	struct hbone_conn *c = s->conn;
+
+	if (!hbone_conn_is_peers(c, s->id))
+		return;
+	spin_lock(&c->lock);
+	c->nends += by;
+	spin_unlock(&c->lock);
+}
+
+/* END_STREAM is in the buffer. Takes a reference. */
+static void put_end(struct hbone_stream *s)
+{
+	list_add_tail(&s->end_node, &s->conn->tx_ends);
+	count_end(s, 1);
+}
+
+static void put_end_of(struct hbone_conn *c, u32 id)
+{
+	struct hbone_stream *s = hbone_stream_get(c, id);
+
+	if (s)
+		put_end(s);
 }
 
 /* Frames may be longer than the buffer: the rest follows in the next one. */
@@ -162,6 +191,8 @@ static void put_frames(struct hbone_conn *c)
 		list_del(&f->node);
 		c->frames_out_bytes -= sizeof(*f) + f->size;
 		spin_unlock(&c->lock);
+		if (f->stream)
+			put_end_of(c, f->stream);
 		kvfree(f);
 	}
 }
@@ -323,7 +354,8 @@ static void no_bytes(struct hbone_stream *s, int ret)
 	}
 	put_head(s, 0, HBONE_H2_END_STREAM);
 	set_bit(HBONE_STREAM_TX_END, &s->flags);
-	hbone_stream_check_done(s);
+	refcount_inc(&s->refs);
+	put_end(s);
 }
 
 /* One frame of a stream. False: the connection's window is shut, for all. */
@@ -413,6 +445,46 @@ static void fill(struct hbone_conn *c)
 	put_streams(c);
 }
 
+static void tx_done(struct hbone_stream *s, bool lost)
+{
+	if (lost)
+		set_bit(HBONE_STREAM_TX_LOST, &s->flags);
+	/* Who sees TX_DONE sees TX_LOST. */
+	smp_mb__before_atomic();
+	set_bit(HBONE_STREAM_TX_DONE, &s->flags);
+	hbone_stream_check_done(s);
+}
+
+/* The buffer is gone, to the socket or, @lost, nowhere: so are the ends that were in it. */
+static void tell_ends(struct hbone_conn *c, bool lost)
+{
+	struct hbone_stream *s;
+
+	c->tx_off = c->tx_len;
+	while ((s = list_first_entry_or_null(&c->tx_ends, struct hbone_stream, end_node))) {
+		list_del_init(&s->end_node);
+		tx_done(s, lost);
+		/* No sooner: it counts as one that lives up to there. */
+		count_end(s, -1);
+		hbone_stream_put(s);
+	}
+}
+
+/* Nothing more is sent: the end of no stream that has not been will be. */
+static void lose_ends(struct hbone_conn *c)
+{
+	struct hbone_stream *s;
+	unsigned long id = 0;
+
+	tell_ends(c, true);
+	for (; (s = hbone_stream_get_next(c, &id)); id++) {
+		if (hbone_stream_is(s, HBONE_STREAM_TX_END) &&
+		    !hbone_stream_is(s, HBONE_STREAM_TX_DONE))
+			tx_done(s, true);
+		hbone_stream_put(s);
+	}
+}
+
 /* True: all of the buffer is gone. */
 static bool flush(struct hbone_conn *c)
 {
@@ -431,14 +503,14 @@ static bool flush(struct hbone_conn *c)
 		if (n < 0) {
 			/* Nobody hears it; rx_work ends the connection with its last stream. */
 			if (test_bit(HBONE_CONN_PEER_CLOSED, &c->flags)) {
-				c->tx_off = c->tx_len;
+				tell_ends(c, true);
 				return true;
 			}
 			/* What came before is still to be read, and rx_work finds the end. */
 			if (hbone_sock_ended(&c->tls)) {
-				c->tx_off = c->tx_len;
 				/* Not if rx_work was told why: this is no more than that it did. */
 				cmpxchg(&c->failed, 0, n);
+				lose_ends(c);
 				hbone_conn_kick_rx(c);
 				return false;
 			}
@@ -448,6 +520,7 @@ static bool flush(struct hbone_conn *c)
 		hbone_mib_inc(c->hn, TX_WRITES);
 		c->tx_off += n;
 	}
+	tell_ends(c, false);
 	return true;
 }
 
@@ -474,11 +547,13 @@ void hbone_tx_work(struct work_struct *work)
 	struct hbone_conn *c = container_of(work, struct hbone_conn, tx_work.work);
 	struct mem_cgroup *old;
 
-	if (hbone_conn_ending(c) || READ_ONCE(c->failed))
+	if (hbone_conn_ending(c))
 		return;
 	old = set_active_memcg(c->memcg);
 	hbone_work_begin(&c->tx_work);
-	if ((c->tx_buf.page || hbone_conn_borrow(c, &c->tx_buf)) && tx_run(c))
+	if (READ_ONCE(c->failed))
+		lose_ends(c);
+	else if ((c->tx_buf.page || hbone_conn_borrow(c, &c->tx_buf)) && tx_run(c))
 		hbone_conn_kick_tx(c);
 	if (c->tx_off == c->tx_len)
 		hbone_buffer_put(&c->tx_buf);

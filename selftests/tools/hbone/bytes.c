@@ -209,7 +209,7 @@ void case_padded(void)
 	shutdown(app, SHUT_WR);
 	peer_expect(&p, 0, 1);
 	EXPECT(p.flags == 1 && !p.length);
-	EXPECT(ask_number(nl, conn, 1, HBONE_A_STREAM) == -ENOENT);
+	WAIT_FOR(ask_number(nl, conn, 1, HBONE_A_STREAM) == -ENOENT, "the stream ends");
 	close(app);
 	close(p.fd);
 	conn_gone(nl, conn);
