@@ -9,8 +9,9 @@
  *   2. closes all streams, which leave theirs; hbone_stream_create looks at ENDING after it has put
  *      one into the table, and one that is being closed is its closer's, so none is left behind;
  *   3. waits for rx_work, tx_work and retry_work, which, when they find ENDING, do nothing;
- *   4. sends what waits for the peer and good-bye, and gives the socket back;
- *   5. leaves the namespace's table, waits for orphan_work, and drops the table's reference.
+ *   4. tells that it ended, and sets GONE: user space finds it no more;
+ *   5. sends what waits for the peer, good-bye and FIN, and gives the socket back;
+ *   6. leaves the namespace's table, waits for orphan_work, and drops the table's reference.
  * Requests hold a reference while they run and may, in between, queue work that then finds
  * ENDING; the last put therefore waits for work once more. Work holds no reference, and streams
  * hold none: 3 and 2 have seen to them. Each connection holds a reference to the module and none
@@ -25,9 +26,16 @@
  * that is: who kept a descriptor of the connection's socket and sends on it, blocking, holds it as
  * long as the peer does not read. sock.c looks first whether it is held, and then says that there
  * is no room; who takes it between that and the call has tx_work or the good-bye stand behind him.
- * So end_work has the socket reset when it is not through with them in HBONE_CONN_END_MS: then the
+ * So a run of end_work has the socket reset when it takes more than HBONE_CONN_END_MS: then the
  * sleeper wakes up, with EPIPE, as does each who follows him. Who holds both locks in a page fault
  * that nobody serves holds up all who use the socket in the kernel, and this as well.
+ *
+ * Step 5 waits for the peer, by end_work that queues itself. What the socket took is told as sent,
+ * and is lost when TCP resets itself: it does when something comes that nobody reads. So all that
+ * comes is read until the peer's end. A peer that takes nothing, or little, gets no more than
+ * HBONE_CONN_BYE_QUIET_MS or HBONE_CONN_BYE_MS; a namespace that ends sets HURRY, and asks for one
+ * more run of end_work if it is GONE: that looks at HURRY before it queues itself, and when it is
+ * asked then, queues nothing new.
  *
  * rx_work and tx_work run one at a time each, and at the same time as the other. What belongs to
  * one alone needs no lock (conn.h). conn->lock is for what they share, and is never held when a
@@ -37,6 +45,7 @@
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 #include <net/sock.h>
@@ -259,28 +268,77 @@ static void let_end(struct hbone_conn *c)
 	cancel_delayed_work_sync(&c->abort_work);
 }
 
-static void end_work(struct work_struct *work)
+/* Ended, for all but the peer. */
+static void leave(struct hbone_conn *c)
 {
-	struct hbone_conn *c = container_of(work, struct hbone_conn, end_work);
-	struct hbone_net *hn = c->hn;
-
 	hbone_sock_unwatch(&c->tls);
 	close_streams(c);
-	force_end(c);
 	wait_for_work(c);
-	hbone_tx_goodbye(c);
-	drop_streams(c);
-	let_end(c);
-	hbone_sock_close(&c->tls);
-	hbone_sock_uninit(&c->tls);
 	trace_hbone_conn_end(c->id, c->end_reason, c->end_code, c->end_errno);
 	hbone_event_conn_closed(c);
+	c->bye_began = jiffies;
+	c->bye_moved = jiffies;
+	c->bye_acked = hbone_sock_acked(&c->tls);
+	set_bit(HBONE_CONN_GONE, &c->flags);
+	/* hbone_conn_end_all sets HURRY and looks for GONE, we the other way round. */
+	smp_mb__after_atomic();
+}
+
+static bool bye_late(struct hbone_conn *c)
+{
+	u32 acked = hbone_sock_acked(&c->tls);
+
+	if (acked != c->bye_acked) {
+		c->bye_acked = acked;
+		c->bye_moved = jiffies;
+	}
+	return test_bit(HBONE_CONN_HURRY, &c->flags) ||
+	       time_after(jiffies, c->bye_moved + msecs_to_jiffies(HBONE_CONN_BYE_QUIET_MS)) ||
+	       time_after(jiffies, c->bye_began + msecs_to_jiffies(HBONE_CONN_BYE_MS));
+}
+
+/* True: both sides said their last, or there is nobody to hear it, or no time. */
+static bool bye(struct hbone_conn *c)
+{
+	struct mem_cgroup *old = set_active_memcg(c->memcg);
+	int err = c->bye_shut ? 0 : hbone_tx_goodbye(c);
+
+	if (!err && !c->bye_shut) {
+		hbone_sock_shutdown(&c->tls);
+		c->bye_shut = true;
+	}
+	if (!c->bye_heard)
+		c->bye_heard = hbone_rx_discard(c);
+	set_active_memcg(old);
+	return (err && err != -EAGAIN) || (c->bye_shut && c->bye_heard) || bye_late(c);
+}
+
+static void end_work(struct work_struct *work)
+{
+	struct hbone_conn *c = container_of(to_delayed_work(work), struct hbone_conn, end_work);
+	struct hbone_net *hn = c->hn;
+	bool done;
+
+	force_end(c);
+	if (!test_bit(HBONE_CONN_GONE, &c->flags))
+		leave(c);
+	done = bye(c);
+	let_end(c);
+	if (!done) {
+		queue_delayed_work(hbone_main_wq, &c->end_work,
+				   msecs_to_jiffies(HBONE_CONN_RETRY_MS));
+		return;
+	}
+	drop_streams(c);
+	hbone_sock_close(&c->tls);
+	hbone_sock_uninit(&c->tls);
 	hbone_mib_inc(hn, CONNS_DESTROYED);
 	mutex_lock(&hn->lock);
 	xa_erase(&hn->conns, c->id);
 	mutex_unlock(&hn->lock);
-	/* Armed by who finds it in the table, hence only now. */
+	/* Armed by who finds it in the table, hence only now; this very work needs no run more. */
 	cancel_delayed_work_sync(&c->orphan_work);
+	cancel_delayed_work(&c->end_work);
 	hbone_conn_put(c);
 }
 
@@ -293,7 +351,7 @@ void hbone_conn_end(struct hbone_conn *c, enum hbone_reason reason, u32 code, in
 	c->end_errno = err;
 	if (reason == HBONE_REASON_PROTOCOL)
 		hbone_mib_inc(c->hn, CONN_ERRORS);
-	queue_work(hbone_main_wq, &c->end_work);
+	queue_delayed_work(hbone_main_wq, &c->end_work, 0);
 }
 
 bool hbone_conn_used_up(struct hbone_conn *c, bool sent)
@@ -324,7 +382,15 @@ void hbone_conn_end_all(struct hbone_net *hn)
 	unsigned long id;
 
 	mutex_lock(&hn->lock);
-	xa_for_each(&hn->conns, id, c) hbone_conn_end(c, HBONE_REASON_NETNS, HBONE_H2_NO_ERROR, 0);
+	xa_for_each(&hn->conns, id, c)
+	{
+		hbone_conn_end(c, HBONE_REASON_NETNS, HBONE_H2_NO_ERROR, 0);
+		set_bit(HBONE_CONN_HURRY, &c->flags);
+		/* See leave. */
+		smp_mb__after_atomic();
+		if (test_bit(HBONE_CONN_GONE, &c->flags))
+			mod_delayed_work(hbone_main_wq, &c->end_work, 0);
+	}
 	mutex_unlock(&hn->lock);
 	/* Not for those of other namespaces, as a flush of the workqueue would. */
 	wait_var_event(&hn->nconns, !atomic_read(&hn->nconns));
@@ -444,6 +510,8 @@ struct hbone_conn *hbone_conn_get(struct hbone_net *hn, u32 id)
 
 	mutex_lock(&hn->lock);
 	c = xa_load(&hn->conns, id);
+	if (c && test_bit(HBONE_CONN_GONE, &c->flags))
+		c = NULL;
 	if (c)
 		refcount_inc(&c->refs);
 	mutex_unlock(&hn->lock);
@@ -456,6 +524,8 @@ struct hbone_conn *hbone_conn_get_next(struct hbone_net *hn, unsigned long *id)
 
 	mutex_lock(&hn->lock);
 	c = xa_find(&hn->conns, id, ULONG_MAX, XA_PRESENT);
+	while (c && test_bit(HBONE_CONN_GONE, &c->flags))
+		c = xa_find_after(&hn->conns, id, ULONG_MAX, XA_PRESENT);
 	if (c)
 		refcount_inc(&c->refs);
 	mutex_unlock(&hn->lock);
@@ -491,7 +561,7 @@ static struct hbone_conn *conn_alloc(struct hbone_net *hn, const struct hbone_co
 	c->memcg = get_mem_cgroup_from_mm(current->mm);
 	INIT_WORK(&c->rx_work.work, hbone_rx_work);
 	INIT_WORK(&c->tx_work.work, hbone_tx_work);
-	INIT_WORK(&c->end_work, end_work);
+	INIT_DELAYED_WORK(&c->end_work, end_work);
 	INIT_DELAYED_WORK(&c->retry_work, retry_work);
 	INIT_DELAYED_WORK(&c->orphan_work, orphan_work);
 	INIT_DELAYED_WORK(&c->abort_work, abort_work);

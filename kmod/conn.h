@@ -46,6 +46,10 @@ struct page;
  */
 #define HBONE_CONN_RECORDS (23726566 - 8)
 
+/* The good-bye is over when the peer took nothing for so long, or after that many in all. */
+#define HBONE_CONN_BYE_QUIET_MS 1000
+#define HBONE_CONN_BYE_MS 10000
+
 /* Limits of frames that cost a peer nothing: a bucket, and its refill. */
 #define HBONE_CONN_CALM 1024
 #define HBONE_CONN_CALM_MS 4 /* for one more */
@@ -55,6 +59,8 @@ struct page;
 enum hbone_conn_flags {
 	HBONE_CONN_SERVER, /* constant: the peer opens streams */
 	HBONE_CONN_ENDING, /* set once; no more work begins */
+	HBONE_CONN_GONE, /* set once: it was told, and is found by nobody; its socket lives on */
+	HBONE_CONN_HURRY, /* no more than one try for its good-bye */
 	HBONE_CONN_PEER_CLOSED, /* nothing more comes; it ends with its last stream */
 	HBONE_CONN_DRAINING, /* the last GOAWAY went, or is to: no new streams from the peer */
 	HBONE_CONN_GOAWAY_IN, /* the peer sent GOAWAY */
@@ -100,7 +106,7 @@ struct hbone_conn {
 	struct hbone_sock tls;
 
 	struct hbone_work rx_work, tx_work;
-	struct work_struct end_work;
+	struct delayed_work end_work;
 	struct delayed_work retry_work; /* kicks both, when memory was short */
 	struct delayed_work orphan_work;
 	struct delayed_work abort_work; /* what keeps end_work waiting */
@@ -126,6 +132,12 @@ struct hbone_conn {
 	u32 frame_off; /* of the first of frames_out: already in tx_buf */
 	struct list_head tx_ends; /* streams whose END_STREAM is in tx_buf; referenced */
 	bool said_goaway; /* it is in tx_buf, or gone: the last that is */
+	bool said_all; /* and close_notify behind it */
+
+	/* end_work alone */
+	unsigned long bye_began, bye_moved; /* jiffies; the peer took something */
+	u32 bye_acked;
+	bool bye_shut, bye_heard; /* FIN went; the peer's came */
 
 	/* Streams that have something to do; also taken in wake functions: irqs off */
 	spinlock_t ready_lock;
@@ -185,7 +197,7 @@ struct hbone_conn_params {
 int hbone_conn_create(struct hbone_net *hn, const struct hbone_conn_params *params,
 		      struct netlink_ext_ack *extack);
 
-/* The connection of that number, referenced, or NULL. Process context. */
+/* The connection of that number, referenced, or NULL, also when it is GONE. Process context. */
 struct hbone_conn *hbone_conn_get(struct hbone_net *hn, u32 id);
 /* The first of at least *@id. */
 struct hbone_conn *hbone_conn_get_next(struct hbone_net *hn, unsigned long *id);
@@ -198,7 +210,7 @@ void hbone_conn_put(struct hbone_conn *c);
 void hbone_conn_end(struct hbone_conn *c, enum hbone_reason reason, u32 code, int err);
 /* The same if the peer closed and nothing is left to do. */
 void hbone_conn_check_done(struct hbone_conn *c);
-/* All of a namespace, and waits until they are gone. */
+/* All of a namespace, and waits until they are gone, but not for their peers. */
 void hbone_conn_end_all(struct hbone_net *hn);
 
 /* Has the peer told, unless it was; a client's connection has but FINAL. Process context. */
@@ -214,8 +226,11 @@ bool hbone_conn_used_up(struct hbone_conn *c, bool sent);
 void hbone_conn_kick_rx(struct hbone_conn *c);
 void hbone_conn_kick_tx(struct hbone_conn *c);
 
-/* As long as others may keep a connection from its end, by their calls on its socket. */
-#define HBONE_CONN_END_MS 1000
+/*
+ * As long as others may keep a connection from its end, by their calls on its socket: long for a
+ * machine that is only slow.
+ */
+#define HBONE_CONN_END_MS 5000
 
 /* Both, after HBONE_CONN_RETRY_MS. */
 void hbone_conn_retry(struct hbone_conn *c);

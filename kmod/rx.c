@@ -631,3 +631,17 @@ void hbone_rx_work(struct work_struct *work)
 	hbone_work_end(&c->rx_work);
 	set_active_memcg(old);
 }
+
+bool hbone_rx_discard(struct hbone_conn *c)
+{
+	int budget = RX_BUDGET, n;
+	u8 type;
+
+	if (!hbone_buffer_get(&c->rx_buf))
+		return false;
+	do
+		n = hbone_sock_recv_record(&c->tls, c->rx_buf.page, c->rx_buf.size, &type);
+	while (n > 0 && --budget);
+	hbone_buffer_put(&c->rx_buf);
+	return n <= 0 && n != -EAGAIN;
+}

@@ -282,6 +282,23 @@ u64 hbone_sock_records(const struct hbone_sock *hs, bool sent)
 	return be64_to_cpu(next);
 }
 
+bool hbone_sock_tls_sent(const struct hbone_sock *hs)
+{
+	struct sock *sk = hs->sock->sk;
+	bool ret;
+
+	/* A record leaves the list when all of it is TCP's. */
+	lock_sock(sk);
+	ret = list_empty(&tls_sw_ctx_tx(tls_get_ctx(sk))->tx_list);
+	release_sock(sk);
+	return ret;
+}
+
+u32 hbone_sock_acked(const struct hbone_sock *hs)
+{
+	return READ_ONCE(tcp_sk(hs->sock->sk)->snd_una);
+}
+
 int hbone_sock_close_notify(struct hbone_sock *hs)
 {
 	u8 alert[2] = { 1, 0 }; /* warning, close_notify */

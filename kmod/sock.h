@@ -57,6 +57,10 @@ int hbone_sock_error(struct hbone_sock *hs);
 int hbone_sock_recv_record(struct hbone_sock *hs, struct page *page, u32 len, u8 *type);
 /* Records that kernel TLS has sent on it, or received. Not while another call does the same. */
 u64 hbone_sock_records(const struct hbone_sock *hs, bool sent);
+/* Whether kernel TLS gave TCP all that it took. */
+bool hbone_sock_tls_sent(const struct hbone_sock *hs);
+/* Moves as the peer takes bytes. */
+u32 hbone_sock_acked(const struct hbone_sock *hs);
 /* Says on a TLS socket that nothing follows. 0, or negative as sock_sendmsg. */
 int hbone_sock_close_notify(struct hbone_sock *hs);
 

@@ -586,11 +586,13 @@ static void put_last_goaway(struct hbone_conn *c)
 	spin_unlock(&c->lock);
 }
 
-/* The same for all that waits, and GOAWAY behind it. */
+/* The same for all that waits, GOAWAY behind it, and close_notify. */
 static int say_all(struct hbone_conn *c)
 {
 	int err;
 
+	if (c->said_all)
+		return 0;
 	if (!c->tx_buf.page && !hbone_buffer_get(&c->tx_buf))
 		return -EAGAIN;
 	while (!c->said_goaway) {
@@ -606,18 +608,20 @@ static int say_all(struct hbone_conn *c)
 		put_last_goaway(c);
 		c->said_goaway = true;
 	}
-	return send_buffer(c);
+	err = send_buffer(c);
+	if (!err)
+		err = hbone_sock_close_notify(&c->tls);
+	c->said_all = !err;
+	return err;
 }
 
 int hbone_tx_goodbye(struct hbone_conn *c)
 {
-	struct mem_cgroup *old = set_active_memcg(c->memcg);
 	int err = say_all(c);
 
-	if (!err)
-		err = hbone_sock_close_notify(&c->tls);
 	if (c->tx_off == c->tx_len)
 		hbone_buffer_put(&c->tx_buf);
-	set_active_memcg(old);
+	if (!err && !hbone_sock_tls_sent(&c->tls))
+		err = -EAGAIN;
 	return err;
 }

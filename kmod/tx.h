@@ -20,7 +20,7 @@ int hbone_tx_headers(struct hbone_conn *c, const u8 *p, u32 n);
 
 /*
  * The last words on the connection's socket, when no work runs any more: what waited, GOAWAY,
- * close_notify. 0, -EAGAIN (the socket takes no more now: call again), or why it never will.
+ * close_notify. 0: TCP has it; -EAGAIN: it takes no more now, call again; or why it never will.
  */
 int hbone_tx_goodbye(struct hbone_conn *c);
 

@@ -33,6 +33,8 @@ static const struct {
 	{ "resets", case_resets },
 	{ "close_under_load", case_close_under_load },
 	{ "last_frames", case_last_frames },
+	{ "last_bytes", case_last_bytes },
+	{ "last_netns", case_last_netns },
 	{ "drain", case_drain },
 	{ "adopt", case_adopt },
 	{ "notes", case_notes },

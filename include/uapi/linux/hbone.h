@@ -58,8 +58,9 @@
  *
  * HBONE_CMD_CONN_DEL
  * ------------------
- * Sends GOAWAY and close_notify, resets the application's sockets of what streams are left, and
- * forgets the connection.
+ * Resets the application's sockets of what streams are left, and forgets the connection. What waits
+ * for the peer, GOAWAY and close_notify are sent, and its last is waited for, without the caller:
+ * as long as the peer takes something at least each second, and for 10 s at most.
  *
  *    HBONE_A_CONN: NLA_U32
  *    HBONE_A_ERROR: NLA_U32, HTTP/2 error code. Optional, default 0

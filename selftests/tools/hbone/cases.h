@@ -37,6 +37,8 @@ void case_hold(void);
 
 /* last.c: what was taken before a connection's end */
 void case_last_frames(void);
+void case_last_bytes(void);
+void case_last_netns(void);
 
 /* drain.c: connections that peers are to leave */
 void case_drain(void);

@@ -3,6 +3,10 @@
 #include "cases.h"
 #include "mesh.h"
 
+#include <err.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const struct conn_spec server = { .server = true };
@@ -30,13 +34,203 @@ static void answer_and_end(struct nl *nl)
 	conn_gone(nl, conn);
 }
 
+#define BLOCK 32700
+
+/* As many as are taken, for a peer with little room that reads nothing meanwhile. */
+static int fill_frames(struct nl *nl, uint32_t conn)
+{
+	static uint8_t zero[16384], block[BLOCK];
+	size_t n = frame(block, 1, 0, 1, zero, sizeof(zero));
+	int blocks = 0;
+
+	frame(block + n, 9, 4, 1, zero, BLOCK - n - 9);
+	for (;; blocks++) {
+		nl_begin(nl, HBONE_CMD_FRAME_SEND, 0);
+		nl_put32(nl, HBONE_A_CONN, conn);
+		nl_put(nl, HBONE_A_FRAME, block, BLOCK);
+		if (nl_ask(nl))
+			return blocks;
+	}
+}
+
+/*
+ * All that was taken, to who begins to read only then. Who never does is not waited for. As long as
+ * it may be lost none of it is told as done.
+ */
+static void frames_and_end(struct nl *nl, struct nl *events, bool reads)
+{
+	struct peer p = { .fd = -1 };
+	int tls[2], small = 16384, blocks;
+	uint32_t conn;
+
+	tls_pair(tls);
+	setsockopt(tls[0], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	setsockopt(tls[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	p.fd = tls[0];
+	conn = conn_add(nl, tls[1], &server);
+	peer_send(&p, 1, 4, 1, "\x82", 1);
+	EXPECT(headers_recv(nl, conn) == 1);
+	peer_send(&p, 1, 5, 3, "\x82", 1);
+	EXPECT(headers_recv(nl, conn) == 3);
+	blocks = fill_frames(nl, conn);
+	EXPECT(blocks > 4);
+	EXPECT(!headers_send(nl, conn, 3, true));
+	EXPECT(!conn_del(nl, conn, 0));
+	do
+		event_expect(events, HBONE_CMD_STREAM_CLOSED);
+	while (nl_u32(events, HBONE_A_STREAM) != 3);
+	EXPECT(nl_u32(events, HBONE_A_REASON) == HBONE_REASON_CONN);
+	conn_gone(nl, conn);
+	for (; reads && blocks; blocks--) {
+		EXPECT(peer_read(&p) && p.type == 1);
+		EXPECT(peer_read(&p) && p.type == 9);
+	}
+	if (reads) {
+		EXPECT(peer_read(&p) && p.type == 1 && p.stream == 3);
+		peer_expect(&p, 7, 0);
+		EXPECT(!peer_read(&p));
+	}
+	expect_destroyed();
+	close(p.fd);
+}
+
 void case_last_frames(void)
 {
-	struct nl *nl = nl_open();
+	struct nl *nl = nl_open(), *events = nl_open();
 	int i;
 
 	for (i = 0; i < ENDS; i++)
 		answer_and_end(nl);
+	nl_listen(events);
+	frames_and_end(nl, events, true);
+	frames_and_end(nl, events, false);
+	nl_close(events);
 	nl_close(nl);
+	expect_balance();
+}
+
+#define LAST_BYTES (1 << 20)
+
+/* An application that has written all, in a process of its own, and is gone. */
+static void write_and_go(int app, int other)
+{
+	uint8_t b[1 << 14];
+	size_t at, k;
+
+	if (fork()) {
+		close(app);
+		return;
+	}
+	close(other);
+	for (at = 0; at < LAST_BYTES; at += sizeof(b)) {
+		for (k = 0; k < sizeof(b); k++)
+			b[k] = pattern(5, at + k);
+		EXPECT(write_all(app, b, sizeof(b)));
+	}
+	_exit(0);
+}
+
+/* The next frame with bytes or the end of stream 1; its bytes are the next, and are taken. */
+static bool take_last(struct peer *p, size_t *at)
+{
+	size_t k;
+
+	peer_expect(p, 0, 1);
+	for (k = 0; k < p->length; k++)
+		EXPECT(p->payload[k] == pattern(5, *at + k));
+	*at += p->length;
+	return p->flags & 1;
+}
+
+/*
+ * A peer that takes its time gets all of a stream that was told as done, though the connection ends
+ * then, and though it still says something, as long as it has not seen that.
+ */
+static void done_and_end(struct nl *nl, struct nl *events)
+{
+	struct conn_spec spec = { .server = true,
+				  .peer_window = 2 * LAST_BYTES,
+				  .send_window = 2 * LAST_BYTES };
+	struct peer p = { .fd = -1 };
+	int tls[2], tcp[2], small = 16384;
+	uint32_t conn;
+	size_t at = 0;
+	bool end = false;
+
+	tls_pair(tls);
+	setsockopt(tls[0], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	setsockopt(tls[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	tcp_pair(tcp);
+	p.fd = tls[0];
+	conn = conn_add(nl, tls[1], &spec);
+	peer_send(&p, 1, 5, 1, "\x82", 1);
+	EXPECT(headers_recv(nl, conn) == 1);
+	EXPECT(!headers_send(nl, conn, 1, false));
+	EXPECT(!stream_add(nl, conn, 1, tcp[0], 1));
+	write_and_go(tcp[1], p.fd);
+	while (!nl_event(events, 0) || events->cmd != HBONE_CMD_STREAM_CLOSED) {
+		EXPECT(!end);
+		end = take_last(&p, &at);
+	}
+	EXPECT(nl_u32(events, HBONE_A_REASON) == HBONE_REASON_DONE);
+	EXPECT(!conn_del(nl, conn, 0));
+	while (!end) {
+		peer_send32(&p, 8, 0, 1);
+		end = take_last(&p, &at);
+	}
+	EXPECT(at == LAST_BYTES);
+	peer_expect(&p, 7, 0);
+	EXPECT(!peer_read(&p));
+	close(p.fd);
+	conn_gone(nl, conn);
+}
+
+void case_last_bytes(void)
+{
+	struct nl *nl = nl_open(), *events = nl_open();
+	int i;
+
+	nl_listen(events);
+	for (i = 0; i < 2; i++)
+		done_and_end(nl, events);
+	nl_close(events);
+	nl_close(nl);
+	expect_balance();
+}
+
+/* A namespace ends with a connection in it, whose sockets are elsewhere; it may be deleted. */
+static void netns_ends(bool deleted)
+{
+	struct peer p = { .fd = -1 };
+	int tls[2], small = 16384, status;
+	uint32_t conn;
+	struct nl *nl;
+
+	tls_pair(tls);
+	setsockopt(tls[0], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	setsockopt(tls[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	p.fd = tls[0];
+	if (!fork()) {
+		if (unshare(CLONE_NEWNET))
+			err(1, "unshare");
+		nl = nl_open();
+		conn = conn_add(nl, tls[1], &server);
+		peer_send(&p, 1, 4, 1, "\x82", 1);
+		EXPECT(headers_recv(nl, conn) == 1);
+		EXPECT(fill_frames(nl, conn) > 4);
+		EXPECT(!deleted || !conn_del(nl, conn, 0));
+		_exit(0);
+	}
+	close(tls[1]);
+	EXPECT(wait(&status) > 0 && !status);
+	while (peer_read(&p))
+		;
+	close(p.fd);
+}
+
+void case_last_netns(void)
+{
+	netns_ends(true);
+	netns_ends(false);
 	expect_balance();
 }
