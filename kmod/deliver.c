@@ -55,13 +55,21 @@ static void app_failed(struct hbone_stream *s)
 	hbone_stream_close(s, HBONE_REASON_APP_RESET, HBONE_H2_CONNECT_ERROR);
 }
 
+void hbone_deliver_unheard(struct hbone_stream *s)
+{
+	if (hbone_stream_is(s, HBONE_STREAM_UNHEARD) && hbone_stream_is(s, HBONE_STREAM_ATTACHED))
+		hbone_stream_rd_ready(s);
+}
+
 void hbone_deliver_end(struct hbone_stream *s)
 {
 	if (!hbone_stream_is(s, HBONE_STREAM_RX_END))
 		return;
 	if (hbone_stream_is(s, HBONE_STREAM_ATTACHED) && list_empty(&s->backlog) &&
-	    !test_and_set_bit(HBONE_STREAM_RX_DONE, &s->flags))
+	    !test_and_set_bit(HBONE_STREAM_RX_DONE, &s->flags)) {
 		hbone_sock_shutdown(&s->app);
+		hbone_deliver_unheard(s);
+	}
 	hbone_stream_check_done(s);
 }
 

@@ -16,6 +16,8 @@ void hbone_deliver_now(struct hbone_conn *c);
 void hbone_deliver_none(struct hbone_stream *s, u32 n);
 /* The peer ended, perhaps: tells the application when it has all. */
 void hbone_deliver_end(struct hbone_stream *s);
+/* If it is UNHEARD: something changed, and tx_work looks whether its socket may go. */
+void hbone_deliver_unheard(struct hbone_stream *s);
 /* Goes on with those whose application has room, or is there, since. */
 void hbone_deliver_ready(struct hbone_conn *c);
 

@@ -371,13 +371,19 @@ static int on_ping(struct hbone_conn *c, const struct hbone_h2_event *ev)
 	return fits ? charge(c) : flooded(c);
 }
 
-/* NO_ERROR and CANCEL after 200: the peer has all it wanted; what it sent before still counts. */
+/*
+ * NO_ERROR and CANCEL after 200: the peer has all it wanted; what it sent before still counts.
+ * tx_work says when the application's socket may go.
+ */
 static void peer_gone(struct hbone_stream *s)
 {
 	set_bit(HBONE_STREAM_RX_END, &s->flags);
+	set_bit(HBONE_STREAM_UNHEARD, &s->flags);
+	/* Who sees TX_END sees UNHEARD. */
+	smp_mb__before_atomic();
 	set_bit(HBONE_STREAM_TX_END, &s->flags);
-	set_bit(HBONE_STREAM_TX_DONE, &s->flags);
 	hbone_deliver_end(s);
+	hbone_deliver_unheard(s);
 }
 
 static int on_rst(struct hbone_conn *c, const struct hbone_h2_event *ev)
@@ -543,6 +549,8 @@ static void peer_closed(struct hbone_conn *c)
 		if (!hbone_stream_is(s, HBONE_STREAM_RX_END) ||
 		    !hbone_stream_is(s, HBONE_STREAM_TX_END))
 			hbone_stream_close(s, HBONE_REASON_CONN, HBONE_STREAM_NO_RST);
+		else
+			hbone_deliver_unheard(s);
 		hbone_stream_put(s);
 	}
 }

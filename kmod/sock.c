@@ -341,6 +341,11 @@ bool hbone_sock_ended(const struct hbone_sock *hs)
 	return READ_ONCE(hs->sock->sk->sk_shutdown) & RCV_SHUTDOWN;
 }
 
+bool hbone_sock_heard(const struct hbone_sock *hs)
+{
+	return (1 << inet_sk_state_load(hs->sock->sk)) & (TCPF_FIN_WAIT2 | TCPF_CLOSE);
+}
+
 void hbone_sock_shutdown(struct hbone_sock *hs)
 {
 	kernel_sock_shutdown(hs->sock, SHUT_WR);

@@ -73,6 +73,8 @@ bool hbone_sock_starved(const struct hbone_sock *hs);
 bool hbone_sock_at_end(const struct hbone_sock *hs);
 /* Whether reading comes to an end, behind what is still there: whatever that end may be. */
 bool hbone_sock_ended(const struct hbone_sock *hs);
+/* Whether our FIN was acknowledged, and with it all before. When that comes wake is called. */
+bool hbone_sock_heard(const struct hbone_sock *hs);
 /* FIN; RST. */
 void hbone_sock_shutdown(struct hbone_sock *hs);
 void hbone_sock_abort(struct hbone_sock *hs);

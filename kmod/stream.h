@@ -21,6 +21,7 @@ enum hbone_stream_flags {
 	HBONE_STREAM_TX_BEGUN, /* it sent some */
 	HBONE_STREAM_RX_END, /* the peer sends no more */
 	HBONE_STREAM_RX_DONE, /* and the application was told */
+	HBONE_STREAM_UNHEARD, /* the peer wants nothing more of it, and its application what came */
 	HBONE_STREAM_TX_END, /* we send no more */
 	HBONE_STREAM_TX_DONE, /* and the connection's socket has all, or */
 	HBONE_STREAM_TX_LOST, /* never will: set before TX_DONE */

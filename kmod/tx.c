@@ -343,6 +343,16 @@ static void put_head(struct hbone_stream *s, u32 n, u8 flags)
 	hbone_mib_add(c->hn, TX_BYTES, n);
 }
 
+static void tx_done(struct hbone_stream *s, bool lost)
+{
+	if (lost && !hbone_stream_is(s, HBONE_STREAM_UNHEARD))
+		set_bit(HBONE_STREAM_TX_LOST, &s->flags);
+	/* Who sees TX_DONE sees TX_LOST. */
+	smp_mb__before_atomic();
+	set_bit(HBONE_STREAM_TX_DONE, &s->flags);
+	hbone_stream_check_done(s);
+}
+
 /* @ret: of a read from the application that brought no bytes. */
 static void no_bytes(struct hbone_stream *s, int ret)
 {
@@ -358,7 +368,35 @@ static void no_bytes(struct hbone_stream *s, int ret)
 	put_end(s);
 }
 
-/* One frame of a stream. False: the connection's window is shut, for all. */
+/* Whether its socket may go with nothing unread; a connection that is over waits for no reader. */
+static bool may_go(struct hbone_stream *s)
+{
+	return hbone_stream_is(s, HBONE_STREAM_RX_DONE) &&
+	       (hbone_sock_heard(&s->app) || test_bit(HBONE_CONN_PEER_CLOSED, &s->conn->flags));
+}
+
+/*
+ * What the application still says nobody hears. It is read nevertheless, until it ended or has all
+ * of what came: TCP resets a socket that is closed with bytes unread, and forgets what is on its
+ * way. False: there may be more, for the next buffer, so that others have their turn.
+ */
+static bool take_unheard(struct hbone_stream *s)
+{
+	struct hbone_conn *c = s->conn;
+	int n = hbone_sock_recv(&s->app, c->tx_buf.page, c->tx_len, room(c));
+
+	if (n > 0) {
+		hbone_stream_rd_ready(s);
+		return false;
+	}
+	if (n < 0 && n != -EAGAIN)
+		no_bytes(s, n);
+	else if (!n || may_go(s))
+		tx_done(s, false);
+	return true;
+}
+
+/* One frame of a stream. False: the connection's window is shut, for all, or see above. */
 static bool put_data(struct hbone_stream *s)
 {
 	struct hbone_conn *c = s->conn;
@@ -369,6 +407,9 @@ static bool put_data(struct hbone_stream *s)
 	if (!hbone_stream_is(s, HBONE_STREAM_ATTACHED) || hbone_stream_is(s, HBONE_STREAM_CLOSED))
 		return true;
 	if (hbone_stream_is(s, HBONE_STREAM_TX_END)) {
+		if (hbone_stream_is(s, HBONE_STREAM_UNHEARD) &&
+		    !hbone_stream_is(s, HBONE_STREAM_TX_DONE))
+			return take_unheard(s);
 		/* It ended, but can still fail. */
 		n = hbone_sock_error(&s->app);
 		if (n < 0)
@@ -443,16 +484,6 @@ static void fill(struct hbone_conn *c)
 	spin_unlock(&c->lock);
 	put_ctl(c);
 	put_streams(c);
-}
-
-static void tx_done(struct hbone_stream *s, bool lost)
-{
-	if (lost)
-		set_bit(HBONE_STREAM_TX_LOST, &s->flags);
-	/* Who sees TX_DONE sees TX_LOST. */
-	smp_mb__before_atomic();
-	set_bit(HBONE_STREAM_TX_DONE, &s->flags);
-	hbone_stream_check_done(s);
 }
 
 /* The buffer is gone, to the socket or, @lost, nowhere: so are the ends that were in it. */

@@ -35,6 +35,7 @@ static const struct {
 	{ "last_frames", case_last_frames },
 	{ "last_bytes", case_last_bytes },
 	{ "last_netns", case_last_netns },
+	{ "last_unread", case_last_unread },
 	{ "drain", case_drain },
 	{ "adopt", case_adopt },
 	{ "notes", case_notes },

@@ -39,6 +39,7 @@ void case_hold(void);
 void case_last_frames(void);
 void case_last_bytes(void);
 void case_last_netns(void);
+void case_last_unread(void);
 
 /* drain.c: connections that peers are to leave */
 void case_drain(void);

@@ -234,3 +234,62 @@ void case_last_netns(void)
 	netns_ends(false);
 	expect_balance();
 }
+
+#define UNREAD_BYTES 60000
+
+/* @code after a whole answer: the application gets that, though nobody reads what it says. */
+static void unread(struct nl *nl, struct nl *events, uint32_t code, bool goes_on)
+{
+	static uint8_t b[UNREAD_BYTES];
+	struct conn_spec spec = { .server = true, .peer_window = 10 };
+	struct peer p = { .fd = -1 };
+	int tls[2], tcp[2], small = 4096, big = 1 << 18;
+	uint32_t conn;
+	size_t at, k;
+
+	tls_pair(tls);
+	tcp_pair(tcp);
+	/* What it does not read stays with us. */
+	setsockopt(tcp[0], SOL_SOCKET, SO_SNDBUF, &big, sizeof(big));
+	setsockopt(tcp[1], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	p.fd = tls[0];
+	conn = conn_add(nl, tls[1], &spec);
+	peer_send(&p, 1, 4, 1, "\x82", 1);
+	EXPECT(headers_recv(nl, conn) == 1);
+	EXPECT(!headers_send(nl, conn, 1, false));
+	EXPECT(!stream_add(nl, conn, 1, tcp[0], 1));
+	EXPECT(write_all(tcp[1], b, 5000));
+	peer_expect(&p, 0, 1);
+	for (k = 0; k < sizeof(b); k++)
+		b[k] = pattern(6, k);
+	for (at = 0; at < sizeof(b); at += 10000)
+		peer_send(&p, 0, 0, 1, b + at, 10000);
+	peer_send32(&p, 3, 1, code);
+	peer_send(&p, 6, 0, 0, "01234567", 8);
+	peer_expect(&p, 6, 0);
+	if (goes_on)
+		EXPECT(write_all(tcp[1], b, sizeof(b)));
+	EXPECT(read_all(tcp[1], b, sizeof(b)));
+	for (k = 0; k < sizeof(b); k++)
+		EXPECT(b[k] == pattern(6, k));
+	EXPECT(read_some(tcp[1], b, 1) == 0);
+	/* It is not waited for then. */
+	event_expect(events, HBONE_CMD_STREAM_CLOSED);
+	EXPECT(nl_u32(events, HBONE_A_REASON) == HBONE_REASON_DONE);
+	close(tcp[1]);
+	close(p.fd);
+	conn_gone(nl, conn);
+}
+
+void case_last_unread(void)
+{
+	struct nl *nl = nl_open(), *events = nl_open();
+	int i;
+
+	nl_listen(events);
+	for (i = 0; i < 4; i++)
+		unread(nl, events, i & 1 ? 0 : 8, i & 2);
+	nl_close(events);
+	nl_close(nl);
+	expect_balance();
+}
