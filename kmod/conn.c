@@ -203,6 +203,8 @@ static void drop_streams(struct hbone_conn *c)
 {
 	struct hbone_stream *s;
 
+	while ((s = hbone_stream_next_dropped(c)))
+		hbone_stream_put(s);
 	while ((s = list_first_entry_or_null(&c->tx_ends, struct hbone_stream, end_node))) {
 		list_del(&s->end_node);
 		hbone_stream_put(s);
@@ -568,6 +570,7 @@ static struct hbone_conn *conn_alloc(struct hbone_net *hn, const struct hbone_co
 	spin_lock_init(&c->ready_lock);
 	INIT_LIST_HEAD(&c->rd_ready);
 	INIT_LIST_HEAD(&c->wr_ready);
+	INIT_LIST_HEAD(&c->dropped);
 	xa_init_flags(&c->streams, XA_FLAGS_ACCOUNT);
 	spin_lock_init(&c->lock);
 	INIT_LIST_HEAD(&c->tx_ends);

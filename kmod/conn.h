@@ -143,6 +143,7 @@ struct hbone_conn {
 	spinlock_t ready_lock;
 	struct list_head rd_ready; /* their application may have bytes for us: tx_work */
 	struct list_head wr_ready; /* it may take bytes: rx_work */
+	struct list_head dropped; /* closed with a backlog; referenced: rx_work */
 
 	int failed; /* why the socket did, told once, to rx_work or tx_work: nothing more is sent */
 

@@ -5,7 +5,8 @@
  * An application that does not take its bytes keeps them in its stream's backlog, at most as many
  * as its window allows, and stops nobody else. The connection's window is given back as soon as
  * bytes are read, so that one slow stream does not shut it for the others, but for what is in
- * backlogs beyond HBONE_CONN_BACKLOG. Thus a connection holds at most that and one window.
+ * backlogs beyond HBONE_CONN_BACKLOG. The backlog of a stream that was closed is freed before more
+ * is read, however long its RST_STREAM waits. Thus a connection holds at most that and one window.
  */
 #include <linux/slab.h>
 
@@ -181,6 +182,9 @@ void hbone_deliver_now(struct hbone_conn *c)
 		return;
 	if (!hbone_stream_is(g->s, HBONE_STREAM_CLOSED))
 		give_gathered(g);
+	/* Closed meanwhile, perhaps with these bytes not yet counted. */
+	if (hbone_stream_is(g->s, HBONE_STREAM_CLOSED))
+		hbone_stream_free_backlog(g->s);
 	hbone_stream_put(g->s);
 	g->s = NULL;
 }
@@ -255,6 +259,10 @@ void hbone_deliver_ready(struct hbone_conn *c)
 	struct hbone_stream *s;
 	bool more = true;
 
+	while ((s = hbone_stream_next_dropped(c))) {
+		hbone_stream_free_backlog(s);
+		hbone_stream_put(s);
+	}
 	while (more && (s = hbone_stream_next_wr(c))) {
 		more = drain(s);
 		if (!more) {

@@ -10,6 +10,7 @@
  *   - the table (conn->streams) holds one, from hbone_stream_create to hbone_stream_close;
  *   - conn->ctl holds one while the stream is on it, also after close, for its RST_STREAM;
  *   - conn->tx_ends holds one while its END_STREAM is in tx_buf;
+ *   - conn->dropped holds one, after close, until rx_work has freed the backlog;
  *   - whoever found it by a lookup or on a ready list holds one while he looks at it.
  * The ready lists hold none: close takes the stream off them after CLOSED is set, and what comes
  * after CLOSED puts it on none. The wait-queue entry of the application's socket holds none: it
@@ -34,7 +35,7 @@
 /* Idle it is this, its place in the table and its note: for 4 KB all three have room. */
 static_assert(sizeof(struct hbone_stream) < 2048);
 
-static void free_backlog(struct hbone_stream *s)
+void hbone_stream_free_backlog(struct hbone_stream *s)
 {
 	struct hbone_chunk *chunk, *next;
 
@@ -162,7 +163,7 @@ void hbone_stream_put(struct hbone_stream *s)
 	if (!refcount_dec_and_test(&s->refs))
 		return;
 	hbone_sock_uninit(&s->app);
-	free_backlog(s);
+	hbone_stream_free_backlog(s);
 	kfree(s->note);
 	hbone_mib_inc(s->conn->hn, STREAMS_DESTROYED);
 	kfree_rcu(s, rcu);
@@ -224,14 +225,29 @@ static void leave_ready(struct hbone_stream *s)
 	spin_unlock_irqrestore(&c->ready_lock, flags);
 }
 
+/* rx_work frees it, which may be about to look at it, before it reads more. wr_node is free now. */
+static void drop_backlog(struct hbone_stream *s)
+{
+	struct hbone_conn *c = s->conn;
+	unsigned long flags;
+
+	refcount_inc(&s->refs);
+	spin_lock_irqsave(&c->ready_lock, flags);
+	list_add_tail(&s->wr_node, &c->dropped);
+	spin_unlock_irqrestore(&c->ready_lock, flags);
+	hbone_conn_kick_rx(c);
+}
+
 /* Its backlog is nobody's any more; what it took of the connection's window is free. */
 static void leave_table(struct hbone_stream *s, u32 code)
 {
 	struct hbone_conn *c = s->conn;
+	bool kept;
 
 	xa_erase(&c->streams, s->id);
 	spin_lock(&c->lock);
 	not_begun(c, s->id);
+	kept = s->backlog_bytes;
 	c->backlog -= s->backlog_bytes;
 	s->backlog_bytes = 0;
 	s->credit = 0;
@@ -242,6 +258,8 @@ static void leave_table(struct hbone_stream *s, u32 code)
 		hbone_stream_owe_ctl(s);
 	}
 	spin_unlock(&c->lock);
+	if (kept)
+		drop_backlog(s);
 	hbone_conn_kick_tx(c);
 	/* It may have been the last that kept the connection. */
 	if (test_bit(HBONE_CONN_PEER_CLOSED, &c->flags))
@@ -375,6 +393,19 @@ struct hbone_stream *hbone_stream_next_wr(struct hbone_conn *c)
 		list_del_init(&s->wr_node);
 		refcount_inc(&s->refs);
 	}
+	spin_unlock_irqrestore(&c->ready_lock, flags);
+	return s;
+}
+
+struct hbone_stream *hbone_stream_next_dropped(struct hbone_conn *c)
+{
+	struct hbone_stream *s;
+	unsigned long flags;
+
+	spin_lock_irqsave(&c->ready_lock, flags);
+	s = list_first_entry_or_null(&c->dropped, struct hbone_stream, wr_node);
+	if (s)
+		list_del_init(&s->wr_node);
 	spin_unlock_irqrestore(&c->ready_lock, flags);
 	return s;
 }

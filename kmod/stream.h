@@ -52,7 +52,7 @@ struct hbone_stream {
 
 	struct list_head rd_node, wr_node; /* conn->ready_lock */
 
-	/* conn->rx_work alone; freed with the stream */
+	/* conn->rx_work alone; freed when it is closed */
 	struct list_head backlog; /* struct hbone_chunk */
 
 	struct list_head end_node; /* conn->tx_work alone */
@@ -114,6 +114,10 @@ void hbone_stream_wr_again(struct hbone_stream *s);
 /* The first of them, referenced, or NULL. */
 struct hbone_stream *hbone_stream_next_rd(struct hbone_conn *c);
 struct hbone_stream *hbone_stream_next_wr(struct hbone_conn *c);
+/* The same of closed ones, whose backlog is to be freed. */
+struct hbone_stream *hbone_stream_next_dropped(struct hbone_conn *c);
+/* For rx_work, or who is the last. */
+void hbone_stream_free_backlog(struct hbone_stream *s);
 
 /* Has tx_work send what it owes; conn->lock is held. */
 void hbone_stream_owe_ctl(struct hbone_stream *s);

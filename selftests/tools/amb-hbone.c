@@ -40,6 +40,7 @@ static const struct {
 	{ "adopt", case_adopt },
 	{ "notes", case_notes },
 	{ "idle", case_idle },
+	{ "dropped", case_dropped },
 	{ "linger", case_linger },
 	{ "netns", case_netns },
 	{ "paid", case_paid },

@@ -47,6 +47,7 @@ void case_drain(void);
 /* kept.c: what streams cost, and what is kept for them */
 void case_notes(void);
 void case_idle(void);
+void case_dropped(void);
 
 /* shared.c: sockets that others prepared, hold, or have in another namespace */
 void case_linger(void);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const struct conn_spec server = { .server = true };
@@ -209,6 +210,58 @@ void case_idle(void)
 	/* In this order: what the latter give back must not hide what the former take. */
 	idle_streams(nl);
 	idle_conns(nl);
+	nl_close(nl);
+	expect_balance();
+}
+
+#define DROPPED 150
+#define DROPPED_FRAME 16000
+
+/* A stream with as much as its window takes, which nobody does; then the peer errs on it. */
+static void send_and_err(struct peer *p, uint32_t id)
+{
+	static const uint8_t zeros[DROPPED_FRAME];
+	int i;
+
+	peer_send(p, 1, 4, id, "\x82", 1);
+	for (i = 0; i < WINDOW / DROPPED_FRAME; i++)
+		peer_send(p, 0, 0, id, zeros, sizeof(zeros));
+	peer_send(p, 2, 0, id, zeros, 4);
+}
+
+/* What came for a stream goes with it, though its RST_STREAM waits: the peer does not read. */
+void case_dropped(void)
+{
+	static const struct conn_spec spec = { .server = true,
+					       .peer_window = 1 << 24,
+					       .send_window = 1 << 24 };
+	static const uint8_t zeros[1 << 16];
+	struct nl *nl = nl_open();
+	struct peer p = { .fd = -1 };
+	int tls[2], tcp[2], small = 16384, i;
+	uint64_t before;
+	uint32_t conn;
+
+	tls_pair(tls);
+	tcp_pair(tcp);
+	setsockopt(tls[0], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	setsockopt(tls[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	p.fd = tls[0];
+	conn = conn_add(nl, tls[1], &spec);
+	peer_send(&p, 1, 4, 1, "\x82", 1);
+	EXPECT(headers_recv(nl, conn) == 1);
+	EXPECT(!stream_add(nl, conn, 1, tcp[0], 0));
+	EXPECT(write_all(tcp[1], zeros, sizeof(zeros)) && write_all(tcp[1], zeros, sizeof(zeros)));
+	WAIT_FOR(stat_number("TxBlocked") > 0, "the tunnel is full");
+	before = calm_slab_bytes();
+	for (i = 0; i < DROPPED; i++)
+		send_and_err(&p, 2 * i + 3);
+	WAIT_FOR(stat_number("StreamErrors") == DROPPED, "all were in error");
+	EXPECT(stat_number("StreamsDestroyed") == 0);
+	expect_memory("a stream in error", before, DROPPED, 2 * DROPPED_FRAME);
+	close(p.fd);
+	close(tcp[1]);
+	conn_gone(nl, conn);
 	nl_close(nl);
 	expect_balance();
 }
