@@ -580,18 +580,19 @@ static bool read_once(struct hbone_conn *c)
 	if (n == -EAGAIN)
 		return false;
 	hbone_mib_inc(c->hn, RX_READS);
-	if (!n)
+	if (!n) {
 		peer_closed(c);
-	else if (n < 0 && hbone_sock_ended(&c->tls) && !READ_ONCE(c->failed)) {
+	} else if (n < 0 && hbone_sock_ended(&c->tls) && !READ_ONCE(c->failed)) {
 		/* Told before what had come, which is still there. */
 		WRITE_ONCE(c->failed, n);
 		hbone_conn_kick_tx(c);
-	} else if (n < 0)
+	} else if (n < 0) {
 		hbone_conn_end(c, HBONE_REASON_SOCKET, HBONE_H2_INTERNAL_ERROR, n);
-	else if (type != HBONE_SOCK_DATA)
+	} else if (type != HBONE_SOCK_DATA) {
 		on_control(c, type, p, n);
-	else
+	} else {
 		take_bytes(c, p, n);
+	}
 	hbone_conn_used_up(c, false);
 	return true;
 }
