@@ -23,7 +23,6 @@
 
 #include <string.h>
 
-#define H2_CANCEL 8 /* RFC 9113 section 7 */
 #define LOOK_NS 10000000000ull
 #define LIST_NS 1000000000ull
 
@@ -123,7 +122,7 @@ static bool take(struct amb_pod *pod, const struct amb_khbone_orphan *o,
 		amb_live_stream(l, s, false);
 		amb_stream_set_owner(s, &amb_live_stream_ops, l);
 	} else if (s) {
-		amb_stream_abort(s, H2_CANCEL, AMB_REASON_MEMORY);
+		amb_stream_abort(s, AMB_STREAM_BROKE, AMB_REASON_MEMORY);
 	}
 	return l;
 }

@@ -610,7 +610,7 @@ void amb_kmod_end_orphans(struct amb_bytes *b)
 
 int amb_kmod_end_orphan(struct amb_bytes *b, const struct amb_khbone_orphan *o)
 {
-	int err = amb_khbone_reset(b->kmod->k, o->conn, o->stream, AMB_H2_CANCEL);
+	int err = amb_khbone_reset(b->kmod->k, o->conn, o->stream, AMB_H2_CONNECT_ERROR);
 
 	return err == -ENOENT ? 0 : err;
 }

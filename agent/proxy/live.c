@@ -25,8 +25,6 @@
 
 _Static_assert(sizeof(struct amb_live) <= 250, "idle connections are many: keep them small");
 
-#define H2_CONNECT_ERROR 10 /* RFC 9113 section 7 */
-
 static struct amb_worker *worker_of(const struct amb_live *l)
 {
 	return l->pod->worker;
@@ -401,13 +399,13 @@ const struct amb_relay_ops amb_live_relay_ops = { relay_closed };
 
 /* Ends */
 
-/* What is cut off must not look whole: CANCEL is read as the end (reference 4.8). */
+/* What is cut off must not look whole. */
 static void abort_one(struct amb_live *l, enum amb_reason reason)
 {
 	if (l->kind == AMB_LIVE_RELAY)
 		amb_relay_abort(l->relay, reason);
 	else
-		amb_stream_abort(l->stream, H2_CONNECT_ERROR, reason);
+		amb_stream_abort(l->stream, AMB_STREAM_BROKE, reason);
 }
 
 /* From the head each time: ending one may end others (a connection that breaks on the way). */
