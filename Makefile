@@ -220,7 +220,7 @@ VM_KERNELS ?= 6.1 6.12 newest
 VM_CPUS ?= 1
 VM := $(wildcard selftests/vm/*.sh) \
 	$(addprefix selftests/net/,curl_hbone.sh same_node.sh v6.sh policy_deny.sh tier.sh \
-		bypass.sh behave.sh splice.sh) \
+		bypass.sh splice.sh) \
 	$(addprefix $(O)/selftests/unit/,bpf_decide bpf_guard probe ktls hbone frames)
 pick_vm = $(if $(TESTS),$(sort $(filter $(addprefix %/, \
 	$(patsubst vm/%,%,$(filter vm/%,$(TESTS)))),$(VM) $(NET) $(UNIT))),$(VM))
