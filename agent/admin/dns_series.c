@@ -9,30 +9,14 @@
 
 static const uint64_t bounds[AMB_DNS_BUCKETS] = AMB_DNS_BOUNDS;
 
-static void row_get(const void *row)
-{
-	const struct amb_dns_row *r = row;
-
-	amb_str_get(r->canonical);
-	amb_str_get(r->revision);
-}
-
-static void row_put(const void *row)
-{
-	const struct amb_dns_row *r = row;
-
-	amb_str_put(r->canonical);
-	amb_str_put(r->revision);
-}
-
 static const struct amb_labels_kind kind = {
 	.size = sizeof(struct amb_dns_row),
 	.labels = offsetof(struct amb_dns_row, counters),
+	.strs = 2,
 	.max = AMB_METRICS_DNS_SERIES,
 	.overflow = &(const struct amb_dns_row){ .type = "other" },
-	.get = row_get,
-	.put = row_put,
 };
+_Static_assert(offsetof(struct amb_dns_row, type) == 2 * sizeof(amb_str), "strings come first");
 _Static_assert(offsetof(struct amb_dns_row, counters) == 4 * sizeof(void *),
 	       "no padding among labels");
 
@@ -101,7 +85,7 @@ static long merge(struct amb_dns_row *rows, long n)
 	for (i = 0; i < n; i++) {
 		if (m && !by_labels(&rows[m - 1], &rows[i])) {
 			row_add(&rows[m - 1], &rows[i]);
-			row_put(&rows[i]);
+			amb_labels_row_put(&kind, &rows[i]);
 		} else {
 			rows[m++] = rows[i];
 		}

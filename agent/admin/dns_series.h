@@ -25,9 +25,9 @@ enum amb_dns_counter { AMB_DNS_REQUESTS, AMB_DNS_UPSTREAM, AMB_DNS_FAILURES, AMB
 
 /* One label set. */
 struct amb_dns_row {
+	amb_str canonical, revision; /* references; NULL unknown */
 	const char *type; /* a constant */
 	uintptr_t tcp; /* 0 or 1; as wide as the others, so that there is no padding */
-	amb_str canonical, revision; /* references; NULL unknown */
 	uint64_t counters[AMB_DNS_COUNTERS];
 	uint64_t buckets[AMB_DNS_BUCKETS]; /* each for itself, not summed up */
 	uint64_t sum_ns;

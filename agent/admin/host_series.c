@@ -7,40 +7,16 @@
 
 #include "metrics.h"
 
-static void row_get(const void *row)
-{
-	const struct amb_host_row *r = row;
-
-	amb_str_get(r->workload);
-	amb_str_get(r->canonical);
-	amb_str_get(r->revision);
-	amb_str_get(r->ns);
-	amb_str_get(r->cluster);
-	amb_identity_get(r->identity);
-	amb_str_get(r->host);
-}
-
-static void row_put(const void *row)
-{
-	const struct amb_host_row *r = row;
-
-	amb_str_put(r->workload);
-	amb_str_put(r->canonical);
-	amb_str_put(r->revision);
-	amb_str_put(r->ns);
-	amb_str_put(r->cluster);
-	amb_identity_put(r->identity);
-	amb_str_put(r->host);
-}
-
 static const struct amb_labels_kind kind = {
 	.size = sizeof(struct amb_host_row),
 	.labels = offsetof(struct amb_host_row, n),
+	.strs = 6,
+	.identity = true,
 	.max = AMB_METRICS_HOST_SERIES,
 	.overflow = &(const struct amb_host_row){ 0 },
-	.get = row_get,
-	.put = row_put,
 };
+_Static_assert(offsetof(struct amb_host_row, identity) == 6 * sizeof(amb_str),
+	       "strings come first");
 _Static_assert(offsetof(struct amb_host_row, n) == 7 * sizeof(void *), "no padding among labels");
 
 void amb_host_series_init(struct amb_labels *t)
@@ -56,8 +32,8 @@ void amb_host_series_count(struct amb_labels *t, const struct amb_workload *sour
 		.revision = source->canonical_revision,
 		.ns = source->ns,
 		.cluster = source->cluster,
-		.identity = source->identity,
 		.host = host,
+		.identity = source->identity,
 	};
 	struct amb_host_row *r;
 

@@ -15,8 +15,8 @@
 /* One label set; references, NULL unknown. */
 struct amb_host_row {
 	amb_str workload, canonical, revision, ns, cluster; /* of the source */
-	struct amb_identity *identity;
 	amb_str host;
+	struct amb_identity *identity; /* of the source */
 	uint64_t n;
 };
 

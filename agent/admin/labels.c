@@ -8,6 +8,8 @@
 #include "metrics.h"
 
 #include "base/util.h"
+#include "mesh/identity.h"
+#include "mesh/str.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,11 +21,38 @@ struct amb_labels_entry {
 	_Alignas(uint64_t) char row[];
 };
 
+static struct amb_identity *identity(const struct amb_labels_kind *kind, const void *row)
+{
+	const amb_str *strs = row;
+
+	return kind->identity ? *(struct amb_identity *const *)(strs + kind->strs) : NULL;
+}
+
+static void row_get(const struct amb_labels_kind *kind, const void *row)
+{
+	const amb_str *strs = row;
+	unsigned int i;
+
+	for (i = 0; i < kind->strs; i++)
+		amb_str_get(strs[i]);
+	amb_identity_get(identity(kind, row));
+}
+
+void amb_labels_row_put(const struct amb_labels_kind *kind, const void *row)
+{
+	const amb_str *strs = row;
+	unsigned int i;
+
+	for (i = 0; i < kind->strs; i++)
+		amb_str_put(strs[i]);
+	amb_identity_put(identity(kind, row));
+}
+
 static void entry_free(const struct amb_labels *t, struct amb_labels_entry *e)
 {
 	if (!e)
 		return;
-	t->kind->put(e->row);
+	amb_labels_row_put(t->kind, e->row);
 	free(e);
 }
 
@@ -61,7 +90,7 @@ static struct amb_labels_entry *entry_create(const struct amb_labels *t, const v
 	if (!e)
 		return NULL;
 	memcpy(e->row, key, t->kind->size);
-	t->kind->get(e->row);
+	row_get(t->kind, e->row);
 	return e;
 }
 
@@ -125,7 +154,7 @@ void *amb_labels_row(struct amb_labels *t, const void *key)
 static char *copy_row(const struct amb_labels *t, char *to, const struct amb_labels_entry *e)
 {
 	memcpy(to, e->row, t->kind->size);
-	t->kind->get(to);
+	row_get(t->kind, to);
 	return to + t->kind->size;
 }
 
@@ -162,6 +191,6 @@ long amb_labels_copy(const struct amb_labels_kind *kind, struct amb_labels *tabl
 void amb_labels_put(const struct amb_labels_kind *kind, void *rows, long n)
 {
 	while (n > 0)
-		kind->put((char *)rows + --n * kind->size);
+		amb_labels_row_put(kind, (char *)rows + --n * kind->size);
 	free(rows);
 }

@@ -7,18 +7,21 @@
 #define AMB_LABELS_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Rows: their labels, of which equal ones are the same pointers, then what is counted. */
+/*
+ * Rows: their labels, of which equal ones are the same pointers, then what is counted. The first
+ * labels are references, or NULL.
+ */
 struct amb_labels_kind {
 	size_t size; /* of a row */
 	size_t labels; /* bytes of its labels, without padding */
+	unsigned int strs; /* so many of amb_str come first */
+	bool identity; /* then one identity */
 	unsigned int max; /* rows */
 	const void *overflow; /* the labels of all that have no room */
-	/* Take and give back the references that a row's labels are. */
-	void (*get)(const void *row);
-	void (*put)(const void *row);
 };
 
 #define AMB_LABELS_HASH 256
@@ -47,5 +50,7 @@ void *amb_labels_row(struct amb_labels *t, const void *key);
 long amb_labels_copy(const struct amb_labels_kind *kind, struct amb_labels *tables, unsigned int n,
 		     void **out);
 void amb_labels_put(const struct amb_labels_kind *kind, void *rows, long n);
+/* Gives back what one of them refers to. */
+void amb_labels_row_put(const struct amb_labels_kind *kind, const void *row);
 
 #endif
