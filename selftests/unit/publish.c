@@ -379,6 +379,17 @@ TEST(policies)
 	stop();
 }
 
+/* The service that the next test is about, from now on with this preference of endpoints. */
+static void prefer(enum amb_lb_mode mode, const char *scopes)
+{
+	service((struct sv){ .host = "s",
+			     .vips = NET "|10.96.0.1",
+			     .ports = "80:8080",
+			     .mode = mode,
+			     .scopes = scopes });
+	settle_down();
+}
+
 TEST(services_of_this_node)
 {
 	start();
@@ -426,33 +437,17 @@ TEST(services_of_this_node)
 	settle_down();
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), -1);
 	CASE("an endpoint elsewhere, and the service prefers this node");
-	service((struct sv){ .host = "s",
-			     .vips = NET "|10.96.0.1",
-			     .ports = "80:8080",
-			     .mode = AMB_LB_FAILOVER,
-			     .scopes = "node" });
-	settle_down();
+	prefer(AMB_LB_FAILOVER, "node");
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), 1);
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.3"), 0);
 	CASE("it prefers the network, which both are in");
-	service((struct sv){ .host = "s",
-			     .vips = NET "|10.96.0.1",
-			     .ports = "80:8080",
-			     .mode = AMB_LB_FAILOVER,
-			     .scopes = "network" });
-	settle_down();
+	prefer(AMB_LB_FAILOVER, "network");
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), -1);
 	CASE("it takes nothing but this node");
-	service((struct sv){ .host = "s",
-			     .vips = NET "|10.96.0.1",
-			     .ports = "80:8080",
-			     .mode = AMB_LB_STRICT,
-			     .scopes = "node" });
-	settle_down();
+	prefer(AMB_LB_STRICT, "node");
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), 1);
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.3"), 0);
-	service((struct sv){ .host = "s", .vips = NET "|10.96.0.1", .ports = "80:8080" });
-	settle_down();
+	prefer(AMB_LB_STANDARD, NULL);
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), -1);
 	CHECK_EQ(mesh_remove(st, "c", false), 0);
 	amb_publish_changed(p);
