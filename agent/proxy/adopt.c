@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "bytes.h"
 #include "crl.h"
+#include "h2.h"
 #include "kernel/khbone.h"
 #include "kmod.h"
 #include "live.h"
@@ -122,7 +123,7 @@ static bool take(struct amb_pod *pod, const struct amb_khbone_orphan *o,
 		amb_live_stream(l, s, false);
 		amb_stream_set_owner(s, &amb_live_stream_ops, l);
 	} else if (s) {
-		amb_stream_abort(s, AMB_STREAM_BROKE, AMB_REASON_MEMORY);
+		amb_stream_abort(s, AMB_H2_CONNECT_ERROR, AMB_REASON_MEMORY);
 	}
 	return l;
 }

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/reason.h"
 #include "base/util.h"
+#include "h2.h"
 #include "live.h"
 #include "pod.h"
 #include "worker.h"
@@ -22,8 +23,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-
-#define H2_CANCEL 8 /* RFC 9113 section 7 */
 
 struct amb_double {
 	struct amb_pod *pod;
@@ -154,7 +153,7 @@ static void give_up(struct amb_double *d, enum amb_reason reason)
 	if (d->inner)
 		amb_hbone_abort(d->inner, reason, NULL);
 	else
-		amb_stream_abort(d->outer, H2_CANCEL, reason);
+		amb_stream_abort(d->outer, AMB_H2_CANCEL, reason);
 }
 
 static void late(struct amb_timer *t)

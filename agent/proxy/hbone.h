@@ -202,10 +202,11 @@ void amb_stream_set_owner(struct amb_stream *s, const struct amb_stream_ops *ops
 int amb_stream_accept(struct amb_stream *s, int fd, const char *baggage);
 /* Server: an error status with END_STREAM; then closed() with @reason. */
 void amb_stream_reject(struct amb_stream *s, int status, enum amb_reason reason);
-/* Either side: RST_STREAM with HTTP/2 @code, app socket reset; closed() before it returns. */
+/*
+ * Either side: RST_STREAM with @code (enum amb_h2_error), app socket reset; closed() before it
+ * returns. A peer may read CANCEL as the end (ztunnel-interop 4.8), CONNECT_ERROR it does not.
+ */
 void amb_stream_abort(struct amb_stream *s, uint32_t code, enum amb_reason reason);
-/* CONNECT_ERROR (RFC 9113 section 7): it broke. CANCEL is read as the end (ztunnel-interop 4.8). */
-#define AMB_STREAM_BROKE 10
 
 /* Payload bytes so far: @to_app from the tunnel to the application, @from_app the reverse. */
 void amb_stream_bytes(const struct amb_stream *s, uint64_t *to_app, uint64_t *from_app);

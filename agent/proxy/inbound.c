@@ -16,6 +16,7 @@
 #include "creds.h"
 #include "demand.h"
 #include "dial.h"
+#include "h2.h"
 #include "hbone.h"
 #include "kernel/netns.h"
 #include "live.h"
@@ -225,7 +226,7 @@ static void app_connected(struct request *r, int fd)
 	amb_stream_set_owner(s, &amb_live_stream_ops, l);
 	if (amb_stream_accept(s, fd, env->config.response_baggage ? pod->baggage : NULL)) {
 		close(fd);
-		amb_stream_abort(s, 2, AMB_REASON_MEMORY);
+		amb_stream_abort(s, AMB_H2_INTERNAL_ERROR, AMB_REASON_MEMORY);
 	}
 }
 

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/reason.h"
 #include "base/util.h"
+#include "h2.h"
 #include "mesh/policy.h"
 #include "note.h"
 #include "pod.h"
@@ -405,7 +406,7 @@ static void abort_one(struct amb_live *l, enum amb_reason reason)
 	if (l->kind == AMB_LIVE_RELAY)
 		amb_relay_abort(l->relay, reason);
 	else
-		amb_stream_abort(l->stream, AMB_STREAM_BROKE, reason);
+		amb_stream_abort(l->stream, AMB_H2_CONNECT_ERROR, reason);
 }
 
 /* From the head each time: ending one may end others (a connection that breaks on the way). */
