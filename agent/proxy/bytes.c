@@ -65,8 +65,10 @@ struct amb_buf *amb_bytes_get(struct amb_share *s, enum amb_bytes_kind kind,
 	} else {
 		buf = mmap(NULL, sizes[kind], PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			   -1, 0);
-		if (buf == MAP_FAILED)
+		if (buf == MAP_FAILED) {
+			s->wait_all = UINT64_MAX; /* whatever is given back may help */
 			return NULL;
+		}
 		buf->kind = kind;
 		AMB_BYTES_COUNT(b, mapped, sizes[kind]);
 	}
@@ -172,6 +174,9 @@ int amb_bytes_keep(struct amb_share *s, struct amb_buf **head, struct amb_buf **
 
 void amb_bytes_wait(struct amb_share *s, struct amb_bytes_waiter *w)
 {
+	/* Also of one who waits already: it may be for less that it comes now. */
+	s->wait_all = AMB_MAX(s->wait_all, s->bytes->used);
+	s->wait_sum = AMB_MAX(s->wait_sum, s->bytes->used + s->used);
 	if (w->queued)
 		return;
 	w->queued = true;
@@ -202,7 +207,12 @@ void amb_bytes_unwait(struct amb_share *s, struct amb_bytes_waiter *w)
 static void wake_share(struct amb_share *s)
 {
 	struct amb_bytes_waiter *w, *stop = NULL;
+	uint64_t all = s->wait_all, sum = s->wait_sum;
 
+	/* They would find too little again; and a stuck pod's are many, for each turn of another's. */
+	if (s->bytes->used >= all && s->bytes->used + s->used >= sum)
+		return;
+	s->wait_all = s->wait_sum = 0;
 	while ((w = s->wait_head) && w != stop &&
 	       amb_bytes_has(s, sizes[AMB_BYTES_SMALL], AMB_BYTES_DATA)) {
 		amb_bytes_unwait(s, w);
@@ -210,6 +220,11 @@ static void wake_share(struct amb_share *s)
 		if (w->queued && !stop)
 			stop = w;
 	}
+	if (!w || w == stop)
+		return;
+	/* The rest did not have its turn. */
+	s->wait_all = AMB_MAX(s->wait_all, all);
+	s->wait_sum = AMB_MAX(s->wait_sum, sum);
 }
 
 static void wake_waiters(struct amb_work *work)

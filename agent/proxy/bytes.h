@@ -54,6 +54,8 @@ struct amb_share {
 	uint64_t used;
 	uint32_t refs; /* the pod, its connections and relays */
 	struct amb_bytes_waiter *wait_head, **wait_tail;
+	/* most that was out, of all and with @used once more, when one of them found too little */
+	uint64_t wait_all, wait_sum;
 };
 
 /* Returns an empty buffer, or NULL when a bound is reached or memory is out. */

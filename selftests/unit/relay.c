@@ -244,6 +244,69 @@ TEST(a_pod_leaves_others_their_part)
 	part(&one);
 }
 
+struct asker {
+	struct amb_bytes_waiter waiter;
+	struct amb_share *share;
+	unsigned int asked;
+};
+
+#define NEED (128 << 10)
+
+static void on_asked(struct amb_bytes_waiter *w)
+{
+	struct asker *a = AMB_CONTAINER_OF(w, struct asker, waiter);
+
+	a->asked++;
+	if (!amb_bytes_has(a->share, NEED, AMB_BYTES_DATA))
+		amb_bytes_wait(a->share, w);
+}
+
+/* A small buffer could be had, but whoever waits needs more: others' give and take is no news. */
+TEST(nobody_is_woken_in_vain)
+{
+	struct amb_hbone_config config = amb_hbone_defaults;
+	struct amb_buf *held = NULL, *buf;
+	struct asker a = { .waiter.fn = on_asked };
+	struct amb_share *other;
+	struct amb_bytes *b;
+	int i;
+
+	config.buffer_memory = 2 << 20;
+	b = amb_bytes_create(loop, &config);
+	a.share = amb_bytes_share_create(b);
+	other = amb_bytes_share_create(b);
+	while (amb_bytes_has(a.share, NEED, AMB_BYTES_DATA)) {
+		buf = amb_bytes_get(a.share, AMB_BYTES_SMALL, AMB_BYTES_DATA);
+		CHECK(buf);
+		buf->next = held;
+		held = buf;
+	}
+	amb_bytes_wait(a.share, &a.waiter);
+	for (i = 0; i < 10; i++) {
+		buf = amb_bytes_get(other, AMB_BYTES_SMALL, AMB_BYTES_DATA);
+		CHECK(buf);
+		amb_bytes_put(b, buf);
+		turns(2);
+	}
+	CHECK_EQ(a.asked, 0);
+	CASE("already waiting, it comes when more is out");
+	buf = amb_bytes_get(other, AMB_BYTES_SMALL, AMB_BYTES_DATA);
+	amb_bytes_wait(a.share, &a.waiter);
+	amb_bytes_put(b, buf);
+	turns(2);
+	CHECK(a.asked == 1 && a.waiter.queued);
+	CASE("less is out");
+	buf = held;
+	held = buf->next;
+	amb_bytes_put(b, buf);
+	turns(2);
+	CHECK(a.asked == 2 && !a.waiter.queued);
+	amb_bytes_put_chain(b, held);
+	amb_bytes_share_put(a.share);
+	amb_bytes_share_put(other);
+	amb_bytes_destroy(b);
+}
+
 TEST(memory_returns)
 {
 	struct amb_bytes *b = amb_bytes_create(loop, NULL);
