@@ -203,8 +203,7 @@ static void drop_streams(struct hbone_conn *c)
 {
 	struct hbone_stream *s;
 
-	while ((s = hbone_stream_next_dropped(c)))
-		hbone_stream_put(s);
+	hbone_stream_free_dropped(c);
 	while ((s = list_first_entry_or_null(&c->tx_ends, struct hbone_stream, end_node))) {
 		list_del(&s->end_node);
 		hbone_stream_put(s);

@@ -259,10 +259,7 @@ void hbone_deliver_ready(struct hbone_conn *c)
 	struct hbone_stream *s;
 	bool more = true;
 
-	while ((s = hbone_stream_next_dropped(c))) {
-		hbone_stream_free_backlog(s);
-		hbone_stream_put(s);
-	}
+	hbone_stream_free_dropped(c);
 	while (more && (s = hbone_stream_next_wr(c))) {
 		more = drain(s);
 		if (!more) {

@@ -397,17 +397,30 @@ struct hbone_stream *hbone_stream_next_wr(struct hbone_conn *c)
 	return s;
 }
 
-struct hbone_stream *hbone_stream_next_dropped(struct hbone_conn *c)
+static struct hbone_stream *next_dropped(struct hbone_conn *c)
 {
 	struct hbone_stream *s;
 	unsigned long flags;
 
+	/* Asked for each record. Who puts one there kicks rx_work behind it, so none is missed. */
+	if (list_empty(&c->dropped))
+		return NULL;
 	spin_lock_irqsave(&c->ready_lock, flags);
 	s = list_first_entry_or_null(&c->dropped, struct hbone_stream, wr_node);
 	if (s)
 		list_del_init(&s->wr_node);
 	spin_unlock_irqrestore(&c->ready_lock, flags);
 	return s;
+}
+
+void hbone_stream_free_dropped(struct hbone_conn *c)
+{
+	struct hbone_stream *s;
+
+	while ((s = next_dropped(c))) {
+		hbone_stream_free_backlog(s);
+		hbone_stream_put(s);
+	}
 }
 
 void hbone_stream_owe_ctl(struct hbone_stream *s)

@@ -114,10 +114,9 @@ void hbone_stream_wr_again(struct hbone_stream *s);
 /* The first of them, referenced, or NULL. */
 struct hbone_stream *hbone_stream_next_rd(struct hbone_conn *c);
 struct hbone_stream *hbone_stream_next_wr(struct hbone_conn *c);
-/* The same of closed ones, whose backlog is to be freed. */
-struct hbone_stream *hbone_stream_next_dropped(struct hbone_conn *c);
-/* For rx_work, or who is the last. */
+/* For rx_work, or who is the last: one stream's; those of all that were closed with one. */
 void hbone_stream_free_backlog(struct hbone_stream *s);
+void hbone_stream_free_dropped(struct hbone_conn *c);
 
 /* Has tx_work send what it owes; conn->lock is held. */
 void hbone_stream_owe_ctl(struct hbone_stream *s);
