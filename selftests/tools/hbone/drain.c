@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 static const struct conn_spec client = { .server = false }, server = { .server = true };
@@ -145,35 +144,21 @@ static void drain_client(struct nl *nl)
 	conn_gone(nl, conn);
 }
 
-/* Neither a multiple nor a part of what the module sends at once. */
-#define BLOCK 32700
-
 /* GOAWAY waits for the end of a header block, and what waits before it here is but such. */
 static void drain_in_block(struct nl *nl)
 {
-	static uint8_t zero[16384], block[BLOCK];
 	struct peer p = { .fd = -1 };
-	uint32_t conn, n;
-	int tls[2], small = 16384, ret, blocks = 0;
+	uint32_t conn;
+	int tls[2], blocks;
 	bool inside = false;
 
-	tls_pair(tls);
-	setsockopt(tls[0], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
-	setsockopt(tls[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	tls_pair_narrow(tls);
 	p.fd = tls[0];
 	conn = conn_add(nl, tls[1], &server);
 	peer_send(&p, 1, 4, 1, "\x82", 1);
 	EXPECT(headers_recv(nl, conn) == 1);
-	n = frame(block, 1, 0, 1, zero, sizeof(zero));
-	frame(block + n, 9, 4, 1, zero, BLOCK - n - 9);
-	do {
-		nl_begin(nl, HBONE_CMD_FRAME_SEND, 0);
-		nl_put32(nl, HBONE_A_CONN, conn);
-		nl_put(nl, HBONE_A_FRAME, block, BLOCK);
-		ret = nl_ask(nl);
-		blocks += !ret;
-	} while (!ret);
-	EXPECT(ret == -EAGAIN && blocks > 4);
+	blocks = fill_frames(nl, conn);
+	EXPECT(blocks > 4);
 	EXPECT(!conn_drain(nl, conn, 0));
 	do {
 		EXPECT(peer_read(&p));

@@ -34,25 +34,6 @@ static void answer_and_end(struct nl *nl)
 	conn_gone(nl, conn);
 }
 
-#define BLOCK 32700
-
-/* As many as are taken, for a peer with little room that reads nothing meanwhile. */
-static int fill_frames(struct nl *nl, uint32_t conn)
-{
-	static uint8_t zero[16384], block[BLOCK];
-	size_t n = frame(block, 1, 0, 1, zero, sizeof(zero));
-	int blocks = 0;
-
-	frame(block + n, 9, 4, 1, zero, BLOCK - n - 9);
-	for (;; blocks++) {
-		nl_begin(nl, HBONE_CMD_FRAME_SEND, 0);
-		nl_put32(nl, HBONE_A_CONN, conn);
-		nl_put(nl, HBONE_A_FRAME, block, BLOCK);
-		if (nl_ask(nl))
-			return blocks;
-	}
-}
-
 /*
  * All that was taken, to who begins to read only then. Who never does is not waited for. As long as
  * it may be lost none of it is told as done.
@@ -60,12 +41,10 @@ static int fill_frames(struct nl *nl, uint32_t conn)
 static void frames_and_end(struct nl *nl, struct nl *events, bool reads)
 {
 	struct peer p = { .fd = -1 };
-	int tls[2], small = 16384, blocks;
+	int tls[2], blocks;
 	uint32_t conn;
 
-	tls_pair(tls);
-	setsockopt(tls[0], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
-	setsockopt(tls[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	tls_pair_narrow(tls);
 	p.fd = tls[0];
 	conn = conn_add(nl, tls[1], &server);
 	peer_send(&p, 1, 4, 1, "\x82", 1);
@@ -152,14 +131,12 @@ static void done_and_end(struct nl *nl, struct nl *events)
 				  .peer_window = 2 * LAST_BYTES,
 				  .send_window = 2 * LAST_BYTES };
 	struct peer p = { .fd = -1 };
-	int tls[2], tcp[2], small = 16384;
+	int tls[2], tcp[2];
 	uint32_t conn;
 	size_t at = 0;
 	bool end = false;
 
-	tls_pair(tls);
-	setsockopt(tls[0], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
-	setsockopt(tls[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	tls_pair_narrow(tls);
 	tcp_pair(tcp);
 	p.fd = tls[0];
 	conn = conn_add(nl, tls[1], &spec);
@@ -202,13 +179,11 @@ void case_last_bytes(void)
 static void netns_ends(bool deleted)
 {
 	struct peer p = { .fd = -1 };
-	int tls[2], small = 16384, status;
+	int tls[2], status;
 	uint32_t conn;
 	struct nl *nl;
 
-	tls_pair(tls);
-	setsockopt(tls[0], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
-	setsockopt(tls[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	tls_pair_narrow(tls);
 	p.fd = tls[0];
 	if (!fork()) {
 		if (unshare(CLONE_NEWNET))

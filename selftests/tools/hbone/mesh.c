@@ -120,6 +120,28 @@ int headers_send(struct nl *nl, uint32_t conn, uint32_t stream, bool end)
 	return nl_ask(nl);
 }
 
+/* Neither a multiple nor a part of what the module sends at once. */
+#define BLOCK 32700
+
+int fill_frames(struct nl *nl, uint32_t conn)
+{
+	static uint8_t zero[16384], block[BLOCK];
+	size_t n = frame(block, 1, 0, 1, zero, sizeof(zero));
+	int blocks = 0, ret;
+
+	frame(block + n, 9, 4, 1, zero, BLOCK - n - 9);
+	for (;; blocks++) {
+		nl_begin(nl, HBONE_CMD_FRAME_SEND, 0);
+		nl_put32(nl, HBONE_A_CONN, conn);
+		nl_put(nl, HBONE_A_FRAME, block, BLOCK);
+		ret = nl_ask(nl);
+		if (ret)
+			break;
+	}
+	EXPECT(ret == -EAGAIN);
+	return blocks;
+}
+
 int frame_recv(struct nl *nl, uint32_t conn)
 {
 	nl_begin(nl, HBONE_CMD_FRAME_RECV, 0);

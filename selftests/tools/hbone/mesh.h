@@ -49,6 +49,8 @@ int stream_note(struct nl *nl, uint32_t conn, uint32_t stream, int fd, uint64_t 
 int stream_del(struct nl *nl, uint32_t conn, uint32_t stream, uint32_t code);
 /* A header block of one frame: HEADERS whose content does not matter to the module. */
 int headers_send(struct nl *nl, uint32_t conn, uint32_t stream, bool end);
+/* Blocks of two frames, of stream 1, for a peer that reads none: how many are taken. */
+int fill_frames(struct nl *nl, uint32_t conn);
 /* Takes the next frame that came. 0, or -errno. */
 int frame_recv(struct nl *nl, uint32_t conn);
 /* Its stream, waited for. */

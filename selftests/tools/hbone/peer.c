@@ -83,6 +83,15 @@ void tls_pair(int fd[2])
 	tls_pair_used(fd, 0);
 }
 
+void tls_pair_narrow(int fd[2])
+{
+	int small = 16384;
+
+	tls_pair(fd);
+	setsockopt(fd[0], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	setsockopt(fd[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+}
+
 bool tls_record(int fd, uint8_t type, const void *p, size_t n)
 {
 	union {

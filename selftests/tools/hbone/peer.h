@@ -23,8 +23,9 @@ __attribute__((noreturn, format(printf, 3, 4))) void peer_fail(const char *file,
 /* A TCP connection over loopback; the second also with kernel TLS at both ends. */
 void tcp_pair(int fd[2]);
 void tls_pair(int fd[2]);
-/* The same, after @records in each direction. */
+/* The same, after @records in each direction; with little room from the second to the first. */
 void tls_pair_used(int fd[2], uint64_t records);
+void tls_pair_narrow(int fd[2]);
 
 /* One TLS record of another type than data; false when the other side ended first. */
 bool tls_record(int fd, uint8_t type, const void *p, size_t n);
