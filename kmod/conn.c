@@ -8,7 +8,8 @@
  *   1. leaves the socket's wait queue: no wake function of the connection runs any more;
  *   2. closes all streams, which leave theirs; hbone_stream_create looks at ENDING after it has put
  *      one into the table, and one that is being closed is its closer's, so none is left behind;
- *   3. waits for rx_work, tx_work and retry_work, which, when they find ENDING, do nothing;
+ *   3. waits for rx_work, tx_work and retry_work, which, when they find ENDING, do nothing, and
+ *      frees what they kept of closed streams: their backlogs do not wait for 5;
  *   4. tells that it ended, and sets GONE: user space finds it no more;
  *   5. sends what waits for the peer, good-bye and FIN, and gives the socket back;
  *   6. leaves the namespace's table, waits for orphan_work, and drops the table's reference.
@@ -198,8 +199,8 @@ static void wait_for_work(struct hbone_conn *c)
 	cancel_delayed_work_sync(&c->retry_work);
 }
 
-/* As no work runs any more. */
-static void drop_streams(struct hbone_conn *c)
+/* As no work runs any more: what it would have seen to. */
+static void drop_worked(struct hbone_conn *c)
 {
 	struct hbone_stream *s;
 
@@ -208,6 +209,14 @@ static void drop_streams(struct hbone_conn *c)
 		list_del(&s->end_node);
 		hbone_stream_put(s);
 	}
+}
+
+/* And what is not sent any more. */
+static void drop_streams(struct hbone_conn *c)
+{
+	struct hbone_stream *s;
+
+	drop_worked(c);
 	for (;;) {
 		spin_lock(&c->lock);
 		s = list_first_entry_or_null(&c->ctl, struct hbone_stream, ctl_node);
@@ -275,6 +284,7 @@ static void leave(struct hbone_conn *c)
 	hbone_sock_unwatch(&c->tls);
 	close_streams(c);
 	wait_for_work(c);
+	drop_worked(c);
 	trace_hbone_conn_end(c->id, c->end_reason, c->end_code, c->end_errno);
 	hbone_event_conn_closed(c);
 	c->bye_began = jiffies;

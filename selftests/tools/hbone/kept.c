@@ -228,6 +228,41 @@ static void send_and_err(struct peer *p, uint32_t id)
 	peer_send(p, 2, 0, id, zeros, 4);
 }
 
+#define LAST_FRAMES 250
+
+/* What came goes when its connection ended, though the peer takes its time to hear of that. */
+static void dropped_at_end(struct nl *nl)
+{
+	static const struct conn_spec spec = { .server = true,
+					       .window = 1 << 22,
+					       .recv_window = 1 << 23 };
+	static const uint8_t zeros[DROPPED_FRAME];
+	struct peer p = { .fd = -1 };
+	uint64_t before, half = sizeof(zeros) * LAST_FRAMES / 2;
+	uint32_t conn;
+	int tls[2], i;
+
+	tls_pair_narrow(tls);
+	p.fd = tls[0];
+	conn = conn_add(nl, tls[1], &spec);
+	peer_send(&p, 1, 4, 1, "\x82", 1);
+	EXPECT(headers_recv(nl, conn) == 1);
+	before = calm_slab_bytes();
+	for (i = 0; i < LAST_FRAMES; i++)
+		peer_send(&p, 0, 0, 1, zeros, sizeof(zeros));
+	WAIT_FOR(slab_bytes() > before + half, "it is kept");
+	EXPECT(fill_frames(nl, conn) > 4);
+	EXPECT(!conn_del(nl, conn, 0));
+	for (i = 0; slab_bytes() > before + half; i++) {
+		EXPECT(i < 12);
+		usleep(300000);
+		EXPECT(peer_read(&p));
+	}
+	EXPECT(stat_number("ConnsCreated") == stat_number("ConnsDestroyed") + 1);
+	close(p.fd);
+	conn_gone(nl, conn);
+}
+
 /* What came for a stream goes with it, though its RST_STREAM waits: the peer does not read. */
 void case_dropped(void)
 {
@@ -259,6 +294,8 @@ void case_dropped(void)
 	close(p.fd);
 	close(tcp[1]);
 	conn_gone(nl, conn);
+	expect_destroyed();
+	dropped_at_end(nl);
 	nl_close(nl);
 	expect_balance();
 }
