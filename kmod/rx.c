@@ -389,7 +389,7 @@ static void peer_gone(struct hbone_stream *s)
 static int on_rst(struct hbone_conn *c, const struct hbone_h2_event *ev)
 {
 	struct hbone_stream *s = hbone_stream_get(c, ev->stream);
-	bool answered;
+	bool answered, again;
 
 	hbone_mib_inc(c->hn, RX_RESETS);
 	if (!s)
@@ -399,13 +399,14 @@ static int on_rst(struct hbone_conn *c, const struct hbone_h2_event *ev)
 	spin_unlock(&c->lock);
 	answered = hbone_stream_is(s, HBONE_STREAM_ATTACHED) ||
 		   hbone_stream_is(s, HBONE_STREAM_ANSWERED);
+	again = hbone_stream_is(s, HBONE_STREAM_UNHEARD);
 	if (answered && (ev->value == HBONE_H2_NO_ERROR || ev->value == HBONE_H2_CANCEL))
 		peer_gone(s);
 	else
 		hbone_stream_close(s, HBONE_REASON_PEER_RESET, HBONE_STREAM_NO_RST);
 	hbone_stream_put(s);
-	/* What was opened and reset at once cost its sender nothing. */
-	return answered ? 0 : charge(c);
+	/* What was opened and reset at once cost its sender nothing, nor what is said once more. */
+	return answered && !again ? 0 : charge(c);
 }
 
 static int window_of_stream(struct hbone_conn *c, const struct hbone_h2_event *ev)

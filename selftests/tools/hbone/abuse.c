@@ -69,7 +69,7 @@ static const struct {
 };
 
 /* The connection, with stream 1 attached; what was said so far is nothing. */
-static uint32_t open_one(struct nl *nl, struct peer *p, int *app)
+static uint32_t open_with(struct nl *nl, const struct conn_spec *spec, struct peer *p, int *app)
 {
 	int tls[2], tcp[2];
 	uint32_t conn;
@@ -78,12 +78,17 @@ static uint32_t open_one(struct nl *nl, struct peer *p, int *app)
 	tcp_pair(tcp);
 	memset(p, 0, sizeof(*p));
 	p->fd = tls[0];
-	conn = conn_add(nl, tls[1], &server);
+	conn = conn_add(nl, tls[1], spec);
 	peer_send(p, 1, 4, 1, "\x82", 1);
 	EXPECT(headers_recv(nl, conn) == 1);
 	EXPECT(!stream_add(nl, conn, 1, tcp[0], 0));
 	*app = tcp[1];
 	return conn;
+}
+
+static uint32_t open_one(struct nl *nl, struct peer *p, int *app)
+{
+	return open_with(nl, &server, p, app);
 }
 
 /* The PING is answered, and the stream is reset or not; in any order. */
@@ -219,33 +224,60 @@ void case_errors(void)
 }
 
 /* One frame again and again, until the connection ends for it. */
-static void flood(struct nl *nl, const char *what, const char *frames, size_t n)
+static void flood_on(struct nl *nl, uint32_t conn, struct peer *p, const char *what,
+		     const char *frames, size_t n)
 {
 	uint8_t b[16384];
-	struct peer p;
-	uint32_t conn, code = 0;
+	uint32_t code = 0;
 	size_t at, sent;
-	int app;
 
-	conn = open_one(nl, &p, &app);
 	for (at = 0; at + n <= sizeof(b); at += n)
 		memcpy(b + at, frames, n);
 	/* Nobody reads answers meanwhile. */
-	for (sent = 0; sent < 64 << 20 && write_all(p.fd, b, at); sent += at) {
+	for (sent = 0; sent < 64 << 20 && write_all(p->fd, b, at); sent += at) {
 		if (ask_number(nl, conn, 0, HBONE_A_CONN) < 0)
 			break;
 	}
 	if (sent >= 64 << 20)
 		FAIL("%s: nobody minds", what);
-	while (peer_read(&p))
-		if (p.type == 7)
-			code = peer_u32(&p, 4);
+	while (peer_read(p))
+		if (p->type == 7)
+			code = peer_u32(p, 4);
 	/* Unless a reset overtook it. */
 	if (code && code != 11)
 		FAIL("%s: code %u", what, code);
-	close(p.fd);
-	close(app);
+	close(p->fd);
 	conn_gone(nl, conn);
+}
+
+static void flood(struct nl *nl, const char *what, const char *frames, size_t n)
+{
+	struct peer p;
+	int app;
+	uint32_t conn = open_one(nl, &p, &app);
+
+	flood_on(nl, conn, &p, what, frames, n);
+	close(app);
+}
+
+/* More than TCP takes for an application that does not read. */
+#define UNREAD_FRAMES 13
+#define UNREAD_FRAME 16000
+
+/* The same reset again and again, of a stream that its application keeps. */
+static void flood_resets(struct nl *nl)
+{
+	static const struct conn_spec spec = { .server = true, .window = 1 << 18 };
+	static const uint8_t zeros[UNREAD_FRAME];
+	struct peer p;
+	int app, i, least = 1;
+	uint32_t conn = open_with(nl, &spec, &p, &app);
+
+	setsockopt(app, SOL_SOCKET, SO_RCVBUF, &least, sizeof(least));
+	for (i = 0; i < UNREAD_FRAMES; i++)
+		peer_send(&p, 0, 0, 1, zeros, sizeof(zeros));
+	flood_on(nl, conn, &p, "resets", HEAD("\0\4", "\3", "\0", "\1") "\0\0\0\10", 13);
+	close(app);
 }
 
 void case_floods(void)
@@ -260,9 +292,10 @@ void case_floods(void)
 	FLOOD("priority", HEAD("\0\5", "\2", "\0", "\1") "\0\0\0\0\1");
 	FLOOD("unknown", HEAD("\0\0", "\x7f", "\0", "\0"));
 	FLOOD("windows", HEAD("\0\4", "\10", "\0", "\1") "\0\0\0\1");
+	flood_resets(nl);
 	nl_close(nl);
 	expect_balance();
-	EXPECT(stat_number("Floods") == 7 && stat_number("ConnErrors") == 7);
+	EXPECT(stat_number("Floods") == 8 && stat_number("ConnErrors") == 8);
 }
 
 /* More streams than there may be, and headers that nobody takes. */
