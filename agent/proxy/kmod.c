@@ -5,7 +5,7 @@
  * waits for the peer's SETTINGS before its first request: one round trip, once for a tunnel.
  *
  * The descriptor stays here as well, for the record counts of kernel TLS; nobody reads or writes
- * it. It is closed when the connection ends, on which the peer sees FIN.
+ * it. It is closed when the connection ends: the module says the last words, with its own.
  *
  * Order: the module tells of the end of a stream behind the headers that came before, and headers
  * are all taken when it tells that there are some. So events in their order are the truth; where

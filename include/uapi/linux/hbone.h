@@ -156,7 +156,8 @@
  *                      that the peer looks at. Streams beyond it were closed, as refused
  *    HBONE_CMD_CONN_CLOSED: HBONE_A_CONN, HBONE_A_REASON, HBONE_A_ERROR (HTTP/2), HBONE_A_ERRNO,
  *                           HBONE_A_RX_BYTES, HBONE_A_TX_BYTES. Its streams were told before, but
- *                           for those that a request is ending meanwhile
+ *                           for those that a request is ending meanwhile. Its last words, and with
+ *                           them its socket, take as long as those of HBONE_CMD_CONN_DEL
  */
 #ifndef _UAPI_LINUX_HBONE_H
 #define _UAPI_LINUX_HBONE_H
