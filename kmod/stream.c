@@ -382,11 +382,17 @@ struct hbone_stream *hbone_stream_next_rd(struct hbone_conn *c)
 	return s;
 }
 
+/*
+ * This and the next are asked for each record. Who puts one there kicks rx_work behind it, but
+ * rx_work itself: so none is missed without the lock.
+ */
 struct hbone_stream *hbone_stream_next_wr(struct hbone_conn *c)
 {
 	struct hbone_stream *s;
 	unsigned long flags;
 
+	if (list_empty(&c->wr_ready))
+		return NULL;
 	spin_lock_irqsave(&c->ready_lock, flags);
 	s = list_first_entry_or_null(&c->wr_ready, struct hbone_stream, wr_node);
 	if (s) {
@@ -402,7 +408,6 @@ static struct hbone_stream *next_dropped(struct hbone_conn *c)
 	struct hbone_stream *s;
 	unsigned long flags;
 
-	/* Asked for each record. Who puts one there kicks rx_work behind it, so none is missed. */
 	if (list_empty(&c->dropped))
 		return NULL;
 	spin_lock_irqsave(&c->ready_lock, flags);
