@@ -700,6 +700,9 @@ remove_all() {
 		do
 		ip netns del "$n"
 	done
+	# Links go with their pins, but not with the mount: what another test began meanwhile by
+	# `ip netns exec` has a copy of it.
+	find "$TMP/bpf" -mindepth 1 -delete 2>/dev/null
 	for p in $(awk -v t="$TMP/" 'index($2, t) == 1 { print $2 }' /proc/mounts); do
 		umount -l "$p"
 	done
