@@ -37,8 +37,11 @@ alone() { # [OPTIONS]: the agent of node a only, up and with its pods
 	wait_enrolled client
 	wait_enrolled server
 }
+mine() { "$1" | grep -cF "$(pins)/"; }
 is "nobody is captured: remote answers in clear" "$(fetch client "$REMOTE/")" clear
 alone
+at_least "its programs are found attached" "$(mine attached)" 10
+is "none as left" "$(mine attached_left)" 0
 check "captured: it does not" refused client "$REMOTE/"
 check "connections within the node become direct" busywait turns_direct fetch client "$URL/"
 check "so do those that will be held" busywait turns_direct echo_once

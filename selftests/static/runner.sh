@@ -72,6 +72,26 @@ if [ "$(id -u)" -eq 0 ]; then
 		"failed: mount below /tmp/amb$gone.x" 2
 	umount /tmp/amb$gone.x/bpf
 	rmdir /tmp/amb$gone.x/bpf /tmp/amb$gone.x
+	# What bpftool tells: a link that was there before; the test adds one of a test that lives,
+	# one of another program, one without a pin and one of a test that is gone.
+	mkdir "$dir/bin"
+	cat >"$dir/bin/bpftool" <<-'FAKE'
+		#!/bin/bash
+		[[ $* != *prog* ]] ||
+			exec echo '[{"id":1,"name":"amb_connect4"},{"id":2,"name":"other"}]'
+		jq -s . "$(dirname "$0")"/link*
+	FAKE
+	chmod +x "$dir/bin/bpftool"
+	link() { printf '{"id":%d,"prog_id":%d,"pinned":[%s]}\n' "$@"; }
+	link 10 1 "\"/tmp/amb$gone.before/l\"" >"$dir/bin/link-before"
+	{
+		link 11 1 "\"/tmp/amb$$.x/l\""
+		link 12 2 ''
+		link 13 1 ''
+		link 14 1 "\"/tmp/amb$gone.x/l\""
+	} >"$dir/new"
+	PATH=$dir/bin:$PATH leaves "programs that are left" "mv $dir/new $dir/bin/link-new" \
+		"failed: program amb_connect4, pinned /tmp/amb$gone.x/l" 2
 	leaves "nothing is left" : "1 passed" 0
 fi
 
