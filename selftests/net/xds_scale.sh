@@ -28,14 +28,12 @@ within() {
 # From here on VmHWM is the highest (proc(5), clear_refs).
 new_peak() { echo 5 >"/proc/${AGENT_PID[a]}/clear_refs"; }
 now_ms() { date +%s%3N; }
-# The start is over, its memory given back (main.c, SETTLED_NS).
-trimmed() { [ $(($(now_ms) - started)) -gt 2500 ]; }
 
 started=$(now_ms)
 cluster_agent_start a
 agent_ready a
 diag "ready with an empty mesh after $(($(now_ms) - started)) ms"
-busywait trimmed
+busywait agent_settled a
 empty=$(memory VmRSS)
 diag "memory: $empty KiB with an empty mesh"
 agent_stop a
@@ -44,7 +42,7 @@ started=$(now_ms)
 cluster_agent_start a
 agent_ready a
 diag "ready with 10 000 workloads and 1 000 services after $(($(now_ms) - started)) ms"
-busywait trimmed
+busywait agent_settled a
 full=$(memory VmRSS)
 counts() { metric a amb_state_workloads; metric a amb_state_services; }
 is "workloads and services" "$(counts | xargs)" "10000 1000"
