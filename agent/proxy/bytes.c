@@ -209,7 +209,7 @@ static void wake_share(struct amb_share *s)
 	struct amb_bytes_waiter *w, *stop = NULL;
 	uint64_t all = s->wait_all, sum = s->wait_sum;
 
-	/* They would find too little again; and a stuck pod's are many, for each turn of another's. */
+	/* They would find too little again, and a stuck pod's are many. */
 	if (s->bytes->used >= all && s->bytes->used + s->used >= sum)
 		return;
 	s->wait_all = s->wait_sum = 0;
