@@ -546,7 +546,7 @@ static void bytes_of(const struct amb_flows *f, const struct conn *c, uint64_t *
 	uint64_t sent = 0, received = 0;
 
 	if (ns)
-		(void)amb_sockdiag_bytes(ns, &id, &sent, &received);
+		(void)amb_sockdiag_bytes(ns, &id, !in, &sent, &received);
 	if (c->row.way == AMB_WAY_SPLICE) {
 		const struct amb_sockdiag_id other = { .local = id.remote, .remote = id.local };
 

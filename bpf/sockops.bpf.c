@@ -16,9 +16,40 @@
 #include "flight.h"
 #include "maps.h"
 
+#include <bpf/bpf_core_read.h>
+
 char LICENSE[] SEC("license") = "GPL";
 
 #define OK 1
+
+/* Of the kernel's, as much as is read here. */
+enum sock_flags {
+	SOCK_DONE = 1, /* a FIN has come */
+};
+
+struct sock_common {
+	unsigned long skc_flags;
+} __attribute__((preserve_access_index));
+
+struct sock {
+	struct sock_common __sk_common;
+} __attribute__((preserve_access_index));
+
+#define DONE (1ul << bpf_core_enum_value(enum sock_flags, SOCK_DONE))
+
+struct inet_sock {
+	struct sock sk;
+} __attribute__((preserve_access_index));
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+} __attribute__((preserve_access_index));
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	__u32 snd_una;
+	__u32 write_seq;
+} __attribute__((preserve_access_index));
 
 static __always_inline void local_of(const struct bpf_sock_ops *ctx, struct amb_in6 *a)
 {
@@ -215,6 +246,25 @@ static __always_inline void accepted(struct bpf_sock_ops *ctx)
 	enter(ctx, &conn);
 }
 
+/* SYN and FIN take a number of the sequence each, which TCP counts as if they were bytes. */
+static __always_inline void without_syn_fin(struct bpf_sock_ops *ctx, __u32 before, bool inbound,
+					    __u64 *in, __u64 *out)
+{
+	const struct tcp_sock *tp = ctx->sk ? bpf_skc_to_tcp_sock(ctx->sk) : NULL;
+	bool fin = before == BPF_TCP_FIN_WAIT1 || before == BPF_TCP_FIN_WAIT2 ||
+		   before == BPF_TCP_CLOSING || before == BPF_TCP_LAST_ACK;
+
+	if (!tp)
+		return;
+	/* The SYN that answers is acknowledged before TCP begins to count. */
+	if (!inbound && *out)
+		(*out)--;
+	if (fin && tp->snd_una == tp->write_seq && *out)
+		(*out)--;
+	if (tp->inet_conn.icsk_inet.sk.__sk_common.skc_flags & DONE && *in)
+		(*in)--;
+}
+
 static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 before)
 {
 	__u64 cookie = bpf_get_socket_cookie(ctx);
@@ -228,6 +278,7 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, __u32 before)
 		conn = *row;
 		if (bpf_map_delete_elem(&amb_conn, &cookie))
 			return;
+		without_syn_fin(ctx, before, conn.inbound, &in, &out);
 		if (conn.way == AMB_WAY_SPLICE) {
 			out += unsplice(&conn.dst, conn.dst_port, &conn.src, conn.src_port);
 			in += unsplice(&conn.src, conn.src_port, &conn.dst, conn.dst_port);

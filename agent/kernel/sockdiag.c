@@ -129,12 +129,29 @@ int amb_sockdiag_destroy(struct amb_netns *ns, const struct amb_sockdiag_id *id)
 	return n < 0 ? n : 0;
 }
 
-int amb_sockdiag_bytes(struct amb_netns *ns, const struct amb_sockdiag_id *id, uint64_t *out,
-		       uint64_t *in)
+/* What of the counts is no byte: the SYN that connected, and FINs, which the state tells. */
+static unsigned int syn_fin_out(unsigned int state, bool connected)
+{
+	return connected + (state == BPF_TCP_FIN_WAIT2);
+}
+
+static unsigned int syn_fin_in(unsigned int state)
+{
+	return state == BPF_TCP_CLOSE_WAIT || state == BPF_TCP_LAST_ACK || state == BPF_TCP_CLOSING;
+}
+
+static uint64_t less(uint64_t n, unsigned int by)
+{
+	return n > by ? n - by : 0;
+}
+
+int amb_sockdiag_bytes(struct amb_netns *ns, const struct amb_sockdiag_id *id, bool connected,
+		       uint64_t *out, uint64_t *in)
 {
 	_Alignas(struct nlmsghdr) char answer[ANSWER_BYTES];
 	ssize_t n = ask(ns, SOCK_DIAG_BY_FAMILY, id, answer);
 	struct nlmsghdr *nlh = (struct nlmsghdr *)answer;
+	const struct inet_diag_msg *msg;
 	struct rtattr *attr;
 	int left;
 
@@ -142,17 +159,17 @@ int amb_sockdiag_bytes(struct amb_netns *ns, const struct amb_sockdiag_id *id, u
 		return n;
 	if (nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY)
 		return -EIO;
-	attr = (struct rtattr *)((char *)NLMSG_DATA(nlh) +
-				 NLMSG_ALIGN(sizeof(struct inet_diag_msg)));
-	left = NLMSG_PAYLOAD(nlh, NLMSG_ALIGN(sizeof(struct inet_diag_msg)));
+	msg = NLMSG_DATA(nlh);
+	attr = (struct rtattr *)((char *)NLMSG_DATA(nlh) + NLMSG_ALIGN(sizeof(*msg)));
+	left = NLMSG_PAYLOAD(nlh, NLMSG_ALIGN(sizeof(*msg)));
 	for (; RTA_OK(attr, left); attr = RTA_NEXT(attr, left)) {
 		const struct tcp_info *info = RTA_DATA(attr);
 
 		if (attr->rta_type != INET_DIAG_INFO ||
 		    RTA_PAYLOAD(attr) < offsetof(struct tcp_info, tcpi_segs_out))
 			continue;
-		*out = info->tcpi_bytes_acked;
-		*in = info->tcpi_bytes_received;
+		*out = less(info->tcpi_bytes_acked, syn_fin_out(msg->idiag_state, connected));
+		*in = less(info->tcpi_bytes_received, syn_fin_in(msg->idiag_state));
 		return 0;
 	}
 	return -ENODATA;

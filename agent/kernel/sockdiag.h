@@ -30,8 +30,11 @@ int amb_sockdiag_destroy(struct amb_netns *ns, const struct amb_sockdiag_id *id)
  */
 int amb_sockdiag_destroy_marked(struct amb_netns *ns, uint32_t mark);
 
-/* Bytes that the peer has acknowledged, and that came in. 0 or -errno. */
-int amb_sockdiag_bytes(struct amb_netns *ns, const struct amb_sockdiag_id *id, uint64_t *out,
-		       uint64_t *in);
+/*
+ * Bytes that the peer has acknowledged, and that came in, without SYN and FIN, which TCP counts
+ * with them. @connected: this end sent the first SYN. 0 or -errno.
+ */
+int amb_sockdiag_bytes(struct amb_netns *ns, const struct amb_sockdiag_id *id, bool connected,
+		       uint64_t *out, uint64_t *in);
 
 #endif

@@ -162,6 +162,44 @@ pod_spawn client "$TRAFFIC" rr -s 600 -p 7000 "${P4[stranger]}"
 check "out of the mesh: the application's own socket" busywait live_is 7000 \
 	"passthrough outbound  "
 
+# To the byte, whoever ends it, and in whatever state it is looked at
+for p in server stranger; do
+	pod_spawn $p "$PYTHON" "$PEERS/ends.py" serve 9100
+	wait_listen $p 9100
+done
+ends() { pod_exec client "$PYTHON" "$PEERS/ends.py" "${P4[$1]}" 9100 "${@:2}"; }
+told_of() { # POD DIRECTION SENT RECEIVED FROM
+	wait_log a "dst\.addr=${P4[$1]}:9100 .*direction=\"$2\" bytes_sent=$3 bytes_recv=$4 " "$5"
+}
+carries() { # [WAY BYTES-THERE BYTES-BACK]...: what lives on port 9100
+	local is
+	is=$(ctl a connections -o json | jq -r '[.[] | select(.originalDst | endswith(":9100")) |
+		.way, .bytesToDst, .bytesToSrc] | join(" ")')
+	[ "$is" = "$*" ]
+}
+half_closed() { pod_exec "$1" ss -Htn state fin-wait-2 "sport = :9100" | grep -q .; }
+to_the_byte() { # POD WAY DIRECTION...
+	local who how d from
+	for who in client server; do
+		for how in close reset; do
+			from=$(log_lines a)
+			check "$1: the $who ends it by $how" ends "$1" $who $how
+			check "told by the source" told_of "$1" outbound 1000 3000 "$from"
+			[ "$2" = passthrough ] && continue
+			check "by the destination" told_of "$1" inbound 3000 1000 "$from"
+		done
+		exec {go}> >(ends "$1" $who close wait >"$TMP/carried")
+		busywait grep -q carried "$TMP/carried"
+		[ "$who" = server ] && check "the server has ended its way" busywait half_closed "$1"
+		check "seen while the $who's turn has come" busywait carries "${@:3}"
+		exec {go}>&-
+		check "it is gone" busywait carries
+	done
+}
+check "port 9100 becomes direct" busywait turns_direct ends server client close
+to_the_byte server direct direct 1000 3000 direct 1000 3000
+to_the_byte stranger passthrough passthrough 1000 3000
+
 # Where direct ways are switched off
 tunnels() { # WHAT COMMAND...
 	check "$1" busywait goes mutual_tls "${@:2}"

@@ -343,15 +343,15 @@ TEST(sockets_of_others)
 	CHECK_EQ(amb_addr_parse("127.0.0.1", &id.local.addr), 0);
 	id.remote = id.local;
 	for (i = 0; i < 3; i++) {
-		CHECK_EQ(amb_sockdiag_bytes(ns, &id, &out, &in), -ENOENT);
+		CHECK_EQ(amb_sockdiag_bytes(ns, &id, false, &out, &in), -ENOENT);
 		CHECK_EQ(where(), home);
 		CHECK_EQ(open_fds(), before + 1);
 	}
 	CASE("a descriptor that answers nothing is given up");
 	CHECK(dup2(STDOUT_FILENO, ns->diag) == ns->diag);
-	CHECK(amb_sockdiag_bytes(ns, &id, &out, &in) < 0);
+	CHECK(amb_sockdiag_bytes(ns, &id, false, &out, &in) < 0);
 	CHECK_EQ(open_fds(), before);
-	CHECK_EQ(amb_sockdiag_bytes(ns, &id, &out, &in), -ENOENT);
+	CHECK_EQ(amb_sockdiag_bytes(ns, &id, false, &out, &in), -ENOENT);
 	amb_netns_put(ns);
 	CHECK_EQ(open_fds(), before - 1);
 }
