@@ -540,12 +540,13 @@ void amb_capture_pod_del(struct amb_capture *c, struct amb_netns *netns)
 
 /* The state */
 
-void amb_capture_changed(struct amb_capture *c)
+void amb_capture_changed(struct amb_capture *c, const struct amb_state_change *change)
 {
 	if (!c || !c->publish)
 		return;
-	amb_publish_changed(c->publish);
-	if (c->flows)
+	amb_publish_changed(c->publish, change);
+	/* Who connects is known by his address, whatever the mesh says of others. */
+	if (c->flows && (change->policies || change->local))
 		amb_flows_rejudge(c->flows);
 }
 

@@ -17,6 +17,7 @@ struct amb_capture;
 struct amb_loop;
 struct amb_netns;
 struct amb_state;
+struct amb_state_change;
 
 enum amb_capture_mode {
 	AMB_CAPTURE_AUTO, /* the first of these that works */
@@ -98,8 +99,8 @@ int amb_capture_pod_add(struct amb_capture *c, const struct amb_capture_want *wa
 /* Sets the namespace free. Fine when it is not captured. */
 void amb_capture_pod_del(struct amb_capture *c, struct amb_netns *netns);
 
-/* The state changed; what it forbids is forbidden when this returns. */
-void amb_capture_changed(struct amb_capture *c);
+/* The state changed, as its listener; what it forbids is forbidden when this returns. */
+void amb_capture_changed(struct amb_capture *c, const struct amb_state_change *change);
 /*
  * All pods that can be there at the start are there: what an agent before left of others goes.
  * What @wanted knows ("namespace/pod") but has no network namespace yet stays captured, and so

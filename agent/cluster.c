@@ -231,7 +231,7 @@ static void state_changed(void *ctx, const struct amb_state_change *change)
 {
 	struct amb_cluster *c = ctx;
 
-	if (change->workloads && !c->sync.index)
+	if (change->local && !c->sync.index)
 		amb_loop_timer_set(c->a->loop, &c->sync, amb_util_now_ns() + SYNC_PODS_NS);
 }
 

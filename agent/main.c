@@ -158,10 +158,10 @@ static void settled_due(struct amb_timer *t)
 static void state_changed(void *ctx, const struct amb_state_change *change)
 {
 	(void)ctx;
-	if (change->workloads && !prefetch.index)
+	if (change->local && !prefetch.index)
 		amb_loop_timer_set(agent.loop, &prefetch, amb_util_now_ns() + PREFETCH_NS);
 	/* First nothing new, then what lives: so nothing slips in between. */
-	amb_capture_changed(agent.capture);
+	amb_capture_changed(agent.capture, change);
 	if (change->policies && agent.proxy)
 		amb_proxy_rejudge(agent.proxy);
 }

@@ -2,18 +2,19 @@
 /*
  * What the kernel has to know of the mesh.
  *
- * Each time the state changes, the rows that it asks for are made anew, sorted, and compared with
- * those that stand in the map: a walk over 10 000 workloads takes some milliseconds, and what did
- * not change is not written. Until everything stands there, and again when a map is full, the
- * meta row says PARTIAL: then the kernel sends connections to unknown addresses to the agent
- * instead of letting them pass.
+ * A row of an address says what all that share it say together, so it is made anew from the state
+ * whenever one of them changed, compared with what stands in the map, and written or taken away.
+ * An update names the addresses that it touched; what it costs does not depend on how large the
+ * mesh is. A pass over everything is made at the start, when an update touched too much to be
+ * named, and after something could not be written. Until everything stands there, and again when
+ * a map is full, the meta row says PARTIAL: then the kernel sends connections to unknown
+ * addresses to the agent instead of letting them pass.
  *
- * Order of one pass: the pods' policies first, so that no verdict of old policies is used any
- * longer than it must; then addresses; then services, whose endpoints are looked up by address.
+ * Order: the pods' policies first, so that no verdict of old policies is used any longer than it
+ * must; then addresses; then services, whose endpoints are looked up by address.
  */
 #include "publish.h"
 
-#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
@@ -40,17 +41,6 @@ struct pod {
 	bool stale; /* what is written is not what should be */
 };
 
-struct addr {
-	struct amb_in6 key;
-	struct amb_addr_row row;
-};
-
-struct addrs {
-	struct addr *v;
-	size_t n, cap;
-	bool failed; /* out of memory: what is there is not all */
-};
-
 struct amb_publish {
 	struct amb_loop *loop;
 	struct amb_state *st;
@@ -58,12 +48,14 @@ struct amb_publish {
 	struct amb_timer timer;
 	uint64_t last; /* pass */
 	struct pod *pods;
-	struct addrs addrs; /* that stand in the map, sorted */
 	struct amb_publish_svcs *svcs;
 	uint32_t ncidrs;
 	uint32_t flags; /* of amb_meta, that stay */
-	bool settled, full;
-	bool sweep; /* rows that are in no list could not be taken away */
+	bool settled;
+	bool whole; /* there was a pass, and what changed since stands there too */
+	bool due; /* a pass is, with the timer */
+	bool missing; /* something that should stand in a map does not */
+	bool full; /* and that was told */
 	bool gone; /* pods have: what only they could use is still there */
 };
 
@@ -85,6 +77,15 @@ static const struct pod *find_workload(const struct amb_publish *p, const struct
 	for (pod = p->pods; pod && pod->workload != w; pod = pod->next)
 		;
 	return pod;
+}
+
+static void pod_free(struct pod *pod)
+{
+	amb_workload_put(pod->workload);
+	free(pod->ns);
+	free(pod->name);
+	free(pod->sa);
+	free(pod);
 }
 
 /* A workload of this node, as which services can be looked at; NULL: none is known. */
@@ -141,10 +142,17 @@ static void forget_verdicts(struct amb_publish *p, uint64_t cookie)
 }
 
 /* Later, but soon. */
-static void publish_later(struct amb_publish *p)
+static void tidy_later(struct amb_publish *p)
 {
 	if (!p->timer.index)
 		amb_loop_timer_set(p->loop, &p->timer, amb_loop_now(p->loop) + AMB_PUBLISH_NS);
+}
+
+static void publish_later(struct amb_publish *p)
+{
+	p->whole = false;
+	p->due = true;
+	tidy_later(p);
 }
 
 static void not_written(struct amb_publish *p, struct pod *pod)
@@ -160,15 +168,11 @@ static void not_written(struct amb_publish *p, struct pod *pod)
 	}
 }
 
-/* Within a read section. */
-static void publish_pod(struct amb_publish *p, struct pod *pod)
+static void write_pod(struct amb_publish *p, struct pod *pod)
 {
 	struct amb_pod_row row = { .flags = pod->flags };
-	struct amb_workload *w;
+	const struct amb_workload *w = pod->workload;
 
-	w = amb_workload_get(amb_state_workload_local(p->st, pod->ns, pod->name, pod->sa));
-	amb_workload_put(pod->workload);
-	pod->workload = w;
 	own_addrs(pod, &row);
 	snprintf(row.name, sizeof(row.name), "%s/%s", pod->ns, pod->name);
 	/* Nobody knows what applies to it: whoever comes is sent to the agent, which waits. */
@@ -193,66 +197,211 @@ static void publish_pod(struct amb_publish *p, struct pod *pod)
 	pod->stale = false;
 }
 
-static void pod_free(struct pod *pod)
-{
-	amb_workload_put(pod->workload);
-	free(pod->ns);
-	free(pod->name);
-	free(pod->sa);
-	free(pod);
-}
-
 /* Addresses */
 
-static void add(struct addrs *a, const struct amb_addr *addr, const struct amb_addr_row *row)
-{
-	if (a->n == a->cap) {
-		size_t cap = a->cap ? a->cap * 2 : 256;
-		struct addr *v = reallocarray(a->v, cap, sizeof(*v));
-
-		if (!v) {
-			a->failed = true;
-			return;
-		}
-		a->v = v;
-		a->cap = cap;
-	}
-	a->v[a->n].key = amb_rows_addr(addr);
-	a->v[a->n++].row = *row;
-}
-
-struct pass {
-	struct amb_publish *p;
-	struct addrs want;
-	uint32_t ncidrs;
+/* What those who have one address say of it together. */
+struct at {
+	const struct amb_publish *p;
+	struct amb_addr_row row;
+	size_t n;
+	bool pods; /* more than one captured pod */
 };
 
-static bool add_workload(void *ctx, const struct amb_workload *w)
+/*
+ * A captured pod has the address before others who have it; of two neither does. Two pods, a
+ * workload and a service, two services: which is meant depends on who asks, so the agent decides.
+ */
+static void join(struct at *at, const struct amb_addr_row *row)
 {
-	struct pass *pass = ctx;
-	struct amb_publish *p = pass->p;
+	struct amb_addr_row *to = &at->row;
+
+	if (!at->n++) {
+		*to = *row;
+		return;
+	}
+	to->flags |= row->flags | AMB_ADDR_AGENT;
+	to->flags &= ~AMB_ADDR_PASS;
+	at->pods |= to->netns && row->netns;
+	if (!to->netns) {
+		to->netns = row->netns;
+		to->identity = row->identity;
+	}
+}
+
+static bool join_workload(void *ctx, const struct amb_workload *w)
+{
+	struct at *at = ctx;
 	struct amb_addr_row row = { 0 };
 	const struct pod *pod;
-	uint32_t i;
 
-	/* Not known by address: the host's own (reference 1.10), and other networks'. */
-	if (w->host_network || strcmp(w->network, amb_state_network(p->st)))
-		return true;
 	if (w->tunnel == AMB_TUNNEL_HBONE)
 		row.flags |= AMB_ADDR_HBONE;
 	if (w->waypoint.set)
 		row.flags |= AMB_ADDR_AGENT;
-	pod = find_workload(p, w);
+	pod = w->node == amb_state_node(at->p->st) ? find_workload(at->p, w) : NULL;
 	if (pod) {
 		row.netns = pod->cookie;
 		row.identity = w->identity->number;
 	}
-	for (i = 0; i < w->naddrs; i++)
-		add(&pass->want, &w->addrs[i], &row);
-	return !pass->want.failed;
+	join(at, &row);
+	return true;
 }
 
-static void add_cidr(struct pass *pass, const struct amb_vip *vip, uint32_t flags)
+static uint32_t service_flags(const struct amb_service *s)
+{
+	if (s->waypoint.set || s->nwaypoints || s->namespace_only)
+		return AMB_ADDR_SERVICE | AMB_ADDR_AGENT;
+	return AMB_ADDR_SERVICE | (s->mode == AMB_LB_PASSTHROUGH ? AMB_ADDR_PASS : 0);
+}
+
+static bool join_service(void *ctx, const struct amb_service *s)
+{
+	struct amb_addr_row row = { .flags = service_flags(s) };
+
+	join(ctx, &row);
+	return true;
+}
+
+/* The row that @addr should have; false: none. */
+static bool wanted_row(const struct amb_publish *p, const struct amb_addr *addr,
+		       struct amb_addr_row *row)
+{
+	struct at at = { .p = p };
+
+	amb_state_each_at(p->st, addr, join_workload, join_service, &at);
+	*row = at.row;
+	if (at.pods)
+		row->netns = row->identity = 0;
+	return at.n;
+}
+
+static void is_missing(struct amb_publish *p)
+{
+	p->missing = true;
+	(void)amb_rows_set_meta(p->b, p->flags | AMB_META_PARTIAL);
+}
+
+/*
+ * When it cannot be written nothing stands there, and the agent is asked: by an old row somebody
+ * might pass whom the new one would stop.
+ */
+static void write_row(struct amb_publish *p, const struct amb_in6 *key,
+		      const struct amb_addr_row *row)
+{
+	int err = amb_rows_put(p->b, AMB_BPF_ADDR, key, row);
+
+	if (!err)
+		return;
+	is_missing(p);
+	/* There is room when others go. */
+	if (amb_rows_del(p->b, AMB_BPF_ADDR, key) || err != -E2BIG)
+		publish_later(p);
+}
+
+static void take_away(struct amb_publish *p, const struct amb_in6 *key)
+{
+	if (amb_rows_del(p->b, AMB_BPF_ADDR, key) || p->missing)
+		publish_later(p);
+}
+
+static bool is_endpoint(const struct amb_workload *w, amb_str service)
+{
+	uint32_t i;
+
+	for (i = 0; w && i < w->nservices; i++) {
+		if (w->services[i].service == service)
+			return true;
+	}
+	return false;
+}
+
+/* The kernel resolves none without an endpoint here: most of a mesh's need no look. */
+static void publish_svc(struct amb_publish *p, amb_str name)
+{
+	const struct pod *pod;
+
+	for (pod = p->pods; pod && !is_endpoint(pod->workload, name); pod = pod->next)
+		;
+	amb_publish_svcs_changed(p->svcs, pod ? pod->workload : NULL, name);
+}
+
+static bool publish_svcs_of(void *ctx, const struct amb_workload *w)
+{
+	uint32_t i;
+
+	for (i = 0; i < w->nservices; i++)
+		publish_svc(ctx, w->services[i].service);
+	return true;
+}
+
+static bool publish_svc_itself(void *ctx, const struct amb_service *s)
+{
+	publish_svc(ctx, s->key);
+	return true;
+}
+
+/* True: its row is another now. */
+static bool publish_row(struct amb_publish *p, const struct amb_addr *addr)
+{
+	struct amb_in6 key = amb_rows_addr(addr);
+	struct amb_addr_row is, row;
+	bool stands = amb_rows_get(p->b, AMB_BPF_ADDR, &key, &is);
+
+	if (!wanted_row(p, addr, &row)) {
+		if (stands)
+			take_away(p, &key);
+		return stands;
+	}
+	if (stands && !memcmp(&is, &row, sizeof(row)))
+		return false;
+	write_row(p, &key, &row);
+	return true;
+}
+
+/* Within a read section, and with the services that it is an endpoint or the address of. */
+static void publish_addr(struct amb_publish *p, const struct amb_addr *addr)
+{
+	if (publish_row(p, addr))
+		amb_state_each_at(p->st, addr, publish_svcs_of, publish_svc_itself, p);
+}
+
+static void publish_addrs_of(struct amb_publish *p, const struct amb_workload *w)
+{
+	uint32_t i;
+
+	if (!w || w->network != amb_state_network(p->st))
+		return;
+	for (i = 0; i < w->naddrs; i++)
+		publish_addr(p, &w->addrs[i]);
+}
+
+/* Within a read section. */
+static void publish_pod(struct amb_publish *p, struct pod *pod)
+{
+	struct amb_workload *before = pod->workload;
+
+	pod->workload =
+		amb_workload_get(amb_state_workload_local(p->st, pod->ns, pod->name, pod->sa));
+	write_pod(p, pod);
+	/* Its addresses may be in no list: what was hidden by another of its name is found now. */
+	if (pod->workload != before) {
+		publish_addrs_of(p, before);
+		publish_addrs_of(p, pod->workload);
+	}
+	amb_workload_put(before);
+}
+
+static bool publish_workload(void *ctx, const struct amb_workload *w)
+{
+	struct amb_publish *p = ctx;
+	uint32_t i;
+
+	for (i = 0; w->network == amb_state_network(p->st) && i < w->naddrs; i++)
+		publish_row(p, &w->addrs[i]);
+	return true;
+}
+
+static void publish_cidr(struct amb_publish *p, const struct amb_vip *vip, uint32_t flags)
 {
 	struct amb_cidr_key key = {
 		.bits = vip->bits + (amb_addr_is_v4(&vip->addr) ? 96 : 0),
@@ -260,162 +409,35 @@ static void add_cidr(struct pass *pass, const struct amb_vip *vip, uint32_t flag
 	};
 	struct amb_cidr_row row = { .flags = flags };
 
-	pass->ncidrs++;
-	if (amb_rows_put(pass->p->b, AMB_BPF_CIDR, &key, &row))
-		pass->want.failed = true;
+	p->ncidrs++;
+	if (amb_rows_put(p->b, AMB_BPF_CIDR, &key, &row))
+		is_missing(p);
 }
 
-static bool add_service(void *ctx, const struct amb_service *s)
+static bool publish_service(void *ctx, const struct amb_service *s)
 {
-	struct pass *pass = ctx;
-	struct amb_addr_row row = { .flags = AMB_ADDR_SERVICE };
+	struct amb_publish *p = ctx;
 	uint32_t i;
 
-	if (s->waypoint.set || s->nwaypoints || s->namespace_only)
-		row.flags |= AMB_ADDR_AGENT;
-	else if (s->mode == AMB_LB_PASSTHROUGH)
-		row.flags |= AMB_ADDR_PASS;
 	for (i = 0; i < s->nvips; i++) {
 		const struct amb_vip *vip = &s->vips[i];
-		bool host = vip->bits == (amb_addr_is_v4(&vip->addr) ? 32 : 128);
 
-		if (strcmp(vip->network, amb_state_network(pass->p->st)))
+		if (vip->network != amb_state_network(p->st))
 			continue;
 		/* Ranges that overlap are ranked by more than length: the agent decides. */
-		if (host)
-			add(&pass->want, &vip->addr, &row);
+		if (vip->bits == (amb_addr_is_v4(&vip->addr) ? 32 : 128))
+			publish_row(p, &vip->addr);
 		else
-			add_cidr(pass, vip, row.flags | AMB_ADDR_AGENT);
+			publish_cidr(p, vip, service_flags(s) | AMB_ADDR_AGENT);
 	}
-	return !pass->want.failed;
+	return true;
 }
 
-static int addr_cmp(const void *a, const void *b)
+static bool row_of(void *ctx, const struct amb_in6 *key, struct amb_addr_row *row)
 {
-	const struct addr *x = a, *y = b;
-	int d = memcmp(&x->key, &y->key, sizeof(x->key));
+	const struct amb_publish *p = ctx;
 
-	return d ? d : memcmp(&x->row, &y->row, sizeof(x->row));
-}
-
-/* Of a captured pod and others the pod has the address; of two captured pods neither. */
-static void share(struct amb_addr_row *to, const struct amb_addr_row *other)
-{
-	if (!to->netns) {
-		to->netns = other->netns;
-		to->identity = other->identity;
-	} else if (other->netns && other->netns != to->netns) {
-		to->netns = to->identity = 0;
-	}
-}
-
-/*
- * Of several that share an address one row remains. Two captured pods, a workload and a service,
- * two services: which of them is meant depends on who asks, so the agent decides.
- */
-static void merge(struct addrs *a)
-{
-	size_t i, n = 0;
-
-	if (!a->n)
-		return;
-	qsort(a->v, a->n, sizeof(a->v[0]), addr_cmp);
-	for (i = 1; i < a->n; i++) {
-		struct addr *last = &a->v[n];
-
-		if (memcmp(&last->key, &a->v[i].key, sizeof(last->key))) {
-			a->v[++n] = a->v[i];
-			continue;
-		}
-		last->row.flags |= a->v[i].row.flags | AMB_ADDR_AGENT;
-		last->row.flags &= ~AMB_ADDR_PASS;
-		share(&last->row, &a->v[i].row);
-	}
-	a->n = n + 1;
-}
-
-/*
- * Writes @new over @old, which may be NULL. What stands there then, NULL: nothing, and the agent is
- * asked. By the old row somebody might pass whom the new one would stop.
- */
-static const struct addr *change(struct amb_publish *p, const struct addr *old,
-				 const struct addr *new)
-{
-	int err = amb_rows_put(p->b, AMB_BPF_ADDR, &new->key, &new->row);
-
-	if (!err)
-		return new;
-	/* There is room when others go, which is a change. */
-	if (err != -E2BIG)
-		publish_later(p);
-	if (!old || amb_rows_set_meta(p->b, p->flags | AMB_META_PARTIAL) ||
-	    amb_rows_del(p->b, AMB_BPF_ADDR, &old->key))
-		return old;
-	return NULL;
-}
-
-static void take_away(struct amb_publish *p, const struct amb_in6 *key)
-{
-	if (!amb_rows_del(p->b, AMB_BPF_ADDR, key))
-		return;
-	p->sweep = true;
-	publish_later(p);
-}
-
-/*
- * Makes the map what @want says. What could not be written is not in @want afterwards, but what
- * stands there: the next pass must not take it for done. True when all of it stands there.
- */
-static bool write_diff(struct amb_publish *p, struct addrs *want)
-{
-	size_t o = 0, n = 0, kept = 0;
-	bool all = true;
-
-	while (o < p->addrs.n || n < want->n) {
-		const struct addr *old = o < p->addrs.n ? &p->addrs.v[o] : NULL;
-		const struct addr *new = n < want->n ? &want->v[n] : NULL, *now = new;
-		int d = !old ? 1 : !new ? -1 : memcmp(&old->key, &new->key, sizeof(old->key));
-
-		if (d < 0) {
-			take_away(p, &old->key);
-			o++;
-			continue;
-		}
-		o += !d;
-		n++;
-		if (d || memcmp(&old->row, &new->row, sizeof(old->row)))
-			now = change(p, d ? NULL : old, new);
-		all &= now == new;
-		if (now)
-			want->v[kept++] = *now;
-	}
-	want->n = kept;
-	return all;
-}
-
-static struct addr *find_addr(struct amb_publish *p, const struct amb_in6 *key)
-{
-	size_t lo = 0, hi = p->addrs.n;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		int d = memcmp(key, &p->addrs.v[mid].key, sizeof(*key));
-
-		if (!d)
-			return &p->addrs.v[mid];
-		if (d < 0)
-			hi = mid;
-		else
-			lo = mid + 1;
-	}
-	return NULL;
-}
-
-static const struct amb_addr_row *row_of(void *ctx, const struct amb_in6 *key)
-{
-	const struct addr *a = find_addr(ctx, key);
-
-	return a ? &a->row : NULL;
+	return amb_rows_get(p->b, AMB_BPF_ADDR, key, row);
 }
 
 static void clear_cidrs(struct amb_publish *p)
@@ -425,18 +447,22 @@ static void clear_cidrs(struct amb_publish *p)
 	while (amb_rows_next(p->b, AMB_BPF_CIDR, true, &key) &&
 	       !amb_rows_del(p->b, AMB_BPF_CIDR, &key))
 		;
+	p->ncidrs = 0;
 }
 
 /* Rows that nobody asks for, of an agent before or that could not be taken away. */
 static void sweep_addrs(struct amb_publish *p)
 {
 	struct amb_in6 key, next;
+	struct amb_addr_row row;
 	bool more = amb_rows_next(p->b, AMB_BPF_ADDR, true, &key);
 
 	while (more) {
+		struct amb_addr addr = amb_rows_addr_of(&key);
+
 		next = key;
 		more = amb_rows_next(p->b, AMB_BPF_ADDR, false, &next);
-		if (!find_addr(p, &key))
+		if (!wanted_row(p, &addr, &row))
 			take_away(p, &key);
 		key = next;
 	}
@@ -499,110 +525,107 @@ static void sweep_by_netns(struct amb_publish *p, enum amb_bpf_map map)
 	}
 }
 
-static void set_flags(struct amb_publish *p, const struct pass *pass, bool full)
+static bool is_partial(const struct amb_publish *p)
 {
-	uint32_t flags = p->flags | (pass->ncidrs ? AMB_META_CIDR : 0);
+	return p->missing || !p->settled;
+}
 
-	if (full && !p->full)
+static void set_flags(struct amb_publish *p)
+{
+	uint32_t flags = p->flags | (p->ncidrs ? AMB_META_CIDR : 0);
+
+	if (p->missing && !p->full)
 		amb_err(KERNEL,
 			"not all addresses of the mesh are in the kernel's map, which is full or "
 			"has no memory; connections to unknown ones go through the agent");
-	p->full = full;
-	if (full || !p->settled)
+	p->full = p->missing;
+	if (is_partial(p))
 		flags |= AMB_META_PARTIAL;
 	(void)amb_rows_set_meta(p->b, flags);
 }
 
-static void publish(struct amb_publish *p)
+/* What only pods could use that are gone. */
+static void tidy(struct amb_publish *p)
 {
-	struct pass pass = { .p = p };
-	/* Not what an agent before left, until that has its time. */
-	bool full, sweep = p->sweep && p->settled;
+	if (!p->gone)
+		return;
+	p->gone = false;
+	sweep_by_netns(p, AMB_BPF_POLICY);
+	sweep_by_netns(p, AMB_BPF_FLIGHT);
+}
+
+static void publish_pods(struct amb_publish *p)
+{
 	struct pod *pod;
 
-	/* What was put off is done now. */
-	amb_loop_timer_cancel(p->loop, &p->timer);
-	p->sweep &= !sweep;
-	p->last = amb_loop_now(p->loop);
-	amb_state_read_begin(p->st);
 	for (pod = p->pods; pod; pod = pod->next)
 		publish_pod(p, pod);
+}
+
+/* Everything. */
+static void publish(struct amb_publish *p)
+{
+	/* What was put off is done now; what cannot be done puts it off again. */
+	amb_loop_timer_cancel(p->loop, &p->timer);
+	p->due = false;
+	p->last = amb_loop_now(p->loop);
+	amb_state_read_begin(p->st);
+	publish_pods(p);
 	/* Unknown addresses go to the agent while ranges are not all there. */
 	if (p->ncidrs) {
 		(void)amb_rows_set_meta(p->b, p->flags | AMB_META_PARTIAL);
 		clear_cidrs(p);
 	}
-	amb_state_each_workload(p->st, add_workload, &pass);
-	amb_state_each_service(p->st, add_service, &pass);
-	/* Rows of addresses that are still in the mesh are about to go. */
-	if (pass.want.failed)
-		(void)amb_rows_set_meta(p->b, p->flags | AMB_META_PARTIAL);
-	merge(&pass.want);
-	full = !write_diff(p, &pass.want) || pass.want.failed;
-	free(p->addrs.v);
-	p->addrs = pass.want;
-	if (sweep)
+	p->missing = false;
+	amb_state_each_workload(p->st, publish_workload, p);
+	amb_state_each_service(p->st, publish_service, p);
+	/* Not what an agent before left, until that has its time. */
+	if (p->settled)
 		sweep_addrs(p);
-	p->ncidrs = pass.ncidrs;
 	amb_publish_svcs_update(p->svcs, any_workload(p));
 	amb_state_read_end(p->st);
-	set_flags(p, &pass, full);
-	if (p->gone) {
-		sweep_by_netns(p, AMB_BPF_POLICY);
-		sweep_by_netns(p, AMB_BPF_FLIGHT);
-	}
-	p->gone = false;
+	p->whole = !p->due;
+	set_flags(p);
+	tidy(p);
 }
 
 static void due(struct amb_timer *t)
 {
-	publish(AMB_CONTAINER_OF(t, struct amb_publish, timer));
-}
+	struct amb_publish *p = AMB_CONTAINER_OF(t, struct amb_publish, timer);
 
-void amb_publish_changed(struct amb_publish *p)
-{
-	struct pod *pod;
-
-	if (amb_loop_now(p->loop) - p->last >= AMB_PUBLISH_NS) {
+	if (p->due)
 		publish(p);
-		return;
-	}
-	/* What was forbidden must not wait. */
-	amb_state_read_begin(p->st);
-	for (pod = p->pods; pod; pod = pod->next)
-		publish_pod(p, pod);
-	amb_state_read_end(p->st);
-	publish_later(p);
+	else
+		tidy(p);
 }
 
-/*
- * The rows of one pod's addresses say whose they are now, @cookie 0: nobody's of this node. The
- * rest of the mesh did not change, and services can wait for the next pass.
- */
-static void set_owner(struct amb_publish *p, const struct amb_workload *w, uint64_t cookie)
+static void publish_change(struct amb_publish *p, const struct amb_state_change *change)
 {
-	uint32_t i;
+	size_t i;
 
-	for (i = 0; w && i < w->naddrs; i++) {
-		struct amb_in6 key = amb_rows_addr(&w->addrs[i]);
-		struct addr *a = find_addr(p, &key);
-		struct amb_addr_row row;
+	amb_state_read_begin(p->st);
+	/* What was forbidden must not wait. */
+	if (change->policies || change->local)
+		publish_pods(p);
+	for (i = 0; i < change->naddrs; i++)
+		publish_addr(p, &change->addrs[i]);
+	for (i = 0; i < change->nnames; i++)
+		publish_svc(p, change->names[i]);
+	amb_state_read_end(p->st);
+	if (is_partial(p))
+		set_flags(p);
+}
 
-		/* Not there yet, or perhaps shared by several: whose it is takes a whole pass. */
-		if (!a || a->row.flags & AMB_ADDR_AGENT) {
-			publish(p);
-			return;
-		}
-		row = a->row;
-		row.netns = cookie;
-		row.identity = cookie ? w->identity->number : 0;
-		if (!amb_rows_put(p->b, AMB_BPF_ADDR, &key, &row))
-			a->row = row;
-		else
-			amb_err(KERNEL, "workload %s: an address cannot be written: %s", w->uid,
-				strerror(errno));
-	}
-	publish_later(p);
+void amb_publish_changed(struct amb_publish *p, const struct amb_state_change *change)
+{
+	publish_change(p, change);
+	if (!change->many && !change->ranges)
+		return;
+	p->whole = false;
+	if (amb_loop_now(p->loop) - p->last >= AMB_PUBLISH_NS)
+		publish(p);
+	else
+		publish_later(p);
 }
 
 static struct pod *unlink_pod(struct amb_publish *p, uint64_t cookie)
@@ -622,7 +645,9 @@ static void disown(struct amb_publish *p, struct pod *pod)
 {
 	uint32_t identity = pod->row.identity;
 
-	set_owner(p, pod->workload, 0);
+	amb_state_read_begin(p->st);
+	publish_addrs_of(p, pod->workload);
+	amb_state_read_end(p->st);
 	pod_free(pod);
 	for (pod = p->pods; pod && pod->row.identity != identity; pod = pod->next)
 		;
@@ -665,7 +690,8 @@ int amb_publish_pod_add(struct amb_publish *p, const struct amb_publish_pod *wha
 	amb_state_read_begin(p->st);
 	publish_pod(p, pod);
 	amb_state_read_end(p->st);
-	set_owner(p, pod->workload, pod->cookie);
+	if (is_partial(p))
+		set_flags(p);
 	return pod->written ? 0 : -E2BIG;
 }
 
@@ -677,8 +703,7 @@ void amb_publish_pod_del(struct amb_publish *p, uint64_t cookie)
 	(void)amb_rows_del(p->b, AMB_BPF_POD, &cookie);
 	if (pod)
 		disown(p, pod);
-	else
-		publish_later(p);
+	tidy_later(p);
 }
 
 void amb_publish_settle(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_t cookie),
@@ -694,9 +719,11 @@ void amb_publish_settle(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_
 		sweep_pods(p, wanted, ctx);
 		p->gone = true;
 	}
-	publish(p);
+	if (p->whole && !p->b->adopted)
+		set_flags(p);
+	else
+		publish(p);
 	if (p->b->adopted) {
-		sweep_addrs(p);
 		sweep_idents(p);
 		amb_publish_svcs_sweep(p->svcs);
 	}
@@ -721,11 +748,6 @@ struct amb_workload *amb_publish_workload(const struct amb_publish *p, uint64_t 
 	const struct pod *pod = find(p, cookie);
 
 	return pod ? amb_workload_get(pod->workload) : NULL;
-}
-
-size_t amb_publish_rows(const struct amb_publish *p)
-{
-	return p->addrs.n + p->ncidrs;
 }
 
 struct amb_publish *amb_publish_create(struct amb_loop *loop, struct amb_state *st,
@@ -760,6 +782,5 @@ void amb_publish_destroy(struct amb_publish *p)
 		pod_free(pod);
 	}
 	amb_publish_svcs_destroy(p->svcs);
-	free(p->addrs.v);
 	free(p);
 }

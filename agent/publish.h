@@ -16,6 +16,7 @@ struct amb_bpf;
 struct amb_loop;
 struct amb_publish;
 struct amb_state;
+struct amb_state_change;
 struct amb_workload;
 
 /* A captured pod. Strings are copied. */
@@ -38,11 +39,12 @@ int amb_publish_pod_add(struct amb_publish *p, const struct amb_publish_pod *pod
 void amb_publish_pod_del(struct amb_publish *p, uint64_t cookie);
 
 /*
- * The state has changed. Policies are in force when this returns. Many changes in a row are
- * published at most each AMB_PUBLISH_NS, the first of them at once.
+ * The state has changed, to be called from its listener. Policies are in force when this returns,
+ * and addresses that are listed are what they should be. A change without lists takes a pass over
+ * everything: the first one at once, then one each AMB_PUBLISH_NS.
  */
 #define AMB_PUBLISH_NS 50000000ull
-void amb_publish_changed(struct amb_publish *p);
+void amb_publish_changed(struct amb_publish *p, const struct amb_state_change *change);
 
 /* All is known now: rows of an agent before go, but those of pods that @wanted keeps. */
 void amb_publish_settle(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_t cookie),
@@ -55,7 +57,5 @@ void amb_publish_splice(struct amb_publish *p);
 
 /* The workload of a captured pod, with a reference; NULL when unknown. */
 struct amb_workload *amb_publish_workload(const struct amb_publish *p, uint64_t cookie);
-/* Sum of the workloads' and services' rows, for tests and status. */
-size_t amb_publish_rows(const struct amb_publish *p);
 
 #endif

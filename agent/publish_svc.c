@@ -20,6 +20,7 @@
 
 struct svc {
 	struct svc *next;
+	amb_str name; /* of the service, a reference */
 	struct amb_svc_key key;
 	uint32_t number, n;
 	bool seen; /* in this pass */
@@ -49,14 +50,14 @@ static bool add_end(void *ctx, const struct amb_workload *w, const struct amb_ad
 		    uint16_t port)
 {
 	struct draw *d = ctx;
-	const struct amb_addr_row *row;
+	struct amb_addr_row row;
 
 	if (!addr || d->n == AMB_PUBLISH_SLOTS)
 		return false;
 	d->ends[d->n].row = (struct amb_end_row){ .addr = amb_rows_addr(addr), .port = port };
 	d->ends[d->n].weight = w->capacity;
-	row = d->s->row_of(d->s->ctx, &d->ends[d->n].row.addr);
-	if (!row || !row->netns || row->flags & AMB_ADDR_AGENT)
+	if (!d->s->row_of(d->s->ctx, &d->ends[d->n].row.addr, &row) || !row.netns ||
+	    row.flags & AMB_ADDR_AGENT)
 		return false;
 	d->n++;
 	return true;
@@ -101,6 +102,12 @@ static struct svc **find(struct amb_publish_svcs *s, const struct amb_svc_key *k
 	return at;
 }
 
+static void svc_free(struct svc *svc)
+{
+	amb_str_put(svc->name);
+	free(svc);
+}
+
 static void remove_slots(const struct amb_publish_svcs *s, const struct svc *svc)
 {
 	struct amb_end_key key = { .number = svc->number };
@@ -116,7 +123,7 @@ static void drop(struct amb_publish_svcs *s, struct svc **at)
 	*at = svc->next;
 	(void)amb_rows_del(s->b, AMB_BPF_SVC, &svc->key);
 	remove_slots(s, svc);
-	free(svc);
+	svc_free(svc);
 }
 
 static bool write_svc(struct amb_publish_svcs *s, const struct svc *svc)
@@ -132,30 +139,37 @@ static bool write_svc(struct amb_publish_svcs *s, const struct svc *svc)
 }
 
 /* Without room, or memory, the service is the agent's as it was. */
-static void put(struct amb_publish_svcs *s, const struct amb_svc_key *key,
+static void put(struct amb_publish_svcs *s, amb_str name, const struct amb_svc_key *key,
 		const struct amb_end_row *slots, uint32_t n)
 {
 	struct svc **at = find(s, key), *old = *at, *svc;
 
-	if (old && old->n == n && !memcmp(old->slots, slots, n * sizeof(*slots))) {
+	if (old && old->name == name && old->n == n &&
+	    !memcmp(old->slots, slots, n * sizeof(*slots))) {
 		old->seen = true;
 		return;
 	}
 	svc = malloc(sizeof(*svc) + n * sizeof(*slots));
 	if (!svc)
 		return;
-	*svc = (struct svc){ .key = *key, .number = ++s->numbers, .n = n, .seen = true };
+	*svc = (struct svc){
+		.name = amb_str_get(name),
+		.key = *key,
+		.number = ++s->numbers,
+		.n = n,
+		.seen = true,
+	};
 	memcpy(svc->slots, slots, n * sizeof(*slots));
 	if (!write_svc(s, svc)) {
 		remove_slots(s, svc);
-		free(svc);
+		svc_free(svc);
 		return;
 	}
 	if (old) {
 		remove_slots(s, old);
 		svc->next = old->next;
 		*at = svc;
-		free(old);
+		svc_free(old);
 	} else {
 		svc->next = s->first;
 		s->first = svc;
@@ -173,13 +187,13 @@ static void service_port(struct amb_publish_svcs *s, const struct amb_service *s
 	if (amb_decide_endpoints(s->st, s->src, svc, &vip->addr, port, add_end, &d) && d.n)
 		n = fill_slots(&d, slots);
 	if (n)
-		put(s, &key, slots, n);
+		put(s, svc->key, &key, slots, n);
 }
 
 static bool service(void *ctx, const struct amb_service *svc)
 {
 	struct amb_publish_svcs *s = ctx;
-	const struct amb_addr_row *row;
+	struct amb_addr_row row;
 	struct amb_in6 addr;
 	uint32_t i, k;
 
@@ -187,8 +201,7 @@ static bool service(void *ctx, const struct amb_service *svc)
 		return true;
 	for (i = 0; i < svc->nvips; i++) {
 		addr = amb_rows_addr(&svc->vips[i].addr);
-		row = s->row_of(s->ctx, &addr);
-		if (!row || row->flags != AMB_ADDR_SERVICE)
+		if (!s->row_of(s->ctx, &addr, &row) || row.flags != AMB_ADDR_SERVICE)
 			continue;
 		for (k = 0; k < svc->ports->n; k++)
 			service_port(s, svc, &svc->vips[i], svc->ports->p[k].service);
@@ -196,21 +209,42 @@ static bool service(void *ctx, const struct amb_service *svc)
 	return true;
 }
 
+static void drop_unseen(struct amb_publish_svcs *s)
+{
+	struct svc **at = &s->first;
+
+	while (*at) {
+		if ((*at)->seen)
+			at = &(*at)->next;
+		else
+			drop(s, at);
+	}
+}
+
 void amb_publish_svcs_update(struct amb_publish_svcs *s, const struct amb_workload *src)
 {
-	struct svc *svc, **at;
+	struct svc *svc;
 
 	for (svc = s->first; svc; svc = svc->next)
 		svc->seen = false;
 	s->src = src;
 	if (src)
 		amb_state_each_service(s->st, service, s);
-	for (at = &s->first; *at;) {
-		if ((*at)->seen)
-			at = &(*at)->next;
-		else
-			drop(s, at);
-	}
+	drop_unseen(s);
+}
+
+void amb_publish_svcs_changed(struct amb_publish_svcs *s, const struct amb_workload *src,
+			      amb_str name)
+{
+	const struct amb_service *is = src ? amb_state_service_by_key(s->st, name) : NULL;
+	struct svc *svc;
+
+	for (svc = s->first; svc; svc = svc->next)
+		svc->seen = svc->name != name;
+	s->src = src;
+	if (is)
+		service(s, is);
+	drop_unseen(s);
 }
 
 void amb_publish_svcs_sweep(struct amb_publish_svcs *s)
@@ -263,7 +297,7 @@ void amb_publish_svcs_destroy(struct amb_publish_svcs *s)
 		struct svc *svc = s->first;
 
 		s->first = svc->next;
-		free(svc);
+		svc_free(svc);
 	}
 	free(s);
 }

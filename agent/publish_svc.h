@@ -3,6 +3,10 @@
 #ifndef AMB_PUBLISH_SVC_H
 #define AMB_PUBLISH_SVC_H
 
+#include <stdbool.h>
+
+#include "mesh/str.h"
+
 struct amb_addr_row;
 struct amb_bpf;
 struct amb_in6;
@@ -12,8 +16,8 @@ struct amb_workload;
 
 #define AMB_PUBLISH_SLOTS 256 /* of a service's port; weights that need more go to the agent */
 
-/* The row of @addr that stands in amb_addr, NULL: none. */
-typedef const struct amb_addr_row *amb_publish_row_fn(void *ctx, const struct amb_in6 *addr);
+/* The row of @addr that stands in amb_addr; false: none. */
+typedef bool amb_publish_row_fn(void *ctx, const struct amb_in6 *addr, struct amb_addr_row *row);
 
 struct amb_publish_svcs *amb_publish_svcs_create(struct amb_state *st, const struct amb_bpf *b,
 						 amb_publish_row_fn *row_of, void *ctx);
@@ -24,6 +28,9 @@ void amb_publish_svcs_destroy(struct amb_publish_svcs *s);
  * in amb_addr as captured pods; takes the others away. @src NULL: none. Within a read section.
  */
 void amb_publish_svcs_update(struct amb_publish_svcs *s, const struct amb_workload *src);
+/* The same for one service, "ns/host", that may be gone. */
+void amb_publish_svcs_changed(struct amb_publish_svcs *s, const struct amb_workload *src,
+			      amb_str name);
 
 /* Takes away what an agent before left. */
 void amb_publish_svcs_sweep(struct amb_publish_svcs *s);

@@ -10,6 +10,7 @@
 
 #include "workload.pb-c.h"
 
+#include "change.h"
 #include "policy_set.h"
 #include "table.h"
 
@@ -87,7 +88,7 @@ struct amb_update {
 	struct amb_state *st;
 	struct amb_txn txn;
 	struct amb_root *root; /* the next version */
-	struct amb_state_change change;
+	struct amb_change change;
 	amb_state_refused_fn *refused;
 	void *ctx;
 	int nrefused;
@@ -140,14 +141,17 @@ static int apply_workload(struct amb_update *u, const struct amb_resource *r)
 		return -ENOMEM;
 	}
 	if (old && !same_policies(old, w))
-		u->change.policies = true;
-	u->change.workloads = true;
+		u->change.told.policies = true;
+	if (old)
+		amb_change_workload(&u->change, u->st, old);
+	amb_change_workload(&u->change, u->st, w);
 	return amb_table_put_workload(&u->txn, u->root, u->st, w);
 }
 
 static int apply_service(struct amb_update *u, const struct amb_resource *r)
 {
 	char reason[AMB_RESOURCE_REASON] = "";
+	const struct amb_svc *old;
 	struct amb_service *s;
 
 	s = amb_resource_service(r->address->service, reason);
@@ -161,7 +165,10 @@ static int apply_service(struct amb_update *u, const struct amb_resource *r)
 		amb_service_put(s);
 		return -ENOMEM;
 	}
-	u->change.services = true;
+	old = amb_table_svc(u->root, s->key);
+	if (old && old->service)
+		amb_change_service(&u->change, u->st, old->service);
+	amb_change_service(&u->change, u->st, s);
 	return amb_table_put_service(&u->txn, u->root, s);
 }
 
@@ -176,7 +183,7 @@ static int apply_policy(struct amb_update *u, const struct amb_resource *r)
 		refuse(u, r, reason);
 		return 0;
 	}
-	u->change.policies |= u->txn.changed;
+	u->change.told.policies |= u->txn.changed;
 	return err;
 }
 
@@ -212,20 +219,20 @@ static int remove_one(struct amb_update *u, const struct amb_resource *r)
 	}
 	if (r->is_policy) {
 		err = amb_policy_set_del(&u->txn, &u->root->policies, r->name);
-		u->change.policies |= !err;
+		u->change.told.policies |= !err;
 		return err == -ENOENT ? 0 : err;
 	}
 	/* A uid has more slashes than the one of a service's name (1.5). */
 	w = amb_table_workload(u->root, r->name);
 	if (w) {
-		u->change.workloads = true;
+		amb_change_workload(&u->change, u->st, w);
 		return amb_table_del_workload(&u->txn, u->root, u->st, w);
 	}
 	slash = strchr(r->name, '/');
 	svc = slash && !strchr(slash + 1, '/') ? amb_table_svc(u->root, r->name) : NULL;
 	if (!svc || !svc->service)
 		return 0;
-	u->change.services = true;
+	amb_change_service(&u->change, u->st, svc->service);
 	return amb_table_del_service(&u->txn, u->root, svc);
 }
 
@@ -233,6 +240,7 @@ static void give_up(struct amb_update *u)
 {
 	amb_table_abort(&u->txn, u->root);
 	amb_txn_abort(&u->txn);
+	amb_change_release(&u->change);
 	u->st->update = NULL;
 }
 
@@ -249,7 +257,8 @@ static void publish(struct amb_update *u)
 	/* A listener may begin the next update. */
 	st->update = NULL;
 	for (i = 0; i < st->nlisteners; i++)
-		st->listeners[i].fn(st->listeners[i].ctx, &u->change);
+		st->listeners[i].fn(st->listeners[i].ctx, &u->change.told);
+	amb_change_release(&u->change);
 }
 
 static int start(struct amb_update *u)
@@ -278,7 +287,8 @@ static int add(struct amb_update *u, const struct amb_resource *r)
 
 static int finish(struct amb_update *u)
 {
-	bool changed = u->change.policies || u->change.workloads || u->change.services;
+	const struct amb_state_change *c = &u->change.told;
+	bool changed = c->policies || c->workloads || c->services;
 
 	if (!u->txn.err && changed)
 		amb_txn_retire(&u->txn, u->st->root, free);
@@ -395,6 +405,13 @@ const struct amb_workload *amb_state_workload_local(const struct amb_state *st, 
 	return amb_table_local(amb_table_root(st), ns, name, sa);
 }
 
+const struct amb_service *amb_state_service_by_key(const struct amb_state *st, amb_str key)
+{
+	const struct amb_svc *svc = amb_table_svc(amb_table_root(st), key);
+
+	return svc ? svc->service : NULL;
+}
+
 const struct amb_service *amb_state_service_by_host(const struct amb_state *st, const char *ns,
 						    const char *hostname)
 {
@@ -432,6 +449,25 @@ void amb_state_each_workload(const struct amb_state *st,
 	struct walk w = { .workload = fn, .ctx = ctx };
 
 	amb_trie_each(&amb_table_root(st)->workloads, walk_workload, &w);
+}
+
+void amb_state_each_at(const struct amb_state *st, const struct amb_addr *addr,
+		       bool (*workload)(void *ctx, const struct amb_workload *w),
+		       bool (*service)(void *ctx, const struct amb_service *s), void *ctx)
+{
+	const struct amb_root *r = amb_table_root(st);
+	const struct amb_bucket *b = amb_table_addrs(r, st->network, addr);
+	uint32_t i;
+
+	for (i = 0; b && i < b->n; i++) {
+		if (!workload(ctx, b->p[i]))
+			return;
+	}
+	b = amb_table_vips(r, st->network, addr);
+	for (i = 0; b && i < b->n; i++) {
+		if (!service(ctx, b->p[i]))
+			return;
+	}
 }
 
 static bool walk_service(void *ctx, void *item)

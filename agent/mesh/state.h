@@ -186,13 +186,24 @@ void amb_update_abort(struct amb_update *u);
 
 /*
  * Called on the main thread after each apply that changed something, outside any lock.
- * @policies: an authorization changed, or some workload's policy list did, so live
- * connections must be judged again. One listener per slot, up to 8.
+ * One listener per slot, up to 8.
  */
+#define AMB_STATE_TOLD_MAX 1024 /* entries of each list; changes of more are not told one by one */
 struct amb_state_change {
-	bool policies;
+	bool policies; /* an authorization or a policy list: live connections are to be judged */
 	bool workloads;
 	bool services;
+	bool local; /* workloads of this node are among those */
+	bool ranges; /* addresses of services are, that are ranges */
+	/*
+	 * Addresses of the own network that have come, gone, or belong to what changed; and
+	 * services ("ns/host") that changed, or whose endpoints did. Either may say one twice. They
+	 * are the state's, until the listener returns. @many: there are more, and no lists.
+	 */
+	bool many;
+	size_t naddrs, nnames;
+	const struct amb_addr *addrs;
+	const amb_str *names;
 };
 typedef void amb_state_listener_fn(void *ctx, const struct amb_state_change *change);
 int amb_state_listen(struct amb_state *st, amb_state_listener_fn *fn, void *ctx);
@@ -218,11 +229,21 @@ const struct amb_workload *amb_state_workload_by_addr(const struct amb_state *st
 /* The workload of this node with that ns/name/service account (reference 5.1 step 2). */
 const struct amb_workload *amb_state_workload_local(const struct amb_state *st, const char *ns,
 						    const char *name, const char *sa);
+/* That of the interned key "ns/host". */
+const struct amb_service *amb_state_service_by_key(const struct amb_state *st, amb_str key);
 const struct amb_service *amb_state_service_by_host(const struct amb_state *st, const char *ns,
 						    const char *hostname);
 /* VIP look-up with the rank of 5.1 step 3 (exact, then CIDR) as namespace @ns sees it; NULL all. */
 const struct amb_service *amb_state_service_by_vip(const struct amb_state *st, const char *network,
 						   const struct amb_addr *addr, const char *ns);
+
+/*
+ * All that has the address @addr in the own network: its workloads but those of the host's network,
+ * and services, but for ranges. Callbacks return false to stop.
+ */
+void amb_state_each_at(const struct amb_state *st, const struct amb_addr *addr,
+		       bool (*workload)(void *ctx, const struct amb_workload *w),
+		       bool (*service)(void *ctx, const struct amb_service *s), void *ctx);
 
 /* Walks, for config_dump and ctl; the callback returns false to stop. */
 void amb_state_each_workload(const struct amb_state *st,

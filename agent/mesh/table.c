@@ -156,12 +156,19 @@ const struct amb_bucket *amb_table_vips(const struct amb_root *r, const char *ne
 	return bucket_find(r, &k);
 }
 
+const struct amb_bucket *amb_table_addrs(const struct amb_root *r, const char *network,
+					 const struct amb_addr *addr)
+{
+	struct amb_index_key k = addr_key(AMB_INDEX_ADDR, network, addr, 0);
+
+	return bucket_find(r, &k);
+}
+
 /* Of several workloads with one address: HBONE first, then Kubernetes pods, then the first. */
 const struct amb_workload *amb_table_addr(const struct amb_root *r, const char *network,
 					  const struct amb_addr *addr)
 {
-	struct amb_index_key k = addr_key(AMB_INDEX_ADDR, network, addr, 0);
-	const struct amb_bucket *b = bucket_find(r, &k);
+	const struct amb_bucket *b = amb_table_addrs(r, network, addr);
 	const struct amb_workload *best = NULL;
 	int best_rank = -1;
 	uint32_t i;
@@ -382,7 +389,7 @@ static int index_workload(struct amb_txn *txn, struct amb_root *r, const struct 
 	return err;
 }
 
-static bool is_host(const struct amb_vip *v)
+bool amb_table_vip_is_host(const struct amb_vip *v)
 {
 	return v->bits == (amb_addr_is_v4(&v->addr) ? 32 : 128);
 }
@@ -399,7 +406,7 @@ static int index_service(struct amb_txn *txn, struct amb_root *r, const struct a
 		const struct amb_vip *v = &s->vips[i];
 		struct amb_addr net;
 
-		if (is_host(v)) {
+		if (amb_table_vip_is_host(v)) {
 			err = fn(txn, r, addr_key(AMB_INDEX_VIP, v->network, &v->addr, 0), s);
 			continue;
 		}

@@ -115,10 +115,8 @@ static void come_and_go(struct amb_capture *c, struct amb_state *st, int i, uint
 	CHECK_EQ(amb_capture_pod_add(c, &want, err, sizeof(err)), 0);
 	*spent += amb_util_now_ns() - start;
 	CASE(err);
-	if (i % 3 == 1) {
+	if (i % 3 == 1)
 		CHECK_EQ(mesh_put_workload(st, w), 0);
-		amb_capture_changed(c);
-	}
 	if (i == 0) {
 		CHECK(rows(amb_capture_bpf(c)) > 3);
 		bt = (struct amb_bpf *)amb_capture_bpf(c);
@@ -156,6 +154,11 @@ static void settle_down(struct amb_loop *loop)
 	CHECK_EQ(amb_loop_run(loop), 0);
 }
 
+static void changed(void *ctx, const struct amb_state_change *change)
+{
+	amb_capture_changed(ctx, change);
+}
+
 static void nothing_left(enum amb_capture_mode mode, int n)
 {
 	const struct amb_capture_config config = { .mode = mode,
@@ -171,6 +174,7 @@ static void nothing_left(enum amb_capture_mode mode, int n)
 	c = amb_capture_create(loop, st, &config, err, sizeof(err));
 	CASE(err);
 	CHECK(c);
+	CHECK_EQ(amb_state_listen(st, changed, c), 0);
 	snprintf(path, sizeof(path), "%s/pods", bt_dir);
 	pins = entries(path);
 	come_and_go(c, st, 0, &spent);
@@ -178,7 +182,6 @@ static void nothing_left(enum amb_capture_mode mode, int n)
 	for (i = 1; i < n; i++)
 		come_and_go(c, st, i, &spent);
 	printf("# %d enrolments, %.2f ms each\n", n, spent / 1e6 / n);
-	amb_capture_changed(c);
 	settle_down(loop);
 	CASE("");
 	CHECK_EQ(rows(amb_capture_bpf(c)), 0);
@@ -227,6 +230,11 @@ static void put_workloads(struct amb_state *st)
 	}
 }
 
+static void published(void *ctx, const struct amb_state_change *change)
+{
+	amb_publish_changed(ctx, change);
+}
+
 TEST(many_at_once)
 {
 	struct amb_loop *loop = amb_loop_create();
@@ -242,8 +250,8 @@ TEST(many_at_once)
 
 	CHECK(bt_load(err, sizeof(err)));
 	p = amb_publish_create(loop, st, bt);
+	CHECK_EQ(amb_state_listen(st, published, p), 0);
 	put_workloads(st);
-	amb_publish_changed(p);
 	start = amb_util_now_ns();
 	for (i = 0; i < PODS; i++) {
 		struct amb_publish_pod pod = { .cookie = COOKIE(i + 1),

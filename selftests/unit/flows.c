@@ -68,6 +68,12 @@ static const char *uid_of(void *ctx, uint64_t cookie)
 }
 
 /* The pod is there, its policies are not. */
+static void changed(void *ctx, const struct amb_state_change *change)
+{
+	(void)ctx;
+	amb_publish_changed(p, change);
+}
+
 static void start(void)
 {
 	static const struct amb_flow_hooks hooks = { .opened = opened, .closed = closed };
@@ -87,6 +93,7 @@ static void start(void)
 	st = mesh_state(NET);
 	p = amb_publish_create(loop, st, bt);
 	CHECK(loop && st && p);
+	CHECK_EQ(amb_state_listen(st, changed, NULL), 0);
 	config.state = st;
 	config.publish = p;
 	f = amb_flows_create(loop, &config);
@@ -111,7 +118,6 @@ static void policy(bool deny)
 	CHECK_EQ(mesh_put_policy(st, mesh_policy("ns", "p", 1, 1, false,
 						 deny ? "always" : "src=192.0.2.0/24")),
 		 0);
-	amb_publish_changed(p);
 }
 
 /* A connection of this process that came in to the pod. */

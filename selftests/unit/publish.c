@@ -24,12 +24,12 @@ static struct amb_state *st;
 static struct amb_publish *p;
 
 /* What the kernel does not do with addresses now. */
-static enum { NOTHING, UPDATE, DELETE } fails;
+static enum { NOTHING, UPDATE, DELETE, INSERT } fails;
 
-static int fail(void)
+static int fail(int err)
 {
-	errno = ENOMEM;
-	return -ENOMEM;
+	errno = err;
+	return -err;
 }
 
 /* In place of libbpf's. */
@@ -37,24 +37,47 @@ int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
 {
 	int (*real)(int, const void *, const void *, __u64) = dlsym(RTLD_NEXT, __func__);
 
-	return fails == UPDATE && fd == bt->map[AMB_BPF_ADDR] ? fail() :
-								real(fd, key, value, flags);
+	if (fails == NOTHING || fd != bt->map[AMB_BPF_ADDR])
+		return real(fd, key, value, flags);
+	if (fails == INSERT)
+		return real(fd, key, value, BPF_EXIST) ? fail(E2BIG) : 0;
+	return fails == UPDATE ? fail(ENOMEM) : real(fd, key, value, flags);
 }
 
 int bpf_map_delete_elem(int fd, const void *key)
 {
 	int (*real)(int, const void *) = dlsym(RTLD_NEXT, __func__);
 
-	return fails == DELETE && fd == bt->map[AMB_BPF_ADDR] ? fail() : real(fd, key);
+	return fails == DELETE && fd == bt->map[AMB_BPF_ADDR] ? fail(ENOMEM) : real(fd, key);
+}
+
+static void changed(void *ctx, const struct amb_state_change *change)
+{
+	(void)ctx;
+	amb_publish_changed(p, change);
+}
+
+static void begin(void)
+{
+	loop = amb_loop_create();
+	st = mesh_state(NET);
+	p = amb_publish_create(loop, st, bt);
+	CHECK(loop && st && p);
+	CHECK_EQ(amb_state_listen(st, changed, NULL), 0);
 }
 
 static void start(void)
 {
 	bt_clear();
-	loop = amb_loop_create();
-	st = mesh_state(NET);
-	p = amb_publish_create(loop, st, bt);
-	CHECK(loop && st && p);
+	begin();
+}
+
+/* A pass over everything, at once or soon. */
+static void pass(void)
+{
+	const struct amb_state_change everything = { .many = true };
+
+	amb_publish_changed(p, &everything);
 }
 
 static void stop(void)
@@ -85,14 +108,12 @@ static void workload(struct wl w)
 {
 	CHECK_EQ(mesh_put_workload(st, w), 0);
 	CHECK_STR(mesh_reason, "");
-	amb_publish_changed(p);
 }
 
 static void service(struct sv s)
 {
 	CHECK_EQ(mesh_put_service(st, s), 0);
 	CHECK_STR(mesh_reason, "");
-	amb_publish_changed(p);
 }
 
 static void pod(int n, const char *name)
@@ -200,7 +221,7 @@ TEST(workloads)
 	addr_is("10.0.0.6", 0, AMB_ADDR_HBONE | AMB_ADDR_AGENT);
 	CHECK(!has_addr("10.0.0.4"));
 	CHECK(!has_addr("10.0.0.5"));
-	CHECK_EQ(amb_publish_rows(p), 5);
+	CHECK_EQ(bt_count(AMB_BPF_ADDR), 5);
 	CASE("PARTIAL until it is all there");
 	CHECK_EQ(meta(), AMB_META_PARTIAL);
 	amb_publish_settle(p, nobody, NULL);
@@ -208,7 +229,6 @@ TEST(workloads)
 	CASE("an address changes, a workload goes");
 	workload((struct wl){ "near", HERE, .addrs = "10.0.0.7" });
 	CHECK_EQ(mesh_remove(st, "far", false), 0);
-	amb_publish_changed(p);
 	settle_down();
 	CHECK(!has_addr("10.0.0.1") && !has_addr("fd00::1") && !has_addr("10.0.0.2"));
 	addr_is("10.0.0.7", 0, AMB_ADDR_HBONE);
@@ -259,7 +279,6 @@ TEST(services_as_addresses)
 	CASE("ranges go");
 	CHECK_EQ(mesh_remove(st, "ns/s5", false), 0);
 	CHECK_EQ(mesh_remove(st, "ns/s6", false), 0);
-	amb_publish_changed(p);
 	settle_down();
 	CHECK_EQ(bt_count(AMB_BPF_CIDR), 0);
 	CHECK_EQ(meta(), 0);
@@ -330,7 +349,6 @@ TEST(pods_come_and_go)
 	addr_is("10.0.0.1", 0, AMB_ADDR_HBONE);
 	CHECK_EQ(bt_count(AMB_BPF_IDENT), 0);
 	CHECK_EQ(mesh_remove(st, "a", false), 0);
-	amb_publish_changed(p);
 	settle_down();
 	CHECK(!has_addr("10.0.0.1"));
 	CHECK_EQ(bt_count(AMB_BPF_POLICY) + bt_count(AMB_BPF_FLIGHT), 0);
@@ -341,7 +359,7 @@ TEST(pods_come_and_go)
 	stop();
 }
 
-/* What policies say is in force when amb_publish_changed() returns, however short ago the last. */
+/* What policies say is in force when the update returns, however short ago the last. */
 TEST(policies)
 {
 	uint64_t stamp;
@@ -356,22 +374,18 @@ TEST(policies)
 		CHECK_EQ(mesh_put_policy(st, mesh_policy("ns", "p", 1, 1, false,
 							 i % 2 ? "src=10.0.0.0/8" : "port=80")),
 			 0);
-		amb_publish_changed(p);
 		CHECK(pod_row(A).stamp != stamp);
 		CHECK_EQ(pod_row(A).inputs, i % 2 ? AMB_INPUT_SRC : 0);
 		stamp = pod_row(A).stamp;
 	}
 	CHECK_EQ(mesh_put_policy(st, mesh_policy("ns", "p", 1, 1, false, "dst=10.0.0.0/8")), 0);
-	amb_publish_changed(p);
 	CHECK_EQ(pod_row(A).inputs, AMB_INPUT_DST);
 	CASE("another namespace's");
 	stamp = pod_row(A).stamp;
 	CHECK_EQ(mesh_put_policy(st, mesh_policy("other", "p", 1, 1, false, "always")), 0);
-	amb_publish_changed(p);
 	CHECK_EQ(pod_row(A).stamp, stamp);
 	CASE("one that selects it, by the workload's list");
 	CHECK_EQ(mesh_put_policy(st, mesh_policy("ns", "q", 2, 1, false, "src=10.0.0.0/8")), 0);
-	amb_publish_changed(p);
 	CHECK_EQ(pod_row(A).stamp, stamp);
 	workload((struct wl){ "a", HERE, .sa = "a", .addrs = "10.0.0.1", .policies = "ns/q" });
 	CHECK(pod_row(A).stamp != stamp);
@@ -450,7 +464,6 @@ TEST(services_of_this_node)
 	prefer(AMB_LB_STANDARD, NULL);
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), -1);
 	CHECK_EQ(mesh_remove(st, "c", false), 0);
-	amb_publish_changed(p);
 	settle_down();
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), 1);
 	CASE("an endpoint with a waypoint");
@@ -464,7 +477,6 @@ TEST(services_of_this_node)
 	settle_down();
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.2") > 0, 1);
 	CHECK_EQ(mesh_remove(st, "ns/s", false), 0);
-	amb_publish_changed(p);
 	settle_down();
 	CHECK_EQ(bt_count(AMB_BPF_SVC), 0);
 	CHECK_EQ(bt_count(AMB_BPF_END), 0);
@@ -478,7 +490,7 @@ TEST(put_off_and_done_at_once)
 	start();
 	service((struct sv){ .host = "s", .vips = NET "|10.97.0.0/16", .ports = "80:80" });
 	CASE("put off, since there was a pass just now");
-	amb_publish_changed(p);
+	pass();
 	amb_publish_settle(p, nobody, NULL);
 	CASE("a pass writes ranges anew: there is no other one");
 	CHECK(amb_rows_next(bt, AMB_BPF_CIDR, true, &key));
@@ -504,50 +516,40 @@ TEST(map_is_full)
 	CASE("what is unknown is the agent's");
 	CHECK(meta() & AMB_META_PARTIAL);
 	CHECK_EQ(mesh_remove(st, "ns/s", false), 0);
-	amb_publish_changed(p);
 	settle_down();
 	CHECK_EQ(meta(), 0);
 	stop();
 }
 
-/* Rows of others: all that there is room for, or none. */
-static void fill_addrs(bool fill)
+static bool has_b(void)
 {
-	const struct amb_addr_row row = { 0 };
-	struct amb_in6 key = { { 0xfd } };
-	uint32_t i;
-
-	for (i = 0; i < AMB_ADDRS_MAX; i++) {
-		memcpy(key.b + 12, &i, sizeof(i));
-		if (!fill)
-			CHECK_EQ(amb_rows_del(bt, AMB_BPF_ADDR, &key), 0);
-		else if (amb_rows_put(bt, AMB_BPF_ADDR, &key, &row))
-			return;
-	}
+	return has_addr("10.0.0.2");
 }
 
 TEST(no_room_for_addresses)
 {
 	start();
 	workload((struct wl){ "a", HERE, .addrs = "10.0.0.1" });
+	workload((struct wl){ "c", HERE, .addrs = "10.0.0.3" });
 	amb_publish_settle(p, nobody, NULL);
 	CHECK_EQ(meta(), 0);
-	fill_addrs(true);
+	fails = INSERT;
 	workload((struct wl){ "b", HERE, .addrs = "10.0.0.2" });
-	settle_down();
-	CHECK(!has_addr("10.0.0.2"));
+	CHECK(!has_b());
 	CHECK(meta() & AMB_META_PARTIAL);
-	CASE("the next pass finds no room either");
-	amb_publish_changed(p);
+	CASE("a pass finds no room either");
+	pass();
 	settle_down();
+	CHECK(!has_b());
 	CHECK(meta() & AMB_META_PARTIAL);
-	CHECK_EQ(amb_publish_rows(p), 1);
-	CASE("there is room again");
-	fill_addrs(false);
-	amb_publish_changed(p);
-	settle_down();
-	addr_is("10.0.0.1", 0, AMB_ADDR_HBONE);
-	addr_is("10.0.0.2", 0, AMB_ADDR_HBONE);
+	CASE("those that stand there may change");
+	workload((struct wl){ "a", HERE, .addrs = "10.0.0.1", .waypoint = NET "|10.0.0.9:15008" });
+	addr_is("10.0.0.1", 0, AMB_ADDR_HBONE | AMB_ADDR_AGENT);
+	CHECK(meta() & AMB_META_PARTIAL);
+	CASE("there is room when another goes");
+	fails = NOTHING;
+	CHECK_EQ(mesh_remove(st, "c", false), 0);
+	CHECK(spin(loop, has_b));
 	CHECK_EQ(meta(), 0);
 	stop();
 }
@@ -568,7 +570,7 @@ TEST(row_is_not_written)
 	bt->map[AMB_BPF_ADDR] = fd;
 	addr_is("10.0.0.1", 0, AMB_ADDR_HBONE);
 	CASE("the next pass writes it");
-	amb_publish_changed(p);
+	pass();
 	settle_down();
 	addr_is("10.0.0.1", 0, AMB_ADDR_HBONE | AMB_ADDR_AGENT);
 	CHECK_EQ(meta(), 0);
@@ -609,7 +611,6 @@ TEST(row_is_not_changed)
 	settle_down();
 	fails = DELETE;
 	CHECK_EQ(mesh_remove(st, "a", false), 0);
-	amb_publish_changed(p);
 	CHECK(has_addr("10.0.0.1"));
 	fails = NOTHING;
 	CHECK(spin(loop, is_gone));
@@ -634,7 +635,6 @@ TEST(row_of_a_pod_is_not_written)
 	fd = bt->map[AMB_BPF_POD];
 	bt->map[AMB_BPF_POD] = -1;
 	CHECK_EQ(mesh_put_policy(st, mesh_policy("ns", "p", 1, 1, false, "always")), 0);
-	amb_publish_changed(p);
 	bt->map[AMB_BPF_POD] = fd;
 	CHECK_EQ(pod_row(A).stamp, stamp);
 	CASE("nothing is allowed by it");
@@ -672,9 +672,7 @@ TEST(rows_of_an_agent_before)
 	stop();
 	amb_bpf_close(bt, true);
 	CHECK(bt_load(err, sizeof(err)));
-	loop = amb_loop_create();
-	st = mesh_state(NET);
-	p = amb_publish_create(loop, st, bt);
+	begin();
 	workload((struct wl){ "a", HERE, .sa = "a", .addrs = "10.0.0.1" });
 	pod(A, "a");
 	settle_down();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The state: what is refused and why, store behaviour (reference 1.7, 1.10), references. */
-#include "mesh.h"
+#include "policies.h"
 
 #include "base/util.h"
 
@@ -313,6 +313,94 @@ TEST(listeners)
 	CHECK_EQ(amb_state_listen(st, on_change, &nchanges), -ENOSPC);
 	amb_state_destroy(st);
 	mesh_free();
+}
+
+static char told[512];
+
+/* What changed, as text: flags, addresses, names; each only once. */
+static void write_change(void *ctx, const struct amb_state_change *c)
+{
+	char text[AMB_ADDR_STRLEN];
+	size_t i;
+
+	(void)ctx;
+	snprintf(told, sizeof(told), "%s%s%s", c->local ? "local " : "", c->ranges ? "ranges " : "",
+		 c->many ? "many " : "");
+	for (i = 0; i < c->naddrs; i++) {
+		amb_addr_format(&c->addrs[i], text);
+		if (!strstr(told, text))
+			snprintf(told + strlen(told), sizeof(told) - strlen(told), "%s ", text);
+	}
+	for (i = 0; i < c->nnames; i++) {
+		if (!strstr(told, c->names[i]))
+			snprintf(told + strlen(told), sizeof(told) - strlen(told), "%s ",
+				 c->names[i]);
+	}
+}
+
+TEST(what_changed)
+{
+	struct amb_state *st = mesh_state("net");
+	struct wl a = {
+		.uid = "a", .network = "net", .addrs = "10.0.0.1", .services = "ns/s=80:80"
+	};
+	struct sv s = { .host = "s", .vips = "net|10.96.0.1 away|10.96.0.2", .ports = "80:80" };
+	struct amb_resource *res = calloc(AMB_STATE_TOLD_MAX + 1, sizeof(*res));
+	struct wl *many = calloc(AMB_STATE_TOLD_MAX + 1, sizeof(*many));
+	char(*text)[2][24] = calloc(AMB_STATE_TOLD_MAX + 1, sizeof(*text));
+	int i;
+
+	CHECK(res && many && text);
+	CHECK_EQ(amb_state_listen(st, write_change, NULL), 0);
+	mesh_put_workload(st, a);
+	CHECK_STR(told, "10.0.0.1 ns/s ");
+	CASE("what it was, and what it is");
+	a.addrs = "10.0.0.2";
+	a.services = "ns/t=80:80";
+	mesh_put_workload(st, a);
+	CHECK_STR(told, "10.0.0.1 10.0.0.2 ns/s ns/t ");
+	CASE("another network's addresses are nobody's here");
+	a.network = "away";
+	mesh_put_workload(st, a);
+	CHECK_STR(told, "10.0.0.2 ns/t ");
+	CASE("of this node");
+	a = (struct wl){ .uid = "b", .node = "node" };
+	mesh_put_workload(st, a);
+	CHECK_STR(told, "local ");
+	CHECK_EQ(mesh_remove(st, "b", false), 0);
+	CHECK_STR(told, "local ");
+	CASE("services");
+	mesh_put_service(st, s);
+	CHECK_STR(told, "10.96.0.1 ns/s ");
+	s.vips = "net|10.97.0.0/16";
+	mesh_put_service(st, s);
+	CHECK_STR(told, "ranges 10.96.0.1 ns/s ");
+	CHECK_EQ(mesh_remove(st, "ns/s", false), 0);
+	CHECK_STR(told, "ranges ns/s ");
+	CASE("a policy touches no address");
+	CHECK_EQ(mesh_put_policy(st, mesh_policy("ns", "p", 1, 1, false, "always")), 0);
+	CHECK_STR(told, "");
+	CASE("as many as are told, and one more");
+	for (i = 0; i <= AMB_STATE_TOLD_MAX; i++) {
+		snprintf(text[i][0], sizeof(text[i][0]), "w%d", i);
+		snprintf(text[i][1], sizeof(text[i][1]), "10.1.%d.%d", i / 256, i % 256);
+		many[i] = (struct wl){ .uid = text[i][0], .network = "net", .addrs = text[i][1] };
+		res[i].address = mesh_workload(&many[i]);
+	}
+	CHECK_EQ(amb_state_apply(st, res, AMB_STATE_TOLD_MAX, NULL, NULL), 0);
+	CHECK(!strncmp(told, "10.1.0.0 10.1.0.1 ", 18));
+	CHECK_EQ(amb_state_apply(st, res, AMB_STATE_TOLD_MAX + 1, NULL, NULL), 0);
+	CHECK(!strncmp(told, "10.1.4.0 ", 9));
+	for (i = 0; i <= AMB_STATE_TOLD_MAX; i++)
+		res[i] = (struct amb_resource){ .name = text[i][0] };
+	CHECK_EQ(amb_state_apply(st, res, AMB_STATE_TOLD_MAX + 1, NULL, NULL), 0);
+	CHECK_STR(told, "many ");
+	free(text);
+	free(many);
+	free(res);
+	amb_state_destroy(st);
+	mesh_free();
+	CHECK_EQ(amb_str_count(), 0);
 }
 
 /* Resources first, removals after, wherever they stand. */
