@@ -54,6 +54,9 @@ static bool add_end(void *ctx, const struct amb_workload *w, const struct amb_ad
 
 	if (!addr || d->n == AMB_PUBLISH_SLOTS)
 		return false;
+	/* A row with its address is of another then. */
+	if (w->host_network || w->network != amb_state_network(d->s->st))
+		return false;
 	d->ends[d->n].row = (struct amb_end_row){ .addr = amb_rows_addr(addr), .port = port };
 	d->ends[d->n].weight = w->capacity;
 	if (!d->s->row_of(d->s->ctx, &d->ends[d->n].row.addr, &row) || !row.netns ||
@@ -200,6 +203,9 @@ static bool service(void *ctx, const struct amb_service *svc)
 	if (!svc->ports || svc->mode == AMB_LB_PASSTHROUGH)
 		return true;
 	for (i = 0; i < svc->nvips; i++) {
+		/* The row is of the own network's. */
+		if (svc->vips[i].network != amb_state_network(s->st))
+			continue;
 		addr = amb_rows_addr(&svc->vips[i].addr);
 		if (!s->row_of(s->ctx, &addr, &row) || row.flags != AMB_ADDR_SERVICE)
 			continue;

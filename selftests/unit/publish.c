@@ -434,6 +434,21 @@ TEST(services_of_this_node)
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), 1);
 	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.2"), 1);
 	CHECK_EQ(bt_count(AMB_BPF_END), 2);
+	CASE("an endpoint of another network, where the address is another's");
+	workload((struct wl){ "c", .network = "elsewhere", .node = "other", .hbone = 1,
+			      .addrs = "10.0.0.2", .services = "ns/s=80:8080", .capacity = 2 });
+	settle_down();
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), -1);
+	CHECK_EQ(mesh_remove(st, "c", false), 0);
+	settle_down();
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.1"), 1);
+	CASE("another network's service with the same address");
+	service((struct sv){ .host = "t", .vips = "elsewhere|10.96.0.1", .ports = "80:8080" });
+	workload((struct wl){ "a", HERE, .sa = "a", .addrs = "10.0.0.1",
+			      .services = "ns/s=80:8080 ns/t=80:9", .capacity = 2 });
+	settle_down();
+	CHECK_EQ(slots("10.96.0.1", 80, "10.0.0.2"), 1);
+	CHECK_EQ(mesh_remove(st, "ns/t", false), 0);
 	CASE("weights that need too many slots");
 	workload((struct wl){ "b", HERE, .sa = "b", .addrs = "10.0.0.2", .services = "ns/s=80:8080",
 			      .capacity = 2 * AMB_PUBLISH_SLOTS });
@@ -480,6 +495,145 @@ TEST(services_of_this_node)
 	settle_down();
 	CHECK_EQ(bt_count(AMB_BPF_SVC), 0);
 	CHECK_EQ(bt_count(AMB_BPF_END), 0);
+	stop();
+}
+
+/* All rows of a map, in an order of their own. */
+struct rows {
+	uint8_t row[256][96];
+	size_t n, key, value;
+};
+
+static int row_cmp(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(((struct rows *)0)->row[0]));
+}
+
+static void read_rows(enum amb_bpf_map map, size_t key, size_t value, struct rows *r)
+{
+	uint8_t at[96];
+	bool more = amb_rows_next(bt, map, true, at);
+
+	*r = (struct rows){ .key = key, .value = value };
+	for (; more; more = amb_rows_next(bt, map, false, at)) {
+		CHECK(r->n < 256 && key + value <= sizeof(r->row[0]));
+		memcpy(r->row[r->n], at, key);
+		CHECK(amb_rows_get(bt, map, at, r->row[r->n++] + key));
+	}
+	qsort(r->row, r->n, sizeof(r->row[0]), row_cmp);
+}
+
+/* Of these a pass over everything would change nothing. */
+static void rows_are_as_after_a_pass(void)
+{
+	static const struct {
+		enum amb_bpf_map map;
+		size_t key, value;
+	} maps[] = {
+		{ AMB_BPF_ADDR, sizeof(struct amb_in6), sizeof(struct amb_addr_row) },
+		{ AMB_BPF_SVC, sizeof(struct amb_svc_key), sizeof(struct amb_svc_row) },
+		{ AMB_BPF_END, sizeof(struct amb_end_key), sizeof(struct amb_end_row) },
+	};
+	static struct rows before[3], after;
+	size_t i;
+
+	for (i = 0; i < 3; i++)
+		read_rows(maps[i].map, maps[i].key, maps[i].value, &before[i]);
+	pass();
+	settle_down();
+	for (i = 0; i < 3; i++) {
+		CASE(i == 0 ? "addresses" : i == 1 ? "services" : "slots");
+		read_rows(maps[i].map, maps[i].key, maps[i].value, &after);
+		CHECK_EQ(after.n, before[i].n);
+		CHECK(!memcmp(after.row, before[i].row, sizeof(after.row)));
+	}
+}
+
+static const char *one_of(const char *const *v, size_t n)
+{
+	return v[amb_util_random() % n];
+}
+#define ONE_OF(v) one_of(v, sizeof(v) / sizeof((v)[0]))
+
+/* Few names and few addresses, so that much is shared, hidden and found again. */
+static void random_workload(void)
+{
+	static const char *const uids[] = { "u1", "u2", "u3", "u4", "u5", "u6" };
+	static const char *const names[] = { "a", "b", "c" };
+	static const char *const addrs[] = {
+		"10.0.0.1",	    "10.0.0.2", "10.0.0.2 fd00::2", "10.0.0.3 fd00::1", "10.0.0.4",
+		"10.0.0.3 fd00::2", ""
+	};
+	static const char *const away[] = { NET, "elsewhere" };
+	static const char *const services[] = { "", "ns/s=80:8080", "ns/s=80:8080 ns/t=80:80",
+						"ns/t=80:80" };
+	static const char *const waypoints[] = { NULL, NULL, NULL, NET "|10.0.0.9:15008" };
+	const char *uid = ONE_OF(uids), *name = ONE_OF(names);
+	bool here = amb_util_random() % 4;
+
+	if (amb_util_random() % 4 == 0) {
+		CHECK_EQ(mesh_remove(st, uid, false), 0);
+		return;
+	}
+	workload((struct wl){ uid, .name = name, .sa = name, .addrs = ONE_OF(addrs),
+			      .node = here ? "node" : "other", .network = here ? NET : ONE_OF(away),
+			      .services = ONE_OF(services), .waypoint = ONE_OF(waypoints),
+			      .hbone = amb_util_random() % 4 != 0,
+			      .unhealthy = amb_util_random() % 8 == 0,
+			      .host_network = amb_util_random() % 8 == 0,
+			      .capacity = 1 + amb_util_random() % 3 });
+}
+
+static void random_service(void)
+{
+	static const char *const hosts[] = { "s", "t" };
+	static const char *const vips[] = { NET "|10.96.0.1", NET "|10.96.0.2",
+					    NET "|10.96.0.1 " NET "|fd96::1", NET "|10.0.0.4",
+					    "elsewhere|10.96.0.1" };
+	static const char *const ports[] = { "80:8080", "80:80,81:81" };
+	const char *host = ONE_OF(hosts);
+
+	if (amb_util_random() % 4 == 0)
+		CHECK_EQ(mesh_remove(st, host[0] == 's' ? "ns/s" : "ns/t", false), 0);
+	else
+		service((struct sv){ .host = host,
+				     .vips = ONE_OF(vips),
+				     .ports = ONE_OF(ports),
+				     .mode = amb_util_random() % 4 });
+}
+
+static void random_pod(void)
+{
+	static const char *const names[] = { "a", "b", "c" };
+	int n = amb_util_random() % 3;
+
+	if (amb_util_random() % 3 == 0)
+		amb_publish_pod_del(p, COOKIE(A + n));
+	else
+		pod(A + n, names[n]);
+}
+
+TEST(parts_are_the_whole)
+{
+	int i, k;
+
+	start();
+	amb_publish_settle(p, nobody, NULL);
+	for (i = 0; i < 50; i++) {
+		for (k = amb_util_random() % 6; k >= 0; k--) {
+			switch (amb_util_random() % 8) {
+			case 0:
+				random_service();
+				break;
+			case 1:
+				random_pod();
+				break;
+			default:
+				random_workload();
+			}
+		}
+		rows_are_as_after_a_pass();
+	}
 	stop();
 }
 
