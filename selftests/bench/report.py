@@ -135,7 +135,7 @@ COLD_BAR = 1100
 # Milliseconds that a full mesh is ready after an empty one; what updates may add to round trips.
 # They come in bursts, of which a median knows little: the mean and the agents' CPU have them all.
 XDS_READY_BAR = 200
-XDS_CHURN_BARS = [("p50_us", 1.10), ("mean_us", None), ("agent_cpu_us", None)]
+XDS_CHURN_BARS = [("p50_us", 1.10), ("mean_us", 1.10), ("agent_cpu_us", None)]
 PAIR_WAYS = ["relay", "tunnel-user", "tunnel-ktls", "tunnel-kmod"]
 FIGURES = ["gbps", "rate", "p50_us", "p99_us"] + [
     f"{m}{per}" for m, per in (
