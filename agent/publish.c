@@ -53,6 +53,7 @@ struct amb_publish {
 	uint32_t flags; /* of amb_meta, that stay */
 	bool settled;
 	bool whole; /* there was a pass, and what changed since stands there too */
+	bool behind; /* ranges, or what was in no list, are not yet what they should be */
 	bool due; /* a pass is, with the timer */
 	bool missing; /* something that should stand in a map does not */
 	bool full; /* and that was told */
@@ -275,10 +276,17 @@ static bool wanted_row(const struct amb_publish *p, const struct amb_addr *addr,
 	return at.n;
 }
 
+/* Unknown addresses go to the agent from now on. */
+static void set_partial(const struct amb_publish *p)
+{
+	(void)amb_rows_set_meta(p->b,
+				p->flags | AMB_META_PARTIAL | (p->ncidrs ? AMB_META_CIDR : 0));
+}
+
 static void is_missing(struct amb_publish *p)
 {
 	p->missing = true;
-	(void)amb_rows_set_meta(p->b, p->flags | AMB_META_PARTIAL);
+	set_partial(p);
 }
 
 /*
@@ -348,7 +356,7 @@ static bool publish_row(struct amb_publish *p, const struct amb_addr *addr)
 	bool stands = amb_rows_get(p->b, AMB_BPF_ADDR, &key, &is);
 
 	if (!wanted_row(p, addr, &row)) {
-		if (stands)
+		if (stands || p->missing)
 			take_away(p, &key);
 		return stands;
 	}
@@ -527,7 +535,7 @@ static void sweep_by_netns(struct amb_publish *p, enum amb_bpf_map map)
 
 static bool is_partial(const struct amb_publish *p)
 {
-	return p->missing || !p->settled;
+	return p->missing || p->behind || !p->settled;
 }
 
 static void set_flags(struct amb_publish *p)
@@ -580,11 +588,12 @@ static void publish(struct amb_publish *p)
 	amb_state_each_workload(p->st, publish_workload, p);
 	amb_state_each_service(p->st, publish_service, p);
 	/* Not what an agent before left, until that has its time. */
-	if (p->settled)
+	if (p->settled || !p->b->adopted)
 		sweep_addrs(p);
 	amb_publish_svcs_update(p->svcs, any_workload(p));
 	amb_state_read_end(p->st);
 	p->whole = !p->due;
+	p->behind = false;
 	set_flags(p);
 	tidy(p);
 }
@@ -618,6 +627,11 @@ static void publish_change(struct amb_publish *p, const struct amb_state_change 
 
 void amb_publish_changed(struct amb_publish *p, const struct amb_state_change *change)
 {
+	/* An address that goes may be in a range that comes: nobody passes in between. */
+	if (change->many || change->ranges) {
+		p->behind = true;
+		set_partial(p);
+	}
 	publish_change(p, change);
 	if (!change->many && !change->ranges)
 		return;
