@@ -187,7 +187,7 @@ static void set_vips(json_t *o, const struct amb_service *s)
 		const struct amb_vip *v = &s->vips[i];
 		json_t *c;
 
-		if (v->bits == (amb_addr_is_v4(&v->addr) ? 32 : 128)) {
+		if (amb_state_vip_is_host(v)) {
 			json_array_append_new(vips, address(v->network, &v->addr));
 			continue;
 		}

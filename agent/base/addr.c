@@ -129,6 +129,18 @@ bool amb_addr_in_prefix(const struct amb_addr *a, const struct amb_addr *net, un
 	return !((a->b[bytes] ^ net->b[bytes]) >> (8 - bits));
 }
 
+struct amb_addr amb_addr_mask(const struct amb_addr *a, unsigned int bits)
+{
+	struct amb_addr out = *a;
+	unsigned int i;
+
+	if (amb_addr_is_v4(a))
+		bits += 96;
+	for (i = bits; i < 128; i++)
+		out.b[i / 8] &= ~(0x80 >> i % 8);
+	return out;
+}
+
 int amb_endpoint_from_sockaddr(const struct sockaddr *sa, struct amb_endpoint *out)
 {
 	if (sa->sa_family == AF_INET) {

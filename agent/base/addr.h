@@ -68,6 +68,9 @@ int amb_endpoint_parse(const char *text, struct amb_endpoint *out);
  */
 bool amb_addr_in_prefix(const struct amb_addr *a, const struct amb_addr *net, unsigned int bits);
 
+/* The address of that prefix, without the bits behind it; @bits as above. */
+struct amb_addr amb_addr_mask(const struct amb_addr *a, unsigned int bits);
+
 /* From the kernel's form; v4-mapped IPv6 becomes IPv4. Returns 0 or -EAFNOSUPPORT. */
 int amb_endpoint_from_sockaddr(const struct sockaddr *sa, struct amb_endpoint *out);
 

@@ -76,10 +76,12 @@ void amb_change_service(struct amb_change *c, const struct amb_state *st,
 	c->told.services = true;
 	add_name(c, s->key);
 	for (i = 0; i < s->nvips; i++) {
-		if (!amb_table_vip_is_host(&s->vips[i]))
-			c->told.ranges = true;
-		else if (s->vips[i].network == st->network)
+		if (s->vips[i].network != st->network)
+			continue;
+		if (amb_state_vip_is_host(&s->vips[i]))
 			add_addr(c, &s->vips[i].addr);
+		else
+			c->told.ranges = true;
 	}
 }
 

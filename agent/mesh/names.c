@@ -45,11 +45,6 @@ static const char *find_suffix(const char *name, const char *suffix, size_t len)
 	return name + n - len - 1;
 }
 
-static bool is_host(const struct amb_vip *v)
-{
-	return v->bits == (amb_addr_is_v4(&v->addr) ? 32 : 128);
-}
-
 /* "svc.cluster.local" is what all names of Kubernetes services end in. Its place in @name. */
 static const char *find_cluster(const struct lookup *l, const char *name)
 {
@@ -71,7 +66,7 @@ static bool can_answer(const struct lookup *l, const struct amb_service *s)
 	if (s->namespace_only && s->ns != l->client->ns)
 		return false;
 	for (i = 0; i < s->nvips; i++) {
-		if (is_host(&s->vips[i]))
+		if (amb_state_vip_is_host(&s->vips[i]))
 			return true;
 	}
 	return is_headless(l, s);
@@ -150,7 +145,7 @@ static void answer_service(struct lookup *l, const struct amb_service *s)
 	if (!family_ok(l, s))
 		return;
 	for (i = 0; i < s->nvips; i++) {
-		if (is_host(&s->vips[i]) && s->vips[i].network == l->client->network)
+		if (amb_state_vip_is_host(&s->vips[i]) && s->vips[i].network == l->client->network)
 			add(l, &s->vips[i].addr);
 	}
 	svc = s->nvips ? NULL : amb_table_svc(l->root, s->key);

@@ -91,6 +91,12 @@ struct amb_vip {
 	uint8_t bits; /* prefix in the address's own family; 32 or 128 = host */
 };
 
+/* Of one address, no range. */
+static inline bool amb_state_vip_is_host(const struct amb_vip *v)
+{
+	return v->bits == (amb_addr_is_v4(&v->addr) ? 32 : 128);
+}
+
 struct amb_weighted_waypoint {
 	struct amb_gateway gw;
 	uint32_t weight;

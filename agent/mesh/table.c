@@ -101,19 +101,6 @@ static struct amb_index_key text_key(enum amb_index_kind kind, const char *a, co
 	return k;
 }
 
-/* Clears the bits after the prefix; bits is in the address's own family. */
-static struct amb_addr mask(const struct amb_addr *addr, unsigned int bits)
-{
-	struct amb_addr out = *addr;
-	unsigned int i;
-
-	if (amb_addr_is_v4(addr))
-		bits += 96;
-	for (i = bits; i < 128; i++)
-		out.b[i / 8] &= ~(0x80 >> i % 8);
-	return out;
-}
-
 static const struct amb_bucket *bucket_find(const struct amb_root *r, const struct amb_index_key *k)
 {
 	return amb_trie_find(&r->index, &bucket_ops, k->hash, k);
@@ -214,7 +201,7 @@ static void rank_cidr(const struct amb_root *r, const char *network, const struc
 		      unsigned int bits, const char *ns, const struct amb_service **best,
 		      unsigned int *best_rank)
 {
-	struct amb_addr net = mask(addr, bits);
+	struct amb_addr net = amb_addr_mask(addr, bits);
 	struct amb_index_key k = addr_key(AMB_INDEX_CIDR, network, &net, bits);
 	const struct amb_bucket *b = bucket_find(r, &k);
 	uint32_t i;
@@ -389,11 +376,6 @@ static int index_workload(struct amb_txn *txn, struct amb_root *r, const struct 
 	return err;
 }
 
-bool amb_table_vip_is_host(const struct amb_vip *v)
-{
-	return v->bits == (amb_addr_is_v4(&v->addr) ? 32 : 128);
-}
-
 static int index_service(struct amb_txn *txn, struct amb_root *r, const struct amb_service *cs,
 			 index_fn *fn, int count)
 {
@@ -406,11 +388,11 @@ static int index_service(struct amb_txn *txn, struct amb_root *r, const struct a
 		const struct amb_vip *v = &s->vips[i];
 		struct amb_addr net;
 
-		if (amb_table_vip_is_host(v)) {
+		if (amb_state_vip_is_host(v)) {
 			err = fn(txn, r, addr_key(AMB_INDEX_VIP, v->network, &v->addr, 0), s);
 			continue;
 		}
-		net = mask(&v->addr, v->bits);
+		net = amb_addr_mask(&v->addr, v->bits);
 		(amb_addr_is_v4(&v->addr) ? r->cidr4 : r->cidr6)[v->bits] += count;
 		err = fn(txn, r, addr_key(AMB_INDEX_CIDR, v->network, &net, v->bits), s);
 	}

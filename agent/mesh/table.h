@@ -117,8 +117,6 @@ int amb_table_del_service(struct amb_txn *txn, struct amb_root *r, const struct 
 void amb_table_abort(struct amb_txn *txn, struct amb_root *r);
 void amb_table_destroy(struct amb_root *r);
 
-/* Of one address, no range. */
-bool amb_table_vip_is_host(const struct amb_vip *v);
 /* Ports @w has for service @key (an interned string); NULL when it is no member. */
 const struct amb_ports *amb_table_ports(const struct amb_workload *w, amb_str key);
 /* Target of @port, 0 when named or unknown; @known tells the two apart (may be NULL). */
