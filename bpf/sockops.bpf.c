@@ -22,31 +22,18 @@ char LICENSE[] SEC("license") = "GPL";
 
 #define OK 1
 
-/* Of the kernel's, as much as is read here. */
+/* Of the kernel's, as much as is read here. A TCP socket begins with the common part. */
 enum sock_flags {
 	SOCK_DONE = 1, /* a FIN has come */
 };
+
+#define DONE (1ul << bpf_core_enum_value(enum sock_flags, SOCK_DONE))
 
 struct sock_common {
 	unsigned long skc_flags;
 } __attribute__((preserve_access_index));
 
-struct sock {
-	struct sock_common __sk_common;
-} __attribute__((preserve_access_index));
-
-#define DONE (1ul << bpf_core_enum_value(enum sock_flags, SOCK_DONE))
-
-struct inet_sock {
-	struct sock sk;
-} __attribute__((preserve_access_index));
-
-struct inet_connection_sock {
-	struct inet_sock icsk_inet;
-} __attribute__((preserve_access_index));
-
 struct tcp_sock {
-	struct inet_connection_sock inet_conn;
 	__u32 snd_una;
 	__u32 write_seq;
 } __attribute__((preserve_access_index));
@@ -261,7 +248,7 @@ static __always_inline void without_syn_fin(struct bpf_sock_ops *ctx, __u32 befo
 		(*out)--;
 	if (fin && tp->snd_una == tp->write_seq && *out)
 		(*out)--;
-	if (tp->inet_conn.icsk_inet.sk.__sk_common.skc_flags & DONE && *in)
+	if (((const struct sock_common *)tp)->skc_flags & DONE && *in)
 		(*in)--;
 }
 
