@@ -372,6 +372,9 @@ static int by_programs(struct amb_capture *c, struct pod *pod, const struct amb_
 		snprintf(err, errlen, "row in the BPF maps");
 	else
 		code = attach(c, pod, &row, err, errlen);
+	/* Nobody judged those that an agent before let in while it was not known. */
+	if (!code && captured && c->flows)
+		amb_flows_rejudge(c->flows);
 	/* Not before, or nobody would capture it for a moment. */
 	if (!code) {
 		code = amb_nft_remove_rules(pod->netns);
