@@ -41,6 +41,17 @@ struct pod {
 	bool stale; /* what is written is not what should be */
 };
 
+struct range {
+	struct amb_cidr_key key;
+	struct amb_cidr_row row;
+};
+
+struct ranges {
+	struct range *v;
+	size_t n, cap;
+	bool failed; /* out of memory: what is there is not all */
+};
+
 struct amb_publish {
 	struct amb_loop *loop;
 	struct amb_state *st;
@@ -49,11 +60,11 @@ struct amb_publish {
 	uint64_t last; /* pass */
 	struct pod *pods;
 	struct amb_publish_svcs *svcs;
-	uint32_t ncidrs;
+	struct ranges ranges; /* that stand in amb_cidr, sorted */
 	uint32_t flags; /* of amb_meta, that stay */
 	bool settled;
 	bool whole; /* there was a pass, and what changed since stands there too */
-	bool behind; /* ranges, or what was in no list, are not yet what they should be */
+	bool behind; /* what was in no list is not yet what it should be */
 	bool due; /* a pass is, with the timer */
 	bool missing; /* something that should stand in a map does not */
 	bool full; /* and that was told */
@@ -276,11 +287,18 @@ static bool wanted_row(const struct amb_publish *p, const struct amb_addr *addr,
 	return at.n;
 }
 
+/* Those of an agent before stand there, too, until all is known. */
+static uint32_t flags_now(const struct amb_publish *p)
+{
+	bool ranges = p->ranges.n || (p->b->adopted && !p->settled);
+
+	return p->flags | (ranges ? AMB_META_CIDR : 0);
+}
+
 /* Unknown addresses go to the agent from now on. */
 static void set_partial(const struct amb_publish *p)
 {
-	(void)amb_rows_set_meta(p->b,
-				p->flags | AMB_META_PARTIAL | (p->ncidrs ? AMB_META_CIDR : 0));
+	(void)amb_rows_set_meta(p->b, flags_now(p) | AMB_META_PARTIAL);
 }
 
 static void is_missing(struct amb_publish *p)
@@ -330,7 +348,8 @@ static void publish_svc(struct amb_publish *p, amb_str name)
 
 	for (pod = p->pods; pod && !is_endpoint(pod->workload, name); pod = pod->next)
 		;
-	amb_publish_svcs_changed(p->svcs, pod ? pod->workload : NULL, name);
+	if (amb_publish_svcs_changed(p->svcs, pod ? pod->workload : NULL, name))
+		publish_later(p);
 }
 
 static bool publish_svcs_of(void *ctx, const struct amb_workload *w)
@@ -409,34 +428,15 @@ static bool publish_workload(void *ctx, const struct amb_workload *w)
 	return true;
 }
 
-static void publish_cidr(struct amb_publish *p, const struct amb_vip *vip, uint32_t flags)
-{
-	struct amb_cidr_key key = {
-		.bits = vip->bits + (amb_addr_is_v4(&vip->addr) ? 96 : 0),
-		.addr = amb_rows_addr(&vip->addr),
-	};
-	struct amb_cidr_row row = { .flags = flags };
-
-	p->ncidrs++;
-	if (amb_rows_put(p->b, AMB_BPF_CIDR, &key, &row))
-		is_missing(p);
-}
-
 static bool publish_service(void *ctx, const struct amb_service *s)
 {
 	struct amb_publish *p = ctx;
 	uint32_t i;
 
 	for (i = 0; i < s->nvips; i++) {
-		const struct amb_vip *vip = &s->vips[i];
-
-		if (vip->network != amb_state_network(p->st))
-			continue;
-		/* Ranges that overlap are ranked by more than length: the agent decides. */
-		if (vip->bits == (amb_addr_is_v4(&vip->addr) ? 32 : 128))
-			publish_row(p, &vip->addr);
-		else
-			publish_cidr(p, vip, service_flags(s) | AMB_ADDR_AGENT);
+		if (s->vips[i].network == amb_state_network(p->st) &&
+		    amb_state_vip_is_host(&s->vips[i]))
+			publish_row(p, &s->vips[i].addr);
 	}
 	return true;
 }
@@ -448,15 +448,158 @@ static bool row_of(void *ctx, const struct amb_in6 *key, struct amb_addr_row *ro
 	return amb_rows_get(p->b, AMB_BPF_ADDR, key, row);
 }
 
-static void clear_cidrs(struct amb_publish *p)
-{
-	struct amb_cidr_key key;
+/* Ranges */
 
-	while (amb_rows_next(p->b, AMB_BPF_CIDR, true, &key) &&
-	       !amb_rows_del(p->b, AMB_BPF_CIDR, &key))
-		;
-	p->ncidrs = 0;
+struct gather {
+	const struct amb_publish *p;
+	struct ranges ranges;
+};
+
+static void add_range(struct ranges *r, const struct amb_vip *vip, uint32_t flags)
+{
+	const struct amb_addr net = amb_addr_mask(&vip->addr, vip->bits);
+
+	if (r->n == r->cap) {
+		size_t cap = r->cap ? r->cap * 2 : 16;
+		struct range *v = reallocarray(r->v, cap, sizeof(*v));
+
+		if (!v) {
+			r->failed = true;
+			return;
+		}
+		r->v = v;
+		r->cap = cap;
+	}
+	/* Ranges that overlap are ranked by more than length: the agent decides. */
+	r->v[r->n++] = (struct range){
+		.key = { .bits = vip->bits + (amb_addr_is_v4(&vip->addr) ? 96 : 0),
+			 .addr = amb_rows_addr(&net) },
+		.row = { .flags = flags | AMB_ADDR_AGENT },
+	};
 }
+
+static bool gather_ranges(void *ctx, const struct amb_service *s)
+{
+	struct gather *g = ctx;
+	uint32_t i;
+
+	for (i = 0; i < s->nvips && !g->ranges.failed; i++) {
+		if (s->vips[i].network == amb_state_network(g->p->st) &&
+		    !amb_state_vip_is_host(&s->vips[i]))
+			add_range(&g->ranges, &s->vips[i], service_flags(s));
+	}
+	return !g->ranges.failed;
+}
+
+static int range_cmp(const void *a, const void *b)
+{
+	const struct range *x = a, *y = b;
+
+	return memcmp(&x->key, &y->key, sizeof(x->key));
+}
+
+/* Of several that have one range one row remains, which says what all of them do. */
+static void merge_ranges(struct ranges *r)
+{
+	size_t i, n = 0;
+
+	if (!r->n)
+		return;
+	qsort(r->v, r->n, sizeof(r->v[0]), range_cmp);
+	for (i = 1; i < r->n; i++) {
+		if (range_cmp(&r->v[n], &r->v[i]))
+			r->v[++n] = r->v[i];
+		else
+			r->v[n].row.flags |= r->v[i].row.flags;
+	}
+	r->n = n + 1;
+}
+
+static const struct range *find_range(const struct ranges *r, const struct amb_cidr_key *key)
+{
+	const struct range what = { .key = *key };
+
+	return r->n ? bsearch(&what, r->v, r->n, sizeof(r->v[0]), range_cmp) : NULL;
+}
+
+/* There is room when others go; for memory nobody tells. */
+static bool write_range(struct amb_publish *p, const struct range *range)
+{
+	int err = amb_rows_put(p->b, AMB_BPF_CIDR, &range->key, &range->row);
+
+	if (!err)
+		return true;
+	is_missing(p);
+	if (err != -ENOSPC && err != -E2BIG)
+		publish_later(p);
+	return false;
+}
+
+/*
+ * The first half: what comes is written. What goes stays until drop_ranges(), and in between
+ * addresses are published: so none that turns into a range, or was in one, is unknown for a moment.
+ */
+static void put_ranges(struct amb_publish *p, struct ranges *old)
+{
+	struct gather g = { .p = p };
+	size_t i, n = 0;
+
+	*old = p->ranges;
+	amb_state_each_service(p->st, gather_ranges, &g);
+	if (g.ranges.failed) {
+		free(g.ranges.v);
+		*old = (struct ranges){ 0 };
+		is_missing(p);
+		publish_later(p);
+		return;
+	}
+	merge_ranges(&g.ranges);
+	p->ranges = g.ranges;
+	/* Nobody looks there before the meta row says so. */
+	if (p->ranges.n && !old->n)
+		set_partial(p);
+	for (i = 0; i < g.ranges.n; i++) {
+		const struct range *range = &g.ranges.v[i], *is = find_range(old, &range->key);
+
+		if ((is && is->row.flags == range->row.flags) || write_range(p, range))
+			p->ranges.v[n++] = *range;
+	}
+	p->ranges.n = n;
+}
+
+static void drop_range(struct amb_publish *p, const struct amb_cidr_key *key)
+{
+	if (amb_rows_del(p->b, AMB_BPF_CIDR, key) || p->missing)
+		publish_later(p);
+}
+
+static void drop_ranges(struct amb_publish *p, struct ranges *old)
+{
+	size_t i;
+
+	for (i = 0; i < old->n; i++) {
+		if (!find_range(&p->ranges, &old->v[i].key))
+			drop_range(p, &old->v[i].key);
+	}
+	free(old->v);
+}
+
+/* Of an agent before, or that could not be taken away. */
+static void sweep_ranges(struct amb_publish *p)
+{
+	struct amb_cidr_key key, next;
+	bool more = amb_rows_next(p->b, AMB_BPF_CIDR, true, &key);
+
+	while (more) {
+		next = key;
+		more = amb_rows_next(p->b, AMB_BPF_CIDR, false, &next);
+		if (!find_range(&p->ranges, &key))
+			drop_range(p, &key);
+		key = next;
+	}
+}
+
+/* Sweeping */
 
 /* Rows that nobody asks for, of an agent before or that could not be taken away. */
 static void sweep_addrs(struct amb_publish *p)
@@ -540,7 +683,7 @@ static bool is_partial(const struct amb_publish *p)
 
 static void set_flags(struct amb_publish *p)
 {
-	uint32_t flags = p->flags | (p->ncidrs ? AMB_META_CIDR : 0);
+	uint32_t flags = flags_now(p);
 
 	if (p->missing && !p->full)
 		amb_err(KERNEL,
@@ -573,29 +716,32 @@ static void publish_pods(struct amb_publish *p)
 /* Everything. */
 static void publish(struct amb_publish *p)
 {
+	/* Not what an agent before left, until that has its time. */
+	bool sweep = p->settled || !p->b->adopted;
+	struct ranges old;
+
 	/* What was put off is done now; what cannot be done puts it off again. */
 	amb_loop_timer_cancel(p->loop, &p->timer);
 	p->due = false;
-	p->last = amb_loop_now(p->loop);
+	p->missing = false;
 	amb_state_read_begin(p->st);
 	publish_pods(p);
-	/* Unknown addresses go to the agent while ranges are not all there. */
-	if (p->ncidrs) {
-		(void)amb_rows_set_meta(p->b, p->flags | AMB_META_PARTIAL);
-		clear_cidrs(p);
-	}
-	p->missing = false;
+	put_ranges(p, &old);
 	amb_state_each_workload(p->st, publish_workload, p);
 	amb_state_each_service(p->st, publish_service, p);
-	/* Not what an agent before left, until that has its time. */
-	if (p->settled || !p->b->adopted)
+	drop_ranges(p, &old);
+	if (sweep) {
 		sweep_addrs(p);
-	amb_publish_svcs_update(p->svcs, any_workload(p));
+		sweep_ranges(p);
+	}
+	if (amb_publish_svcs_update(p->svcs, any_workload(p)))
+		publish_later(p);
 	amb_state_read_end(p->st);
 	p->whole = !p->due;
 	p->behind = false;
 	set_flags(p);
 	tidy(p);
+	p->last = amb_loop_now(p->loop);
 }
 
 static void due(struct amb_timer *t)
@@ -610,32 +756,37 @@ static void due(struct amb_timer *t)
 
 static void publish_change(struct amb_publish *p, const struct amb_state_change *change)
 {
+	struct ranges old = { 0 };
 	size_t i;
 
 	amb_state_read_begin(p->st);
 	/* What was forbidden must not wait. */
 	if (change->policies || change->local)
 		publish_pods(p);
+	if (change->ranges)
+		put_ranges(p, &old);
 	for (i = 0; i < change->naddrs; i++)
 		publish_addr(p, &change->addrs[i]);
 	for (i = 0; i < change->nnames; i++)
 		publish_svc(p, change->names[i]);
+	if (change->ranges)
+		drop_ranges(p, &old);
 	amb_state_read_end(p->st);
-	if (is_partial(p))
+	if (change->ranges || is_partial(p))
 		set_flags(p);
 }
 
 void amb_publish_changed(struct amb_publish *p, const struct amb_state_change *change)
 {
-	/* An address that goes may be in a range that comes: nobody passes in between. */
-	if (change->many || change->ranges) {
+	/* Nobody passes to what this brings and the kernel does not know yet. */
+	if (change->many) {
+		p->whole = false;
 		p->behind = true;
 		set_partial(p);
 	}
 	publish_change(p, change);
-	if (!change->many && !change->ranges)
+	if (!change->many)
 		return;
-	p->whole = false;
 	if (amb_loop_now(p->loop) - p->last >= AMB_PUBLISH_NS)
 		publish(p);
 	else
@@ -727,9 +878,6 @@ void amb_publish_settle(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_
 		return;
 	p->settled = true;
 	if (p->b->adopted) {
-		/* Nobody looks there before the meta row says so. */
-		(void)amb_rows_set_meta(p->b, p->flags | AMB_META_PARTIAL);
-		clear_cidrs(p);
 		sweep_pods(p, wanted, ctx);
 		p->gone = true;
 	}
@@ -796,5 +944,6 @@ void amb_publish_destroy(struct amb_publish *p)
 		pod_free(pod);
 	}
 	amb_publish_svcs_destroy(p->svcs);
+	free(p->ranges.v);
 	free(p);
 }

@@ -15,6 +15,7 @@
 #include "mesh/decide.h"
 #include "mesh/state.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +36,9 @@ struct amb_publish_svcs {
 	const struct amb_workload *src; /* of this pass */
 	struct svc *first;
 	uint32_t numbers;
+	bool wanting; /* one found no room */
+	bool again; /* or no memory */
+	bool dropped;
 };
 
 struct draw {
@@ -124,21 +128,21 @@ static void drop(struct amb_publish_svcs *s, struct svc **at)
 	struct svc *svc = *at;
 
 	*at = svc->next;
+	s->dropped = true;
 	(void)amb_rows_del(s->b, AMB_BPF_SVC, &svc->key);
 	remove_slots(s, svc);
 	svc_free(svc);
 }
 
-static bool write_svc(struct amb_publish_svcs *s, const struct svc *svc)
+static int write_svc(struct amb_publish_svcs *s, const struct svc *svc)
 {
 	struct amb_svc_row row = { .number = svc->number, .slots = svc->n };
 	struct amb_end_key key = { .number = svc->number };
+	int err = 0;
 
-	for (key.slot = 0; key.slot < svc->n; key.slot++) {
-		if (amb_rows_put(s->b, AMB_BPF_END, &key, &svc->slots[key.slot]))
-			return false;
-	}
-	return !amb_rows_put(s->b, AMB_BPF_SVC, &svc->key, &row);
+	for (key.slot = 0; key.slot < svc->n && !err; key.slot++)
+		err = amb_rows_put(s->b, AMB_BPF_END, &key, &svc->slots[key.slot]);
+	return err ?: amb_rows_put(s->b, AMB_BPF_SVC, &svc->key, &row);
 }
 
 /* Without room, or memory, the service is the agent's as it was. */
@@ -146,6 +150,7 @@ static void put(struct amb_publish_svcs *s, amb_str name, const struct amb_svc_k
 		const struct amb_end_row *slots, uint32_t n)
 {
 	struct svc **at = find(s, key), *old = *at, *svc;
+	int err;
 
 	if (old && old->name == name && old->n == n &&
 	    !memcmp(old->slots, slots, n * sizeof(*slots))) {
@@ -153,8 +158,10 @@ static void put(struct amb_publish_svcs *s, amb_str name, const struct amb_svc_k
 		return;
 	}
 	svc = malloc(sizeof(*svc) + n * sizeof(*slots));
-	if (!svc)
+	if (!svc) {
+		s->again = true;
 		return;
+	}
 	*svc = (struct svc){
 		.name = amb_str_get(name),
 		.key = *key,
@@ -163,7 +170,10 @@ static void put(struct amb_publish_svcs *s, amb_str name, const struct amb_svc_k
 		.seen = true,
 	};
 	memcpy(svc->slots, slots, n * sizeof(*slots));
-	if (!write_svc(s, svc)) {
+	err = write_svc(s, svc);
+	if (err) {
+		s->wanting |= err == -E2BIG;
+		s->again |= err != -E2BIG;
 		remove_slots(s, svc);
 		svc_free(svc);
 		return;
@@ -227,19 +237,32 @@ static void drop_unseen(struct amb_publish_svcs *s)
 	}
 }
 
-void amb_publish_svcs_update(struct amb_publish_svcs *s, const struct amb_workload *src)
+/* Takes away what was not seen. True: there may be room now for one that found none. */
+static bool finish(struct amb_publish_svcs *s)
+{
+	bool again;
+
+	s->dropped = false;
+	drop_unseen(s);
+	again = s->again || (s->wanting && s->dropped);
+	s->again = false;
+	return again;
+}
+
+bool amb_publish_svcs_update(struct amb_publish_svcs *s, const struct amb_workload *src)
 {
 	struct svc *svc;
 
+	s->wanting = false;
 	for (svc = s->first; svc; svc = svc->next)
 		svc->seen = false;
 	s->src = src;
 	if (src)
 		amb_state_each_service(s->st, service, s);
-	drop_unseen(s);
+	return finish(s);
 }
 
-void amb_publish_svcs_changed(struct amb_publish_svcs *s, const struct amb_workload *src,
+bool amb_publish_svcs_changed(struct amb_publish_svcs *s, const struct amb_workload *src,
 			      amb_str name)
 {
 	const struct amb_service *is = src ? amb_state_service_by_key(s->st, name) : NULL;
@@ -250,7 +273,7 @@ void amb_publish_svcs_changed(struct amb_publish_svcs *s, const struct amb_workl
 	s->src = src;
 	if (is)
 		service(s, is);
-	drop_unseen(s);
+	return finish(s);
 }
 
 void amb_publish_svcs_sweep(struct amb_publish_svcs *s)

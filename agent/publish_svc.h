@@ -26,10 +26,11 @@ void amb_publish_svcs_destroy(struct amb_publish_svcs *s);
 /*
  * Writes those services all of whose endpoints, as @src of this node would draw from them, stand
  * in amb_addr as captured pods; takes the others away. @src NULL: none. Within a read section.
+ * True: one found no room or memory, and may the next time.
  */
-void amb_publish_svcs_update(struct amb_publish_svcs *s, const struct amb_workload *src);
+bool amb_publish_svcs_update(struct amb_publish_svcs *s, const struct amb_workload *src);
 /* The same for one service, "ns/host", that may be gone. */
-void amb_publish_svcs_changed(struct amb_publish_svcs *s, const struct amb_workload *src,
+bool amb_publish_svcs_changed(struct amb_publish_svcs *s, const struct amb_workload *src,
 			      amb_str name);
 
 /* Takes away what an agent before left. */

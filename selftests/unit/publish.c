@@ -32,13 +32,22 @@ static int fail(int err)
 	return -err;
 }
 
+/* After each change of a map: see TEST(ranges). */
+static bool watching;
+static void look(void);
+
 /* In place of libbpf's. */
 int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
 {
 	int (*real)(int, const void *, const void *, __u64) = dlsym(RTLD_NEXT, __func__);
 
-	if (fails == NOTHING || fd != bt->map[AMB_BPF_ADDR])
-		return real(fd, key, value, flags);
+	if (fails == NOTHING || fd != bt->map[AMB_BPF_ADDR]) {
+		int ret = real(fd, key, value, flags);
+
+		if (watching)
+			look();
+		return ret;
+	}
 	if (fails == INSERT)
 		return real(fd, key, value, BPF_EXIST) ? fail(E2BIG) : 0;
 	return fails == UPDATE ? fail(ENOMEM) : real(fd, key, value, flags);
@@ -48,7 +57,14 @@ int bpf_map_delete_elem(int fd, const void *key)
 {
 	int (*real)(int, const void *) = dlsym(RTLD_NEXT, __func__);
 
-	return fails == DELETE && fd == bt->map[AMB_BPF_ADDR] ? fail(ENOMEM) : real(fd, key);
+	int ret;
+
+	if (fails == DELETE && fd == bt->map[AMB_BPF_ADDR])
+		return fail(ENOMEM);
+	ret = real(fd, key);
+	if (watching)
+		look();
+	return ret;
 }
 
 static void changed(void *ctx, const struct amb_state_change *change)
@@ -370,7 +386,7 @@ TEST(policies)
 	pod(A, "a");
 	stamp = pod_row(A).stamp;
 	CHECK_EQ(pod_row(A).inputs, 0);
-	for (i = 0; i < 3; i++) {
+	for (i = 0; i < 4; i++) {
 		CHECK_EQ(mesh_put_policy(st, mesh_policy("ns", "p", 1, 1, false,
 							 i % 2 ? "src=10.0.0.0/8" : "port=80")),
 			 0);
@@ -529,20 +545,23 @@ static void rows_are_as_after_a_pass(void)
 	static const struct {
 		enum amb_bpf_map map;
 		size_t key, value;
+		const char *name;
 	} maps[] = {
-		{ AMB_BPF_ADDR, sizeof(struct amb_in6), sizeof(struct amb_addr_row) },
-		{ AMB_BPF_SVC, sizeof(struct amb_svc_key), sizeof(struct amb_svc_row) },
-		{ AMB_BPF_END, sizeof(struct amb_end_key), sizeof(struct amb_end_row) },
+		{ AMB_BPF_ADDR, sizeof(struct amb_in6), sizeof(struct amb_addr_row), "addresses" },
+		{ AMB_BPF_SVC, sizeof(struct amb_svc_key), sizeof(struct amb_svc_row), "services" },
+		{ AMB_BPF_END, sizeof(struct amb_end_key), sizeof(struct amb_end_row), "slots" },
+		{ AMB_BPF_CIDR, sizeof(struct amb_cidr_key), sizeof(struct amb_cidr_row),
+		  "ranges" },
 	};
-	static struct rows before[3], after;
+	static struct rows before[4], after;
 	size_t i;
 
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < 4; i++)
 		read_rows(maps[i].map, maps[i].key, maps[i].value, &before[i]);
 	pass();
 	settle_down();
-	for (i = 0; i < 3; i++) {
-		CASE(i == 0 ? "addresses" : i == 1 ? "services" : "slots");
+	for (i = 0; i < 4; i++) {
+		CASE(maps[i].name);
 		read_rows(maps[i].map, maps[i].key, maps[i].value, &after);
 		CHECK_EQ(after.n, before[i].n);
 		CHECK(!memcmp(after.row, before[i].row, sizeof(after.row)));
@@ -587,9 +606,10 @@ static void random_workload(void)
 static void random_service(void)
 {
 	static const char *const hosts[] = { "s", "t" };
-	static const char *const vips[] = { NET "|10.96.0.1", NET "|10.96.0.2",
-					    NET "|10.96.0.1 " NET "|fd96::1", NET "|10.0.0.4",
-					    "elsewhere|10.96.0.1" };
+	static const char *const vips[] = {
+		NET "|10.96.0.1", NET "|10.96.0.2",    NET "|10.96.0.1 " NET "|fd96::1",
+		NET "|10.0.0.4",  NET "|10.97.1.0/16", "elsewhere|10.96.0.1"
+	};
 	static const char *const ports[] = { "80:8080", "80:80,81:81" };
 	const char *host = ONE_OF(hosts);
 
@@ -639,18 +659,120 @@ TEST(parts_are_the_whole)
 
 TEST(put_off_and_done_at_once)
 {
-	struct amb_cidr_key key;
+	struct amb_in6 key = ip("10.0.0.1");
 
 	start();
-	service((struct sv){ .host = "s", .vips = NET "|10.97.0.0/16", .ports = "80:80" });
+	pass();
+	workload((struct wl){ "a", HERE, .addrs = "10.0.0.1" });
 	CASE("put off, since there was a pass just now");
 	pass();
 	amb_publish_settle(p, nobody, NULL);
-	CASE("a pass writes ranges anew: there is no other one");
-	CHECK(amb_rows_next(bt, AMB_BPF_CIDR, true, &key));
-	CHECK_EQ(amb_rows_del(bt, AMB_BPF_CIDR, &key), 0);
+	CASE("a pass writes what does not stand there: there is no other one");
+	CHECK_EQ(amb_rows_del(bt, AMB_BPF_ADDR, &key), 0);
 	settle_down();
+	CHECK(!has_addr("10.0.0.1"));
+	stop();
+}
+
+static bool has_range(const char *net, uint32_t bits)
+{
+	struct amb_cidr_key key = { .bits = bits + 96, .addr = ip(net) }, at;
+	bool more = amb_rows_next(bt, AMB_BPF_CIDR, true, &at);
+
+	for (; more && memcmp(&at, &key, sizeof(at));
+	     more = amb_rows_next(bt, AMB_BPF_CIDR, false, &at))
+		;
+	return more;
+}
+
+/* What was known is not for a moment an address that nobody knows. */
+static bool unknown;
+
+static void look(void)
+{
+	unknown |= !(meta() & AMB_META_PARTIAL) && !has_addr("10.97.0.1") &&
+		   !(meta() & AMB_META_CIDR && has_range("10.97.0.0", 16));
+}
+
+TEST(ranges)
+{
+	struct sv s = { .host = "s", .vips = NET "|10.97.0.1", .ports = "80:80" };
+
+	start();
+	amb_publish_settle(p, nobody, NULL);
+	service(s);
+	watching = true;
+	CASE("an address becomes a range, at once");
+	s.vips = NET "|10.97.0.9/16";
+	service(s);
+	CHECK(has_range("10.97.0.0", 16) && !has_addr("10.97.0.1"));
+	CHECK_EQ(meta(), AMB_META_CIDR);
+	CASE("a range an address");
+	s.vips = NET "|10.97.0.1";
+	service(s);
+	CHECK(!has_range("10.97.0.0", 16) && has_addr("10.97.0.1"));
+	CHECK_EQ(meta(), 0);
+	CHECK(!unknown);
+	watching = false;
+	CASE("two that are the same, one goes");
+	s.vips = NET "|10.97.1.1/16";
+	service(s);
+	service((struct sv){ .host = "t", .vips = NET "|10.97.2.2/16", .ports = "80:80" });
+	CHECK_EQ(bt_count(AMB_BPF_CIDR), 1);
+	CHECK_EQ(mesh_remove(st, "ns/s", false), 0);
+	CHECK(has_range("10.97.0.0", 16));
+	CASE("another network's is none here");
+	service((struct sv){ .host = "t", .vips = "elsewhere|10.97.2.2/16", .ports = "80:80" });
 	CHECK_EQ(bt_count(AMB_BPF_CIDR), 0);
+	CHECK_EQ(meta(), 0);
+	stop();
+}
+
+/* Many addresses at once: those that the kernel does not know yet are the agent's meanwhile. */
+TEST(more_than_is_told)
+{
+	struct amb_resource *res = calloc(AMB_STATE_TOLD_MAX + 1, sizeof(*res));
+	static char text[AMB_STATE_TOLD_MAX + 1][2][16];
+	static struct wl w[AMB_STATE_TOLD_MAX + 1];
+	int i;
+
+	start();
+	CHECK(res);
+	amb_publish_settle(p, nobody, NULL);
+	pass();
+	for (i = 0; i <= AMB_STATE_TOLD_MAX; i++) {
+		snprintf(text[i][0], sizeof(text[i][0]), "w%d", i);
+		snprintf(text[i][1], sizeof(text[i][1]), "10.1.%d.%d", i / 256, i % 256);
+		w[i] = (struct wl){ text[i][0], HERE, .addrs = text[i][1] };
+		res[i].address = mesh_workload(&w[i]);
+	}
+	CHECK_EQ(amb_state_apply(st, res, AMB_STATE_TOLD_MAX + 1, NULL, NULL), 0);
+	CHECK(!has_addr("10.1.0.0"));
+	CHECK_EQ(meta(), AMB_META_PARTIAL);
+	settle_down();
+	CHECK_EQ(bt_count(AMB_BPF_ADDR), AMB_STATE_TOLD_MAX + 1);
+	CHECK_EQ(meta(), 0);
+	CASE("and gone");
+	for (i = 0; i <= AMB_STATE_TOLD_MAX; i++)
+		res[i] = (struct amb_resource){ .name = text[i][0] };
+	CHECK_EQ(amb_state_apply(st, res, AMB_STATE_TOLD_MAX + 1, NULL, NULL), 0);
+	settle_down();
+	CHECK_EQ(bt_count(AMB_BPF_ADDR), 0);
+	free(res);
+	stop();
+}
+
+TEST(removed_before_all_is_known)
+{
+	start();
+	workload((struct wl){ "a", HERE, .addrs = "10.0.0.1" });
+	pass();
+	fails = DELETE;
+	CHECK_EQ(mesh_remove(st, "a", false), 0);
+	CHECK(has_addr("10.0.0.1"));
+	fails = NOTHING;
+	settle_down();
+	CHECK(!has_addr("10.0.0.1"));
 	stop();
 }
 
@@ -868,7 +990,7 @@ TEST(what_needs_an_agent_waits)
 	start();
 	pod(A, "a");
 	workload((struct wl){ "a", HERE, .sa = "a", .addrs = "10.0.0.1" });
-	CHECK_EQ(meta(), AMB_META_PARTIAL | AMB_META_WAIT);
+	CHECK_EQ(meta(), AMB_META_PARTIAL | AMB_META_WAIT | AMB_META_CIDR);
 	amb_publish_settle(p, nobody, NULL);
 	CHECK_EQ(meta(), AMB_META_WAIT);
 	stop();
