@@ -22,6 +22,7 @@
 #include "mesh/decide.h"
 #include "mesh/policy.h"
 #include "mesh/state.h"
+#include "publish_range.h"
 #include "publish_svc.h"
 
 #include <errno.h>
@@ -41,17 +42,6 @@ struct pod {
 	bool stale; /* what is written is not what should be */
 };
 
-struct range {
-	struct amb_cidr_key key;
-	struct amb_cidr_row row;
-};
-
-struct ranges {
-	struct range *v;
-	size_t n, cap;
-	bool failed; /* out of memory: what is there is not all */
-};
-
 struct amb_publish {
 	struct amb_loop *loop;
 	struct amb_state *st;
@@ -60,7 +50,7 @@ struct amb_publish {
 	uint64_t last; /* pass */
 	struct pod *pods;
 	struct amb_publish_svcs *svcs;
-	struct ranges ranges; /* that stand in amb_cidr, sorted */
+	struct amb_publish_ranges *ranges;
 	uint32_t flags; /* of amb_meta, that stay */
 	bool settled;
 	bool whole; /* there was a pass, and what changed since stands there too */
@@ -139,18 +129,16 @@ static void keep_identity(struct amb_publish *p, const struct pod *pod)
 }
 
 /* Without any the agent is asked, whatever the pod's row says. */
+static bool not_of(void *ctx, const void *key)
+{
+	const struct amb_policy_key *k = key;
+
+	return k->netns != *(uint64_t *)ctx;
+}
+
 static void forget_verdicts(struct amb_publish *p, uint64_t cookie)
 {
-	struct amb_policy_key key, next;
-	bool more = amb_rows_next(p->b, AMB_BPF_POLICY, true, &key);
-
-	while (more) {
-		next = key;
-		more = amb_rows_next(p->b, AMB_BPF_POLICY, false, &next);
-		if (key.netns == cookie)
-			(void)amb_rows_del(p->b, AMB_BPF_POLICY, &key);
-		key = next;
-	}
+	(void)amb_rows_sweep(p->b, AMB_BPF_POLICY, not_of, &cookie);
 }
 
 /* Later, but soon. */
@@ -259,16 +247,9 @@ static bool join_workload(void *ctx, const struct amb_workload *w)
 	return true;
 }
 
-static uint32_t service_flags(const struct amb_service *s)
-{
-	if (s->waypoint.set || s->nwaypoints || s->namespace_only)
-		return AMB_ADDR_SERVICE | AMB_ADDR_AGENT;
-	return AMB_ADDR_SERVICE | (s->mode == AMB_LB_PASSTHROUGH ? AMB_ADDR_PASS : 0);
-}
-
 static bool join_service(void *ctx, const struct amb_service *s)
 {
-	struct amb_addr_row row = { .flags = service_flags(s) };
+	struct amb_addr_row row = { .flags = amb_publish_svcs_flags(s) };
 
 	join(ctx, &row);
 	return true;
@@ -290,7 +271,7 @@ static bool wanted_row(const struct amb_publish *p, const struct amb_addr *addr,
 /* Those of an agent before stand there, too, until all is known. */
 static uint32_t flags_now(const struct amb_publish *p)
 {
-	bool ranges = p->ranges.n || (p->b->adopted && !p->settled);
+	bool ranges = amb_publish_ranges_any(p->ranges) || (p->b->adopted && !p->settled);
 
 	return p->flags | (ranges ? AMB_META_CIDR : 0);
 }
@@ -450,230 +431,79 @@ static bool row_of(void *ctx, const struct amb_in6 *key, struct amb_addr_row *ro
 
 /* Ranges */
 
-struct gather {
-	const struct amb_publish *p;
-	struct ranges ranges;
-};
-
-static void add_range(struct ranges *r, const struct amb_vip *vip, uint32_t flags)
+static void note(struct amb_publish *p, int ret)
 {
-	const struct amb_addr net = amb_addr_mask(&vip->addr, vip->bits);
-
-	if (r->n == r->cap) {
-		size_t cap = r->cap ? r->cap * 2 : 16;
-		struct range *v = reallocarray(r->v, cap, sizeof(*v));
-
-		if (!v) {
-			r->failed = true;
-			return;
-		}
-		r->v = v;
-		r->cap = cap;
-	}
-	/* Ranges that overlap are ranked by more than length: the agent decides. */
-	r->v[r->n++] = (struct range){
-		.key = { .bits = vip->bits + (amb_addr_is_v4(&vip->addr) ? 96 : 0),
-			 .addr = amb_rows_addr(&net) },
-		.row = { .flags = flags | AMB_ADDR_AGENT },
-	};
-}
-
-static bool gather_ranges(void *ctx, const struct amb_service *s)
-{
-	struct gather *g = ctx;
-	uint32_t i;
-
-	for (i = 0; i < s->nvips && !g->ranges.failed; i++) {
-		if (s->vips[i].network == amb_state_network(g->p->st) &&
-		    !amb_state_vip_is_host(&s->vips[i]))
-			add_range(&g->ranges, &s->vips[i], service_flags(s));
-	}
-	return !g->ranges.failed;
-}
-
-static int range_cmp(const void *a, const void *b)
-{
-	const struct range *x = a, *y = b;
-
-	return memcmp(&x->key, &y->key, sizeof(x->key));
-}
-
-/* Of several that have one range one row remains, which says what all of them do. */
-static void merge_ranges(struct ranges *r)
-{
-	size_t i, n = 0;
-
-	if (!r->n)
-		return;
-	qsort(r->v, r->n, sizeof(r->v[0]), range_cmp);
-	for (i = 1; i < r->n; i++) {
-		if (range_cmp(&r->v[n], &r->v[i]))
-			r->v[++n] = r->v[i];
-		else
-			r->v[n].row.flags |= r->v[i].row.flags;
-	}
-	r->n = n + 1;
-}
-
-static const struct range *find_range(const struct ranges *r, const struct amb_cidr_key *key)
-{
-	const struct range what = { .key = *key };
-
-	return r->n ? bsearch(&what, r->v, r->n, sizeof(r->v[0]), range_cmp) : NULL;
-}
-
-/* There is room when others go; for memory nobody tells. */
-static bool write_range(struct amb_publish *p, const struct range *range)
-{
-	int err = amb_rows_put(p->b, AMB_BPF_CIDR, &range->key, &range->row);
-
-	if (!err)
-		return true;
-	is_missing(p);
-	if (err != -ENOSPC && err != -E2BIG)
-		publish_later(p);
-	return false;
-}
-
-/*
- * The first half: what comes is written. What goes stays until drop_ranges(), and in between
- * addresses are published: so none that turns into a range, or was in one, is unknown for a moment.
- */
-static void put_ranges(struct amb_publish *p, struct ranges *old)
-{
-	struct gather g = { .p = p };
-	size_t i, n = 0;
-
-	*old = p->ranges;
-	amb_state_each_service(p->st, gather_ranges, &g);
-	if (g.ranges.failed) {
-		free(g.ranges.v);
-		*old = (struct ranges){ 0 };
+	if (ret & AMB_PUBLISH_RANGE_MISSING)
 		is_missing(p);
+	if (ret & AMB_PUBLISH_RANGE_AGAIN || (ret & AMB_PUBLISH_RANGE_ROOM && p->missing))
 		publish_later(p);
-		return;
-	}
-	merge_ranges(&g.ranges);
-	p->ranges = g.ranges;
+}
+
+/* What comes; addresses follow, and then amb_publish_ranges_end(). */
+static void put_ranges(struct amb_publish *p)
+{
+	bool had = amb_publish_ranges_any(p->ranges);
+
+	note(p, amb_publish_ranges_begin(p->ranges));
 	/* Nobody looks there before the meta row says so. */
-	if (p->ranges.n && !old->n)
+	if (!had && amb_publish_ranges_any(p->ranges))
 		set_partial(p);
-	for (i = 0; i < g.ranges.n; i++) {
-		const struct range *range = &g.ranges.v[i], *is = find_range(old, &range->key);
-
-		if ((is && is->row.flags == range->row.flags) || write_range(p, range))
-			p->ranges.v[n++] = *range;
-	}
-	p->ranges.n = n;
-}
-
-static void drop_range(struct amb_publish *p, const struct amb_cidr_key *key)
-{
-	if (amb_rows_del(p->b, AMB_BPF_CIDR, key) || p->missing)
-		publish_later(p);
-}
-
-static void drop_ranges(struct amb_publish *p, struct ranges *old)
-{
-	size_t i;
-
-	for (i = 0; i < old->n; i++) {
-		if (!find_range(&p->ranges, &old->v[i].key))
-			drop_range(p, &old->v[i].key);
-	}
-	free(old->v);
-}
-
-/* Of an agent before, or that could not be taken away. */
-static void sweep_ranges(struct amb_publish *p)
-{
-	struct amb_cidr_key key, next;
-	bool more = amb_rows_next(p->b, AMB_BPF_CIDR, true, &key);
-
-	while (more) {
-		next = key;
-		more = amb_rows_next(p->b, AMB_BPF_CIDR, false, &next);
-		if (!find_range(&p->ranges, &key))
-			drop_range(p, &key);
-		key = next;
-	}
+	note(p, amb_publish_ranges_write(p->ranges));
 }
 
 /* Sweeping */
 
+static bool is_wanted_addr(void *ctx, const void *key)
+{
+	const struct amb_addr addr = amb_rows_addr_of(key);
+	struct amb_addr_row row;
+
+	return wanted_row(ctx, &addr, &row);
+}
+
 /* Rows that nobody asks for, of an agent before or that could not be taken away. */
 static void sweep_addrs(struct amb_publish *p)
 {
-	struct amb_in6 key, next;
-	struct amb_addr_row row;
-	bool more = amb_rows_next(p->b, AMB_BPF_ADDR, true, &key);
+	long n = amb_rows_sweep(p->b, AMB_BPF_ADDR, is_wanted_addr, p);
 
-	while (more) {
-		struct amb_addr addr = amb_rows_addr_of(&key);
-
-		next = key;
-		more = amb_rows_next(p->b, AMB_BPF_ADDR, false, &next);
-		if (!wanted_row(p, &addr, &row))
-			take_away(p, &key);
-		key = next;
-	}
+	if (n < 0 || (n && p->missing))
+		publish_later(p);
 }
 
-static void sweep_pods(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_t cookie), void *ctx)
-{
-	uint64_t key = 0, next;
-	bool more = amb_rows_next(p->b, AMB_BPF_POD, true, &key);
+struct wanted {
+	const struct amb_publish *p;
+	bool (*fn)(void *ctx, uint64_t cookie);
+	void *ctx;
+};
 
-	while (more) {
-		next = key;
-		more = amb_rows_next(p->b, AMB_BPF_POD, false, &next);
-		if (!find(p, key) && !wanted(ctx, key))
-			(void)amb_rows_del(p->b, AMB_BPF_POD, &key);
-		key = next;
-	}
+static bool is_wanted_pod(void *ctx, const void *key)
+{
+	const uint64_t *cookie = key;
+	const struct wanted *w = ctx;
+
+	return find(w->p, *cookie) || w->fn(w->ctx, *cookie);
 }
 
-static void sweep_idents(struct amb_publish *p)
+static bool is_wanted_ident(void *ctx, const void *key)
 {
-	uint32_t key, next;
-	bool more = amb_rows_next(p->b, AMB_BPF_IDENT, true, &key);
+	const struct amb_publish *p = ctx;
+	const uint32_t *identity = key;
 	const struct pod *pod;
 
-	while (more) {
-		next = key;
-		more = amb_rows_next(p->b, AMB_BPF_IDENT, false, &next);
-		for (pod = p->pods; pod && pod->row.identity != key; pod = pod->next)
-			;
-		if (!pod)
-			(void)amb_rows_del(p->b, AMB_BPF_IDENT, &key);
-		key = next;
-	}
+	for (pod = p->pods; pod && pod->row.identity != *identity; pod = pod->next)
+		;
+	return pod;
 }
 
-/* Rows of @map whose key, of at most KEY_MAX bytes, begins with the namespace of no pod. */
-#define KEY_MAX 64
-static void sweep_by_netns(struct amb_publish *p, enum amb_bpf_map map)
+/* The key begins with the namespace of a pod. */
+static bool is_of_a_pod(void *ctx, const void *key)
 {
-	union {
-		uint64_t netns;
-		uint8_t bytes[KEY_MAX];
-	} key, next;
-	bool more = amb_rows_next(p->b, map, true, &key);
+	const struct amb_publish *p = ctx;
 	struct amb_pod_row row;
 
-	_Static_assert(offsetof(struct amb_policy_key, netns) == 0 &&
-			       sizeof(struct amb_policy_key) <= KEY_MAX,
-		       "verdict");
-	_Static_assert(offsetof(struct amb_flight_key, netns) == 0 &&
-			       sizeof(struct amb_flight_key) <= KEY_MAX,
-		       "flight");
-	while (more) {
-		next = key;
-		more = amb_rows_next(p->b, map, false, &next);
-		if (!amb_rows_get(p->b, AMB_BPF_POD, &key.netns, &row))
-			(void)amb_rows_del(p->b, map, &key);
-		key = next;
-	}
+	_Static_assert(offsetof(struct amb_policy_key, netns) == 0, "verdict");
+	_Static_assert(offsetof(struct amb_flight_key, netns) == 0, "flight");
+	return amb_rows_get(p->b, AMB_BPF_POD, key, &row);
 }
 
 static bool is_partial(const struct amb_publish *p)
@@ -701,8 +531,8 @@ static void tidy(struct amb_publish *p)
 	if (!p->gone)
 		return;
 	p->gone = false;
-	sweep_by_netns(p, AMB_BPF_POLICY);
-	sweep_by_netns(p, AMB_BPF_FLIGHT);
+	(void)amb_rows_sweep(p->b, AMB_BPF_POLICY, is_of_a_pod, p);
+	(void)amb_rows_sweep(p->b, AMB_BPF_FLIGHT, is_of_a_pod, p);
 }
 
 static void publish_pods(struct amb_publish *p)
@@ -718,7 +548,6 @@ static void publish(struct amb_publish *p)
 {
 	/* Not what an agent before left, until that has its time. */
 	bool sweep = p->settled || !p->b->adopted;
-	struct ranges old;
 
 	/* What was put off is done now; what cannot be done puts it off again. */
 	amb_loop_timer_cancel(p->loop, &p->timer);
@@ -726,13 +555,13 @@ static void publish(struct amb_publish *p)
 	p->missing = false;
 	amb_state_read_begin(p->st);
 	publish_pods(p);
-	put_ranges(p, &old);
+	put_ranges(p);
 	amb_state_each_workload(p->st, publish_workload, p);
 	amb_state_each_service(p->st, publish_service, p);
-	drop_ranges(p, &old);
+	note(p, amb_publish_ranges_end(p->ranges));
 	if (sweep) {
 		sweep_addrs(p);
-		sweep_ranges(p);
+		note(p, amb_publish_ranges_sweep(p->ranges));
 	}
 	if (amb_publish_svcs_update(p->svcs, any_workload(p)))
 		publish_later(p);
@@ -756,7 +585,6 @@ static void due(struct amb_timer *t)
 
 static void publish_change(struct amb_publish *p, const struct amb_state_change *change)
 {
-	struct ranges old = { 0 };
 	size_t i;
 
 	amb_state_read_begin(p->st);
@@ -764,13 +592,13 @@ static void publish_change(struct amb_publish *p, const struct amb_state_change 
 	if (change->policies || change->local)
 		publish_pods(p);
 	if (change->ranges)
-		put_ranges(p, &old);
+		put_ranges(p);
 	for (i = 0; i < change->naddrs; i++)
 		publish_addr(p, &change->addrs[i]);
 	for (i = 0; i < change->nnames; i++)
 		publish_svc(p, change->names[i]);
 	if (change->ranges)
-		drop_ranges(p, &old);
+		note(p, amb_publish_ranges_end(p->ranges));
 	amb_state_read_end(p->st);
 	if (change->ranges || is_partial(p))
 		set_flags(p);
@@ -874,11 +702,13 @@ void amb_publish_pod_del(struct amb_publish *p, uint64_t cookie)
 void amb_publish_settle(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_t cookie),
 			void *ctx)
 {
+	struct wanted w = { p, wanted, ctx };
+
 	if (p->settled)
 		return;
 	p->settled = true;
 	if (p->b->adopted) {
-		sweep_pods(p, wanted, ctx);
+		(void)amb_rows_sweep(p->b, AMB_BPF_POD, is_wanted_pod, &w);
 		p->gone = true;
 	}
 	if (p->whole && !p->b->adopted)
@@ -886,7 +716,7 @@ void amb_publish_settle(struct amb_publish *p, bool (*wanted)(void *ctx, uint64_
 	else
 		publish(p);
 	if (p->b->adopted) {
-		sweep_idents(p);
+		(void)amb_rows_sweep(p->b, AMB_BPF_IDENT, is_wanted_ident, p);
 		amb_publish_svcs_sweep(p->svcs);
 	}
 }
@@ -920,7 +750,10 @@ struct amb_publish *amb_publish_create(struct amb_loop *loop, struct amb_state *
 	if (!p)
 		return NULL;
 	p->svcs = amb_publish_svcs_create(st, b, row_of, p);
-	if (!p->svcs) {
+	p->ranges = amb_publish_ranges_create(st, b);
+	if (!p->svcs || !p->ranges) {
+		amb_publish_svcs_destroy(p->svcs);
+		amb_publish_ranges_destroy(p->ranges);
 		free(p);
 		return NULL;
 	}
@@ -944,6 +777,6 @@ void amb_publish_destroy(struct amb_publish *p)
 		pod_free(pod);
 	}
 	amb_publish_svcs_destroy(p->svcs);
-	free(p->ranges.v);
+	amb_publish_ranges_destroy(p->ranges);
 	free(p);
 }

@@ -276,30 +276,33 @@ bool amb_publish_svcs_changed(struct amb_publish_svcs *s, const struct amb_workl
 	return finish(s);
 }
 
+uint32_t amb_publish_svcs_flags(const struct amb_service *s)
+{
+	if (s->waypoint.set || s->nwaypoints || s->namespace_only)
+		return AMB_ADDR_SERVICE | AMB_ADDR_AGENT;
+	return AMB_ADDR_SERVICE | (s->mode == AMB_LB_PASSTHROUGH ? AMB_ADDR_PASS : 0);
+}
+
+static bool is_wanted(void *ctx, const void *key)
+{
+	return *find(ctx, key);
+}
+
+static bool is_wanted_end(void *ctx, const void *key)
+{
+	const struct amb_publish_svcs *s = ctx;
+	const struct amb_end_key *end = key;
+	const struct svc *svc;
+
+	for (svc = s->first; svc && svc->number != end->number; svc = svc->next)
+		;
+	return svc;
+}
+
 void amb_publish_svcs_sweep(struct amb_publish_svcs *s)
 {
-	struct amb_svc_key key, next;
-	struct amb_end_key end, next_end;
-	const struct svc *svc;
-	bool more = amb_rows_next(s->b, AMB_BPF_SVC, true, &key);
-
-	while (more) {
-		next = key;
-		more = amb_rows_next(s->b, AMB_BPF_SVC, false, &next);
-		if (!*find(s, &key))
-			(void)amb_rows_del(s->b, AMB_BPF_SVC, &key);
-		key = next;
-	}
-	more = amb_rows_next(s->b, AMB_BPF_END, true, &end);
-	while (more) {
-		next_end = end;
-		more = amb_rows_next(s->b, AMB_BPF_END, false, &next_end);
-		for (svc = s->first; svc && svc->number != end.number; svc = svc->next)
-			;
-		if (!svc)
-			(void)amb_rows_del(s->b, AMB_BPF_END, &end);
-		end = next_end;
-	}
+	(void)amb_rows_sweep(s->b, AMB_BPF_SVC, is_wanted, s);
+	(void)amb_rows_sweep(s->b, AMB_BPF_END, is_wanted_end, s);
 }
 
 struct amb_publish_svcs *amb_publish_svcs_create(struct amb_state *st, const struct amb_bpf *b,

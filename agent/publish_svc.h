@@ -4,6 +4,7 @@
 #define AMB_PUBLISH_SVC_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "mesh/str.h"
 
@@ -11,6 +12,7 @@ struct amb_addr_row;
 struct amb_bpf;
 struct amb_in6;
 struct amb_publish_svcs;
+struct amb_service;
 struct amb_state;
 struct amb_workload;
 
@@ -32,6 +34,9 @@ bool amb_publish_svcs_update(struct amb_publish_svcs *s, const struct amb_worklo
 /* The same for one service, "ns/host", that may be gone. */
 bool amb_publish_svcs_changed(struct amb_publish_svcs *s, const struct amb_workload *src,
 			      amb_str name);
+
+/* What the row of an address of @s says (enum amb_addr_flag). */
+uint32_t amb_publish_svcs_flags(const struct amb_service *s);
 
 /* Takes away what an agent before left. */
 void amb_publish_svcs_sweep(struct amb_publish_svcs *s);

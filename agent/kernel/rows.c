@@ -30,6 +30,33 @@ bool amb_rows_next(const struct amb_bpf *b, enum amb_bpf_map map, bool first, vo
 	return !bpf_map_get_next_key(b->map[map], first ? NULL : key, key);
 }
 
+_Static_assert(sizeof(struct amb_policy_key) <= AMB_ROWS_KEY_MAX &&
+		       sizeof(struct amb_flight_key) <= AMB_ROWS_KEY_MAX &&
+		       sizeof(struct amb_splice_key) <= AMB_ROWS_KEY_MAX,
+	       "the largest keys");
+
+long amb_rows_sweep(const struct amb_bpf *b, enum amb_bpf_map map,
+		    bool (*keep)(void *ctx, const void *key), void *ctx)
+{
+	/* Aligned for whatever is in it. */
+	uint64_t key[AMB_ROWS_KEY_MAX / 8], next[AMB_ROWS_KEY_MAX / 8];
+	bool more = amb_rows_next(b, map, true, key);
+	int failed = 0, err;
+	long n = 0;
+
+	while (more) {
+		memcpy(next, key, sizeof(next));
+		more = amb_rows_next(b, map, false, next);
+		if (!keep(ctx, key)) {
+			err = amb_rows_del(b, map, key);
+			failed = err ?: failed;
+			n += !err;
+		}
+		memcpy(key, next, sizeof(key));
+	}
+	return failed ?: n;
+}
+
 int amb_rows_set_meta(const struct amb_bpf *b, uint32_t flags)
 {
 	struct amb_meta_row row;

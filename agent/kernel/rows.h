@@ -38,6 +38,14 @@ bool amb_rows_get(const struct amb_bpf *b, enum amb_bpf_map map, const void *key
  */
 bool amb_rows_next(const struct amb_bpf *b, enum amb_bpf_map map, bool first, void *key);
 
+/*
+ * Takes away the rows of @map that @keep, asked for each key of at most AMB_ROWS_KEY_MAX bytes,
+ * does not want. Their number, or -errno when one could not be; the others are gone then, too.
+ */
+#define AMB_ROWS_KEY_MAX 64
+long amb_rows_sweep(const struct amb_bpf *b, enum amb_bpf_map map,
+		    bool (*keep)(void *ctx, const void *key), void *ctx);
+
 /* Sets flags of amb_meta (enum amb_meta_flag). 0 or -errno. Main thread. */
 int amb_rows_set_meta(const struct amb_bpf *b, uint32_t flags);
 
