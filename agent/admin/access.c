@@ -4,8 +4,9 @@
 
 #include "base/log.h"
 #include "base/reason.h"
+#include "base/util.h"
 
-#include <stdio.h>
+#include <string.h>
 
 #define FIELDS 20
 
@@ -13,7 +14,7 @@ struct line {
 	struct amb_log_field field[FIELDS];
 	size_t n;
 	char src[AMB_ENDPOINT_STRLEN], dst[AMB_ENDPOINT_STRLEN];
-	char sent[24], received[24], duration[24];
+	char sent[AMB_U64_STRLEN], received[AMB_U64_STRLEN], duration[AMB_U64_STRLEN + 2];
 };
 
 static struct amb_log_field *add(struct line *l, const char *key, const char *value)
@@ -30,9 +31,9 @@ static void add_quoted(struct line *l, const char *key, const char *value)
 	add(l, key, value)->quoted = true;
 }
 
-static void add_number(struct line *l, const char *key, char *buf, size_t len, uint64_t v)
+static void add_number(struct line *l, const char *key, char buf[AMB_U64_STRLEN], uint64_t v)
 {
-	snprintf(buf, len, "%llu", (unsigned long long)v);
+	amb_util_put_u64(buf, v);
 	add(l, key, buf)->number = true;
 }
 
@@ -97,12 +98,10 @@ void amb_access_closed(const struct amb_flow *f)
 		return;
 	add_peers(&l, f);
 	/* Sent and received are the local application's, whichever side opened the connection. */
-	add_number(&l, "bytes_sent", l.sent, sizeof(l.sent),
-		   in ? f->bytes_to_src : f->bytes_to_dst);
-	add_number(&l, "bytes_recv", l.received, sizeof(l.received),
-		   in ? f->bytes_to_dst : f->bytes_to_src);
-	snprintf(l.duration, sizeof(l.duration), "%llums",
-		 (unsigned long long)(f->end_ns - f->start_ns) / 1000000);
+	add_number(&l, "bytes_sent", l.sent, in ? f->bytes_to_src : f->bytes_to_dst);
+	add_number(&l, "bytes_recv", l.received, in ? f->bytes_to_dst : f->bytes_to_src);
+	strcpy(l.duration + amb_util_put_u64(l.duration, (f->end_ns - f->start_ns) / 1000000),
+	       "ms");
 	add_quoted(&l, "duration", l.duration);
 	add_quoted(&l, "error", error);
 	amb_log_fields(AMB_LOG_ACCESS, level, "connection complete", l.field, l.n);

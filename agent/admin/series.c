@@ -37,8 +37,10 @@ static void add(struct key *k, const char *value)
 	size_t n = 0;
 
 	while (value && *value && n < VALUE_MAX) {
-		size_t seq = amb_util_utf8_len(value);
+		size_t seq = amb_util_ascii_len(value, VALUE_MAX - n);
 
+		if (!seq)
+			seq = amb_util_utf8_len(value);
 		if (n + seq > VALUE_MAX)
 			break;
 		if (seq) {

@@ -61,10 +61,23 @@ int amb_addr_parse(const char *text, struct amb_addr *out)
 	return -EINVAL;
 }
 
+/* Each connection writes several; the library's goes through printf. Returns the length. */
+static size_t put_v4(const uint8_t *b, char *buf)
+{
+	size_t n = 0, i;
+
+	for (i = 0; i < 4; i++) {
+		if (i)
+			buf[n++] = '.';
+		n += amb_util_put_u64(buf + n, b[i]);
+	}
+	return n;
+}
+
 const char *amb_addr_format(const struct amb_addr *a, char *buf)
 {
 	if (amb_addr_is_v4(a))
-		inet_ntop(AF_INET, a->b + 12, buf, AMB_ADDR_STRLEN);
+		put_v4(a->b + 12, buf);
 	else
 		inet_ntop(AF_INET6, a->b, buf, AMB_ADDR_STRLEN);
 	return buf;
@@ -72,11 +85,18 @@ const char *amb_addr_format(const struct amb_addr *a, char *buf)
 
 const char *amb_endpoint_format(const struct amb_endpoint *e, char *buf)
 {
-	char text[AMB_ADDR_STRLEN];
+	size_t n;
 
-	amb_addr_format(&e->addr, text);
-	snprintf(buf, AMB_ENDPOINT_STRLEN, amb_addr_is_v4(&e->addr) ? "%s:%u" : "[%s]:%u", text,
-		 e->port);
+	if (amb_addr_is_v4(&e->addr)) {
+		n = put_v4(e->addr.b + 12, buf);
+	} else {
+		buf[0] = '[';
+		inet_ntop(AF_INET6, e->addr.b, buf + 1, AMB_ADDR_STRLEN);
+		n = strlen(buf);
+		buf[n++] = ']';
+	}
+	buf[n++] = ':';
+	amb_util_put_u64(buf + n, e->port);
 	return buf;
 }
 

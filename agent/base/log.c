@@ -26,15 +26,17 @@
 #define LINE_MAX_BYTES 8192 /* longer lines are cut */
 #define MESSAGE_MAX 2048 /* of a formatted message */
 #define QUEUE_BYTES (8u * 1024 * 1024) /* beside AMB_LOG_QUEUE lines */
-#define BATCH 64 /* lines of one writev */
+#define CHUNK 16384 /* bytes of lines that wait together */
+#define BATCH 64 /* chunks of one writev */
 #define LINGER_NS 5000000 /* what comes this soon after a line is written with it */
 #define DIRECTIVES 64 /* of a filter */
 #define DIRECTIVE_MAX 128 /* characters of a directive's target */
 #define WRITER_STACK (64 * 1024)
 
-struct line {
-	struct line *next;
-	size_t len;
+/* Whole lines, one behind the other; more than CHUNK bytes only when one line is. */
+struct chunk {
+	struct chunk *next;
+	size_t len, lines;
 	char text[];
 };
 
@@ -50,7 +52,7 @@ static struct {
 	bool running, stop, idle;
 	bool json;
 	int fd;
-	struct line *head, **tail;
+	struct chunk *head, *tail;
 	size_t nlines, nbytes;
 	struct directive filter[DIRECTIVES];
 	size_t nfilter;
@@ -59,7 +61,6 @@ static struct {
 	.work = PTHREAD_COND_INITIALIZER,
 	.room = PTHREAD_COND_INITIALIZER,
 	.fd = STDERR_FILENO,
-	.tail = &logger.head,
 	.filter = { { "", AMB_LOG_INFO } },
 	.nfilter = 1,
 };
@@ -233,23 +234,47 @@ static void write_all(int fd, struct iovec *iov, int n)
 	}
 }
 
-/* Takes up to BATCH lines off the queue; called with the lock held. */
-static int take_batch(struct line **lines)
+/* Takes up to BATCH chunks off the queue; called with the lock held. */
+static int take_batch(struct chunk **chunks)
 {
 	int n = 0;
 
 	while (n < BATCH && logger.head) {
-		struct line *l = logger.head;
+		struct chunk *c = logger.head;
 
-		logger.head = l->next;
-		logger.nlines--;
-		logger.nbytes -= l->len;
-		lines[n++] = l;
+		logger.head = c->next;
+		logger.nlines -= c->lines;
+		logger.nbytes -= c->len;
+		chunks[n++] = c;
 	}
-	if (!logger.head)
-		logger.tail = &logger.head;
 	pthread_cond_broadcast(&logger.room);
 	return n;
+}
+
+/* Puts a line at the end of the queue; called with the lock held. False without memory. */
+static bool append(const char *text, size_t len)
+{
+	struct chunk *c = logger.head ? logger.tail : NULL;
+
+	/* A chunk for some forty lines: the allocator is asked, by two threads, once for them. */
+	if (!c || c->len + len > CHUNK) {
+		c = malloc(sizeof(*c) + AMB_MAX(len, (size_t)CHUNK));
+		if (!c)
+			return false;
+		c->next = NULL;
+		c->len = c->lines = 0;
+		if (logger.head)
+			logger.tail->next = c;
+		else
+			logger.head = c;
+		logger.tail = c;
+	}
+	memcpy(c->text + c->len, text, len);
+	c->len += len;
+	c->lines++;
+	logger.nlines++;
+	logger.nbytes += len;
+	return true;
 }
 
 /*
@@ -274,7 +299,7 @@ static void linger(void)
 
 static void *writer(void *arg)
 {
-	struct line *lines[BATCH];
+	struct chunk *chunks[BATCH];
 	struct iovec iov[BATCH];
 	int fd, n, i;
 
@@ -290,16 +315,16 @@ static void *writer(void *arg)
 		}
 		if (!logger.head)
 			break;
-		n = take_batch(lines);
+		n = take_batch(chunks);
 		fd = logger.fd;
 		pthread_mutex_unlock(&logger.lock);
 		for (i = 0; i < n; i++) {
-			iov[i].iov_base = lines[i]->text;
-			iov[i].iov_len = lines[i]->len;
+			iov[i].iov_base = chunks[i]->text;
+			iov[i].iov_len = chunks[i]->len;
 		}
 		write_all(fd, iov, n);
 		for (i = 0; i < n; i++)
-			free(lines[i]);
+			free(chunks[i]);
 		pthread_mutex_lock(&logger.lock);
 	}
 	/* Under the lock: from here on callers write for themselves. */
@@ -311,34 +336,20 @@ static void *writer(void *arg)
 
 static void emit(const char *text, size_t len)
 {
-	struct line *l = malloc(sizeof(*l) + len);
-
-	if (l) {
-		l->next = NULL;
-		l->len = len;
-		memcpy(l->text, text, len);
-	}
 	pthread_mutex_lock(&logger.lock);
-	while (l && logger.running &&
-	       (logger.nlines >= AMB_LOG_QUEUE || logger.nbytes >= QUEUE_BYTES))
+	while (logger.running && (logger.nlines >= AMB_LOG_QUEUE || logger.nbytes >= QUEUE_BYTES))
 		pthread_cond_wait(&logger.room, &logger.lock);
-	if (l && logger.running) {
-		*logger.tail = l;
-		logger.tail = &l->next;
-		logger.nlines++;
-		logger.nbytes += len;
+	if (logger.running && append(text, len)) {
 		if (logger.idle || logger.nlines == AMB_LOG_QUEUE / 2) {
 			logger.idle = false;
 			pthread_cond_signal(&logger.work);
 		}
-		l = NULL;
 	} else {
 		struct iovec iov = { .iov_base = (void *)text, .iov_len = len };
 
 		write_all(logger.fd, &iov, 1);
 	}
 	pthread_mutex_unlock(&logger.lock);
-	free(l);
 }
 
 int amb_log_init(int fd, bool json)
@@ -396,17 +407,34 @@ static void put(struct buf *b, const char *s)
 	put_bytes(b, s, strlen(s));
 }
 
+/* How much of @s stands in a line as it is. */
+static size_t plain_len(const char *s, bool quote)
+{
+	size_t n = 0;
+
+	while ((unsigned char)s[n] >= ' ' && (unsigned char)s[n] < 0x7f &&
+	       !(quote && (s[n] == '"' || s[n] == '\\')))
+		n++;
+	return n;
+}
+
 /*
  * Peers' text never breaks a line in two, nor JSON: control characters and bytes that are not
  * UTF-8 are escaped, whole or not at all.
  */
 static void put_escaped(struct buf *b, const char *s, bool quote)
 {
-	for (; *s; s++) {
-		size_t n, seq = amb_util_utf8_len(s);
-		unsigned char c = *s;
+	while (*s) {
+		size_t n = plain_len(s, quote), seq;
+		unsigned char c;
 		char esc[8];
 
+		put_bytes(b, s, n);
+		s += n;
+		c = *s;
+		if (!c)
+			return;
+		seq = amb_util_utf8_len(s);
 		if (c == '\n' || c == '\t' || c == '\r') {
 			n = snprintf(esc, sizeof(esc), "\\%c",
 				     c == '\n' ? 'n' :
@@ -419,11 +447,11 @@ static void put_escaped(struct buf *b, const char *s, bool quote)
 		} else {
 			memcpy(esc, s, seq);
 			n = seq;
-			s += seq - 1;
 		}
 		if (n > b->cap - b->len)
 			return;
 		put_bytes(b, esc, n);
+		s += seq ? seq : 1;
 	}
 }
 
@@ -449,16 +477,28 @@ static bool needs_quotes(const char *s)
 
 static void put_time(struct buf *b)
 {
-	char text[48];
+	/* Many lines are of one second. */
+	static __thread struct {
+		bool known;
+		time_t second;
+		char text[32];
+	} last;
+	char part[] = ".000000Z";
 	struct timespec ts;
 	struct tm tm;
-	size_t n;
+	long us, i;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	gmtime_r(&ts.tv_sec, &tm);
-	n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text + n, sizeof(text) - n, ".%06ldZ", ts.tv_nsec / 1000);
-	put(b, text);
+	if (!last.known || last.second != ts.tv_sec) {
+		gmtime_r(&ts.tv_sec, &tm);
+		strftime(last.text, sizeof(last.text), "%Y-%m-%dT%H:%M:%S", &tm);
+		last.second = ts.tv_sec;
+		last.known = true;
+	}
+	put(b, last.text);
+	for (us = ts.tv_nsec / 1000, i = 6; i; i--, us /= 10)
+		part[i] += us % 10;
+	put(b, part);
 }
 
 static void put_text_line(struct buf *b, enum amb_log_target target, enum amb_log_level level,

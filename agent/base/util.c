@@ -106,6 +106,28 @@ size_t amb_util_utf8_len(const char *s)
 	return n;
 }
 
+size_t amb_util_ascii_len(const char *s, size_t max)
+{
+	size_t n = 0;
+
+	while (n < max && (unsigned char)s[n] - 1u < 0x7f)
+		n++;
+	return n;
+}
+
+size_t amb_util_put_u64(char *buf, uint64_t v)
+{
+	char digit[AMB_U64_STRLEN - 1];
+	size_t n = sizeof(digit);
+
+	do
+		digit[--n] = '0' + v % 10;
+	while (v /= 10);
+	memcpy(buf, digit + n, sizeof(digit) - n);
+	buf[sizeof(digit) - n] = 0;
+	return sizeof(digit) - n;
+}
+
 int amb_util_parse_port(const char *text, uint16_t *out)
 {
 	unsigned long v = 0;

@@ -41,6 +41,13 @@ uint64_t amb_util_random(void);
 /* Length of the UTF-8 sequence at the start of @s (not empty), 0 when it is none. */
 size_t amb_util_utf8_len(const char *s);
 
+/* How many of the first @max bytes of @s, at most to its end, are ASCII. */
+size_t amb_util_ascii_len(const char *s, size_t max);
+
+/* Writes @v in decimal and a NUL, at most AMB_U64_STRLEN bytes. Returns the length without it. */
+#define AMB_U64_STRLEN 21
+size_t amb_util_put_u64(char *buf, uint64_t v);
+
 /* Reads a decimal port 1..65535, nothing else in the text. Returns 0 or -EINVAL. */
 int amb_util_parse_port(const char *text, uint16_t *out);
 

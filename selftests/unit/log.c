@@ -136,6 +136,65 @@ TEST(json_form)
 	json_decref(j);
 }
 
+/* Texts of every make: what surrounds a byte that is escaped must not change its fate. */
+static const struct {
+	const char *value, *shown;
+} escapes[] = {
+	{ "plain", "plain" },
+	{ "\n", "\\n" },
+	{ "a\tb\r\nc", "a\\tb\\r\\nc" },
+	{ "\"", "\\\"" },
+	{ "\\\\x", "\\\\\\\\x" },
+	{ "\x7f", "\\u007f" },
+	{ "\x01z\x1f", "\\u0001z\\u001f" },
+	{ "\xc3\xa9\xe2\x82\xac", "\xc3\xa9\xe2\x82\xac" },
+	{ "a\xf0\x9f\x98\x80z", "a\xf0\x9f\x98\x80z" },
+	{ "\xe2\x82", "\\u00e2\\u0082" },
+	{ "\xc0\xaf-", "\\u00c0\\u00af-" },
+};
+
+static void escaped_lines(void)
+{
+	for (size_t i = 0; i < AMB_ARRAY_SIZE(escapes); i++) {
+		struct amb_log_field f = { .key = "k", .value = escapes[i].value, .quoted = true };
+
+		amb_log_fields(AMB_LOG_MAIN, AMB_LOG_INFO, "m", &f, 1);
+	}
+}
+
+TEST(escapes)
+{
+	char *line, *next;
+
+	capture(false, escaped_lines);
+	line = out;
+	for (size_t i = 0; i < AMB_ARRAY_SIZE(escapes); i++, line = next) {
+		char want[64];
+
+		next = strchr(line, '\n');
+		CHECK(next);
+		*next++ = 0;
+		snprintf(want, sizeof(want), "k=\"%s\"", escapes[i].shown);
+		CHECK_STR(strstr(line, "k="), want);
+	}
+}
+
+TEST(numbers)
+{
+	static const uint64_t values[] = { 0, 9, 10, 4294967296, 9999999999, UINT64_MAX };
+	char buf[AMB_U64_STRLEN], want[32];
+
+	for (size_t i = 0; i < AMB_ARRAY_SIZE(values); i++) {
+		int n = snprintf(want, sizeof(want), "%llu", (unsigned long long)values[i]);
+
+		CHECK_EQ(amb_util_put_u64(buf, values[i]), n);
+		CHECK_STR(buf, want);
+	}
+	CHECK_EQ(amb_util_ascii_len("ab\x7f\xc3\xa9", 9), 3);
+	CHECK_EQ(amb_util_ascii_len("abc", 2), 2);
+	CHECK_EQ(amb_util_ascii_len("", 2), 0);
+}
+
 static char huge[20000];
 
 static void huge_lines(void)
