@@ -20,7 +20,6 @@
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -34,13 +33,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "traffic/base.h"
 #include "traffic/cost.h"
 #include "traffic/count.h"
 
 #define MAX_THREADS 1024
 #define MAX_SIZE (1u << 20)
 #define MAX_SAMPLES (1u << 22) /* a thread */
-#define THREAD_STACK (128u << 10)
 #define WARM_UP_NS 200000000ull
 #define GRACE_S 3
 #define HOLD_LIMIT_S 20 /* for the answer on one connection */
@@ -63,36 +62,6 @@ static struct {
 
 static struct sockaddr_storage target;
 static socklen_t target_len;
-
-static _Noreturn void die(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static _Noreturn void die(const char *fmt, ...)
-{
-	int err = errno;
-	va_list ap;
-
-	fprintf(stderr, "amb-traffic: ");
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fprintf(stderr, ": %s\n", strerror(err));
-	exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
-static void sleep_ns(uint64_t ns)
-{
-	struct timespec t = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
-
-	while (nanosleep(&t, &t) && errno == EINTR)
-		;
-}
 
 /* Blocked in all threads; whoever wants to end early waits for them here. */
 static void block_signals(sigset_t *set)
@@ -120,41 +89,6 @@ static void sleep_or_signal(uint64_t ns)
 	}
 	if (sig > 0)
 		alarm(opt.grace);
-}
-
-static int read_all(int fd, char *buf, size_t n)
-{
-	size_t got = 0;
-	ssize_t r;
-
-	while (got < n) {
-		r = read(fd, buf + got, n - got);
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0) {
-			if (!r)
-				errno = ECONNRESET;
-			return -1;
-		}
-		got += r;
-	}
-	return 0;
-}
-
-static int write_all(int fd, const char *buf, size_t n)
-{
-	ssize_t r;
-
-	while (n) {
-		r = write(fd, buf, n);
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return -1;
-		buf += r;
-		n -= r;
-	}
-	return 0;
 }
 
 static void tune(int fd)
@@ -197,21 +131,6 @@ static int dial(void)
 	close(fd);
 	errno = err;
 	return -1;
-}
-
-static void start_thread(pthread_t *t, void *(*fn)(void *), void *arg)
-{
-	pthread_attr_t attr;
-	int err;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, THREAD_STACK);
-	err = pthread_create(t, &attr, fn, arg);
-	pthread_attr_destroy(&attr);
-	if (err) {
-		errno = err;
-		die("thread");
-	}
 }
 
 /* --- server --- */
