@@ -260,6 +260,16 @@ held_min() { [ "$(connections_held)" -ge "$1" ]; }
 
 # traffic_result POD CASE FILTER: of what amb-traffic said in the end.
 traffic_result() { grep -h "\"$2\"" "$TMP/app-$1.log" | jq -r "$3"; }
+# traffic_gaps POD PID: of amb-traffic rr there, "MEDIAN WORST" of what its connections have waited for
+# a round trip at most since they were asked before, in milliseconds.
+gaps_told() { [ "$(grep -c '"gaps"' "$TMP/app-$1.log")" -gt "$2" ]; }
+traffic_gaps() {
+	local told
+	told=$(grep -c '"gaps"' "$TMP/app-$1.log")
+	kill -USR1 "$2" && busywait gaps_told "$1" "$told" || return
+	traffic_result "$1" gaps '.longest_us | sort | map(. / 100 | round / 10) | "\(.[length / 2 | floor]) \(.[-1])"' |
+		tail -n 1
+}
 # load_start POD ADDRESS [ADDRESS]: held connections and new ones (to the second address) all the
 # time, until load_end POD, which checks that none failed and that they were many.
 declare -A LOAD=()

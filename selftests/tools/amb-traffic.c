@@ -11,6 +11,9 @@
  * CPU is taken from the process clocks of the watched pids (nanoseconds, all their threads)
  * and from the idle time of the machine (which the kernel keeps exactly, unlike user and
  * system time, which it samples).
+ *
+ * SIGUSR1 has rr print one more object, at once: the longest that each connection has waited for
+ * a round trip since the signal before.
  */
 #include <jansson.h>
 
@@ -36,6 +39,7 @@
 #include "traffic/base.h"
 #include "traffic/cost.h"
 #include "traffic/count.h"
+#include "traffic/gap.h"
 
 #define MAX_THREADS 1024
 #define MAX_SIZE (1u << 20)
@@ -43,12 +47,13 @@
 #define WARM_UP_NS 200000000ull
 #define GRACE_S 3
 #define HOLD_LIMIT_S 20 /* for the answer on one connection */
+#define PACE_LOOK_NS 200000000ull /* between looks whether it is over */
 
 enum { PORT_ECHO, PORT_SINK, PORT_ONCE, PORT_HOLD, PORTS };
 
 static struct {
 	const char *mode, *host, *congestion;
-	int port, threads, count, grace;
+	int port, threads, count, grace, pace_ms;
 	double seconds;
 	size_t size;
 	bool spin;
@@ -69,8 +74,11 @@ static void block_signals(sigset_t *set)
 	sigemptyset(set);
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);
+	sigaddset(set, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, set, NULL);
 }
+
+static void tell_gaps(void);
 
 /* A signal ends the measurement early, and the process when connections then hang. */
 static void sleep_or_signal(uint64_t ns)
@@ -86,6 +94,10 @@ static void sleep_or_signal(uint64_t ns)
 
 		/* SIGCONT interrupts, and is none of these. */
 		sig = sigtimedwait(&set, NULL, &t);
+		if (sig == SIGUSR1) {
+			tell_gaps();
+			sig = -1;
+		}
 	}
 	if (sig > 0)
 		alarm(opt.grace);
@@ -241,6 +253,7 @@ struct client {
 	size_t n, room;
 	uint64_t bytes, errors;
 	int err; /* of the first error */
+	struct gap gap;
 };
 
 static struct client clients[MAX_THREADS];
@@ -266,6 +279,34 @@ static void failed(struct client *c)
 		c->err = errno;
 }
 
+/* One number a connection. */
+static void tell_gaps(void)
+{
+	json_t *o = json_object(), *all = json_array();
+	uint64_t now = now_ns();
+
+	for (int i = 0; i < opt.threads; i++)
+		json_array_append_new(all, json_real(gap_take(&clients[i].gap, now) / 1e3));
+	json_object_set_new(o, "case", json_string("gaps"));
+	json_object_set_new(o, "longest_us", all);
+	json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
+	putchar('\n');
+	fflush(stdout);
+	json_decref(o);
+}
+
+/* When the next round trip begins, which is at once without a pace. */
+static uint64_t rr_next(uint64_t begun, uint64_t ended)
+{
+	uint64_t due = begun + opt.pace_ms * 1000000ull;
+
+	if (due <= ended)
+		return ended;
+	while ((ended = now_ns()) < due && !atomic_load_explicit(&stop, memory_order_relaxed))
+		sleep_ns(due - ended < PACE_LOOK_NS ? due - ended : PACE_LOOK_NS);
+	return due;
+}
+
 static void *rr_thread(void *arg)
 {
 	struct client *c = arg;
@@ -280,7 +321,11 @@ static void *rr_thread(void *arg)
 	if (fd < 0)
 		kill(getpid(), SIGTERM);
 	a = now_ns();
+	/* Not all at once, where there is a pace: as if it had begun before. */
+	if (opt.pace_ms)
+		a = rr_next(a - opt.pace_ms * 1000000ull * (c - clients) / opt.threads, a);
 	while (fd >= 0 && !atomic_load_explicit(&stop, memory_order_relaxed)) {
+		gap_begin(&c->gap, a);
 		if (write_all(fd, buf, opt.size) || read_all(fd, buf, opt.size)) {
 			failed(c);
 			/* Round trips that nobody asked to end prove nothing any more. */
@@ -289,7 +334,8 @@ static void *rr_thread(void *arg)
 		}
 		b = now_ns();
 		sample(c, b - a);
-		a = b;
+		gap_end(&c->gap, b);
+		a = rr_next(a, b);
 	}
 	if (fd >= 0)
 		close(fd);
@@ -550,6 +596,7 @@ static int hold(void)
 	       n, (last - begun) / 1e9, slowest / 1e6, error);
 	fflush(stdout);
 	block_signals(&set);
+	sigdelset(&set, SIGUSR1);
 	if (!atomic_load(&stop))
 		sigwait(&set, &sig);
 	return n < opt.count;
@@ -590,6 +637,7 @@ static const struct argp_option options[] = {
 	{ "threads", 't', "N", 0, "connections at once; server: threads a port (1)", 0 },
 	{ "seconds", 's', "S", 0, "how long to measure (2)", 0 },
 	{ "grace", 'g', "S", 0, "how long connections may take to end after a signal (3)", 0 },
+	{ "pace", 'P', "MS", 0, "rr: from one round trip of a connection to the next (none)", 0 },
 	{ "size", 'b', "BYTES", 0, "of a message, or of a write of bulk (64)", 0 },
 	{ "count", 'n', "N", 0, "crr: connections a thread instead of a time; hold: in all", 0 },
 	{ "congestion", 'c', "NAME", 0, "of every socket; empty for the route's (cubic)", 0 },
@@ -627,6 +675,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'g':
 		opt.grace = number(arg, 1, 3600, state);
+		return 0;
+	case 'P':
+		opt.pace_ms = number(arg, 1, 60000, state);
 		return 0;
 	case 'b':
 		opt.size = number(arg, 1, MAX_SIZE, state);
