@@ -251,7 +251,7 @@ struct client {
 	pthread_t thread;
 	uint32_t *samples; /* nanoseconds, capped at 4.29 s */
 	size_t n, room;
-	uint64_t bytes, errors;
+	uint64_t trips, bytes, errors;
 	int err; /* of the first error */
 	struct gap gap;
 };
@@ -307,10 +307,22 @@ static uint64_t rr_next(uint64_t begun, uint64_t ended)
 	return due;
 }
 
+/* Brings back what it sent: no other round trip's bytes, nor another connection's. */
+static bool round_trip(struct client *c, int fd, char *sent, char *got)
+{
+	uint64_t mark[] = { c - clients, ++c->trips };
+
+	memcpy(sent, mark, opt.size < sizeof(mark) ? opt.size : sizeof(mark));
+	if (write_all(fd, sent, opt.size) || read_all(fd, got, opt.size))
+		return false;
+	errno = EBADMSG;
+	return !memcmp(sent, got, opt.size);
+}
+
 static void *rr_thread(void *arg)
 {
 	struct client *c = arg;
-	char *buf = calloc(1, opt.size);
+	char *sent = calloc(1, opt.size), *got = malloc(opt.size);
 	int fd = dial();
 	uint64_t a, b;
 
@@ -326,7 +338,7 @@ static void *rr_thread(void *arg)
 		a = rr_next(a - opt.pace_ms * 1000000ull * (c - clients) / opt.threads, a);
 	while (fd >= 0 && !atomic_load_explicit(&stop, memory_order_relaxed)) {
 		gap_begin(&c->gap, a);
-		if (write_all(fd, buf, opt.size) || read_all(fd, buf, opt.size)) {
+		if (!round_trip(c, fd, sent, got)) {
 			failed(c);
 			/* Round trips that nobody asked to end prove nothing any more. */
 			kill(getpid(), SIGTERM);
@@ -339,7 +351,8 @@ static void *rr_thread(void *arg)
 	}
 	if (fd >= 0)
 		close(fd);
-	free(buf);
+	free(sent);
+	free(got);
 	return NULL;
 }
 
