@@ -131,6 +131,8 @@ for _case in ("bulk1", "bulk8"):
     ]
 # Between the policy and the reset of a live connection, from when the agent may have it in force.
 CUT_BAR = 100
+# What an agent's restart may add to what a round trip waits at most, of those that it carries on.
+RESTART_BAR = 50
 COLD_BAR = 1100
 # Milliseconds that a full mesh is ready after an empty one; what updates may add to round trips.
 # They come in bursts, of which a median knows little: the mean and the agents' CPU have them all.
@@ -259,6 +261,20 @@ def cuts(values):
     return good
 
 
+def restarts(values):
+    """The quiet time after each restart is its base: gaps of what else the machine does."""
+    good = True
+    if ("restart", "quiet", "worst_ms") in values:
+        head("quiet", "restarted", "more")
+        for metric, title, bar in (("median_ms", "median stream", None),
+                                   ("worst_ms", "worst stream", RESTART_BAR)):
+            quiet, after = (values["restart", w, metric] for w in ("quiet", "restarted"))
+            more = statistics.median(b - a for a, b in zip(quiet, after))
+            good &= line(f"restart: gap, {title}, ms", number(statistics.median(quiet)),
+                         number(statistics.median(after)), more, "<=", bar)
+    return good
+
+
 def xds(values, median):
     good = True
     empty, full = (median.get(("xds", w, "ready_ms")) for w in ("empty", "full"))
@@ -312,6 +328,7 @@ def main():
     good &= cold(median)
     good &= policies(values, median)
     good &= cuts(values)
+    good &= restarts(values)
     good &= xds(values, median)
     good &= absolutes(median)
     if args.left_out:
