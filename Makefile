@@ -7,6 +7,7 @@
 #                               (vm/smoke.sh, vm/v6.sh: that test in each VM; scripts/vm)
 #                               JOBS= VM_KERNELS="6.1 6.12 newest" VM_CPUS=1
 #                               FUZZ_SECONDS=10 FUZZ_SEED=1 (0: another one each time)
+#                               VM_FUZZ_SECONDS=30: of malicious peers, in each VM
 #   sudo make check-fast        set-up, static checks, unit and namespace tests, plain build
 #   sudo make check-debug-kernel  hbone.ko in a kernel of ours that watches itself; not in `check`
 #                               (HBONE_CASES="drain notes": only those of vm/hbone.sh)
@@ -195,6 +196,8 @@ TESTS ?=
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 10
 FUZZ_SEED ?= 1
+VM_FUZZ_SECONDS ?= 30
+VM_FUZZ_ENV = --env FUZZ_SECONDS=$(VM_FUZZ_SECONDS) --env FUZZ_SEED=$(FUZZ_SEED)
 ASAN := SAN=address,undefined OPT="-O1 -g" CC=$(CLANG)
 TSAN := SAN=thread OPT="-O1 -g" CC=$(CLANG)
 FUZZER := SAN=fuzzer-no-link,address,undefined OPT="-O1 -g" CC=$(CLANG)
@@ -226,7 +229,7 @@ pick_vm = $(if $(TESTS),$(sort $(filter $(addprefix %/, \
 	$(patsubst vm/%,%,$(filter vm/%,$(TESTS)))),$(VM) $(NET) $(UNIT))),$(VM))
 vm_group = --group "vm $(1)" $(if $(filter-out $(firstword $(VM_KERNELS)),$(1)),--beside) \
 	--via "scripts/vm run $(1) --quiet --cpus $(VM_CPUS) --timeout 3000 --out {logs} --" \
-	--timeout 600 --env DEADLINE=180 --env AMBIENT_TIER=ktls \
+	--timeout 600 --env DEADLINE=180 --env AMBIENT_TIER=ktls $(VM_FUZZ_ENV) \
 	--env AMB_BUILD=$(abspath $(O)) $(pick_vm)
 SUB = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 RUN := selftests/run -o $(O)/test-logs
@@ -286,7 +289,7 @@ check-debug-kernel: root setup
 	@scripts/vm setup debug
 	+@$(SUB) vm-module-debug
 	@$(RUN) --group "vm debug" --timeout 1800 --env DEADLINE=180 --env AMB_BUILD=$(abspath $(O)) \
-		$(if $(HBONE_CASES),--env "HBONE_CASES=$(HBONE_CASES)") \
+		$(VM_FUZZ_ENV) $(if $(HBONE_CASES),--env "HBONE_CASES=$(HBONE_CASES)") \
 		--via "scripts/vm run debug --quiet --cpus $(VM_CPUS) --memory 3072 --timeout 3600 --out {logs} --" \
 		$(call pick,$(DEBUG_TESTS))
 
