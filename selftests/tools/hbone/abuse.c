@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static const struct conn_spec server = { .server = true, .recv_window = 100000 };
@@ -439,17 +440,33 @@ static void run_mutated(struct nl *nl)
 	conn_gone(nl, conn);
 }
 
+static unsigned long setting(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value ? strtoul(value, NULL, 10) : 0;
+}
+
+/*
+ * A number makes a connection. FUZZ_SECONDS has it go on for so long, from number FUZZ_SEED times a
+ * million; who fails or panics has told the last one a second ago.
+ */
 void case_mutated(void)
 {
+	uint32_t first = setting("FUZZ_SEED") * 1000000, i;
+	time_t end = time(NULL) + setting("FUZZ_SECONDS"), told = 0, now;
 	struct nl *nl = nl_open();
-	int i;
 
-	for (i = 0; i < MUTATED; i++) {
-		chance = i;
+	for (i = 0; i < MUTATED || time(NULL) < end; i++) {
+		chance = first + i;
+		now = time(NULL);
+		if (now != told && now < end)
+			fprintf(stderr, "mutated: number %u\n", chance);
+		told = now;
 		run_mutated(nl);
 	}
 	nl_close(nl);
 	expect_balance();
-	EXPECT(stat_number("ConnsCreated") == MUTATED && stat_number("ConnErrors") > 0);
+	EXPECT(stat_number("ConnsCreated") == i && stat_number("ConnErrors") > 0);
 	EXPECT(stat_number("StreamErrors") > 0 && stat_number("RxBytes") > MUTATED * 100);
 }
