@@ -246,7 +246,7 @@ http_server() {
 # traffic_server POD [PORT]: amb-traffic's server on PORT (echo), +1 (sink), +2 (once), +3 (hold).
 traffic_server() {
 	[ -x "$TRAFFIC" ] || skip_all "needs $TRAFFIC (make tools)"
-	pod_spawn "$1" "$TRAFFIC" server --port "${2:-9000}" --threads "${3:-32}"
+	pod_spawn "$1" "$TRAFFIC" server --port "${2:-9000}" --threads "${3:-32}" "${@:4}"
 	wait_listen "$1" $((${2:-9000} + 3))
 }
 

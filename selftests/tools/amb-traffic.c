@@ -159,7 +159,7 @@ static void serve(int fd, int kind)
 
 	if (!buf && !(buf = malloc(MAX_SIZE)))
 		die("memory");
-	while ((r = read(fd, buf, kind == PORT_SINK ? MAX_SIZE : 64 << 10)) > 0) {
+	while ((r = read_some(fd, buf, kind == PORT_SINK ? MAX_SIZE : 64 << 10)) > 0) {
 		total += r;
 		if (kind == PORT_SINK)
 			continue;
@@ -369,7 +369,7 @@ static void *crr_thread(void *arg)
 		a = now_ns();
 		fd = dial();
 		if (fd < 0 || write_all(fd, buf, opt.size) || read_all(fd, buf, opt.size) ||
-		    read(fd, &end, 1))
+		    read_some(fd, &end, 1))
 			failed(c);
 		else
 			sample(c, now_ns() - a);
@@ -651,6 +651,7 @@ static const struct argp_option options[] = {
 	{ "seconds", 's', "S", 0, "how long to measure (2)", 0 },
 	{ "grace", 'g', "S", 0, "how long connections may take to end after a signal (3)", 0 },
 	{ "pace", 'P', "MS", 0, "rr: from one round trip of a connection to the next (none)", 0 },
+	{ "spliced", 'a', NULL, 0, "a blocking socket may say EAGAIN, as spliced ones do", 0 },
 	{ "size", 'b', "BYTES", 0, "of a message, or of a write of bulk (64)", 0 },
 	{ "count", 'n', "N", 0, "crr: connections a thread instead of a time; hold: in all", 0 },
 	{ "congestion", 'c', "NAME", 0, "of every socket; empty for the route's (cubic)", 0 },
@@ -691,6 +692,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'P':
 		opt.pace_ms = number(arg, 1, 60000, state);
+		return 0;
+	case 'a':
+		retry_again = true;
 		return 0;
 	case 'b':
 		opt.size = number(arg, 1, MAX_SIZE, state);

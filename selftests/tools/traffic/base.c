@@ -3,6 +3,7 @@
 #include "base.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,15 +42,29 @@ void sleep_ns(uint64_t ns)
 		;
 }
 
+bool retry_again;
+
+ssize_t read_some(int fd, char *buf, size_t n)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	ssize_t r;
+
+	for (;;) {
+		r = read(fd, buf, n);
+		if (r >= 0 || (errno != EINTR && !(errno == EAGAIN && retry_again)))
+			return r;
+		if (errno == EAGAIN)
+			poll(&p, 1, -1);
+	}
+}
+
 int read_all(int fd, char *buf, size_t n)
 {
 	size_t got = 0;
 	ssize_t r;
 
 	while (got < n) {
-		r = read(fd, buf + got, n - got);
-		if (r < 0 && errno == EINTR)
-			continue;
+		r = read_some(fd, buf + got, n - got);
 		if (r <= 0) {
 			if (!r)
 				errno = ECONNRESET;
