@@ -78,7 +78,6 @@ adopted() { log_has "$1" "kernel carried on" "$2"; }
 moved() { [ "$(module_count "$1" RxBytes)" -ge $(($2 + 1000)) ]; }
 again() { # NODE SIGNAL
 	local from before
-	traffic_gaps client $RR >/dev/null
 	from=$(log_lines "$1")
 	agent_stop "$1" "$2"
 	before=$(module_count "$1" RxBytes)
@@ -88,7 +87,7 @@ again() { # NODE SIGNAL
 	check "$1 after $2: the next one adopts what is there" busywait adopted "$1" "$from"
 	shows() { [ "$(ctl "$1" connections -o json | jq '[.[] | select(.tier == "kmod")] | length')" -ge 108 ]; }
 	check "$1 after $2: and shows it" busywait shows "$1"
-	diag "$1 after $2: longest gaps of round trips (ms, median and worst of 100):" \
+	diag "$1 after $2: longest gaps since those before (ms, median and worst of 100):" \
 		"$(traffic_gaps client $RR)"
 }
 traffic_gaps client $RR >/dev/null
