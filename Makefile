@@ -228,8 +228,8 @@ VM := $(wildcard selftests/vm/*.sh) \
 pick_vm = $(if $(TESTS),$(sort $(filter $(addprefix %/, \
 	$(patsubst vm/%,%,$(filter vm/%,$(TESTS)))),$(VM) $(NET) $(UNIT))),$(VM))
 vm_group = --group "vm $(1)" $(if $(filter-out $(firstword $(VM_KERNELS)),$(1)),--beside) \
-	--via "scripts/vm run $(1) --quiet --cpus $(VM_CPUS) --timeout 3000 --out {logs} --" \
-	--timeout 600 --env DEADLINE=180 --env AMBIENT_TIER=ktls $(VM_FUZZ_ENV) \
+	--via "scripts/vm run $(1) --quiet --cpus $(VM_CPUS) --timeout 3500 --out {logs} --" \
+	--timeout 1200 --env DEADLINE=180 --env AMBIENT_TIER=ktls $(VM_FUZZ_ENV) \
 	--env AMB_BUILD=$(abspath $(O)) $(pick_vm)
 SUB = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 RUN := selftests/run -o $(O)/test-logs
