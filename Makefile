@@ -39,7 +39,7 @@ say = @printf '  %-7s %s\n' $(1) $(2)
 endif
 
 PKGS := libnghttp2 jansson libprotobuf-c yaml-0.1 liburcu liburcu-cds libmicrohttpd \
-	libcap-ng libseccomp libnftables libnl-3.0 libnl-genl-3.0 libnl-route-3.0 libbpf zlib
+	libcap-ng libseccomp libnftables libnl-3.0 libnl-genl-3.0 libnl-route-3.0 libbpf zlib libgcrypt
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null)
 

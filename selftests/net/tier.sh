@@ -52,7 +52,7 @@ check "on both sides" busywait shown b "user AES-128-GCM"
 at_least "it counts records" "$(tunnel a .recordsSent)" 2
 at_least "tunnels are counted by tier" "$(tunnels a user)" 1
 like "a table shows both" "$(ctl a connections)" "tunnel +user +AES-128-GCM"
-like "the agent's own tier works" "$(ctl a probe)" "user +yes .*with (wolfCrypt|libipsec-mb)$"
+like "the agent's own tier works" "$(ctl a probe)" "user +yes .*with (wolfCrypt|libgcrypt|libipsec-mb)$"
 is "a client that changes its keys is followed" "$(hbone_key_update stranger | jq -c '[.echoed, .closed]')" "[3,false]"
 load_is_good auto
 

@@ -70,6 +70,41 @@ TEST(same_bytes_as_wolfcrypt)
 	compare(32, BIG);
 }
 
+/* A library may be chosen by a record's size: one key's records are of all sizes. */
+TEST(sizes_change_under_one_key)
+{
+	static const size_t sizes[] = { 20, BIG, 64, 2047, 2048, 1, 4096, 300, BIG };
+	uint8_t key[32], iv[AMB_AEAD_IV] = { 0 }, aad[5] = { 23, 3, 3, 0, 0 };
+	struct amb_aead *a;
+	Aes aes;
+	size_t i;
+
+	fill(key, sizeof(key));
+	a = amb_aead_create(key, sizeof(key));
+	CHECK(a);
+	CHECK_EQ(wc_AesInit(&aes, NULL, INVALID_DEVID), 0);
+	CHECK_EQ(wc_AesGcmSetKey(&aes, key, sizeof(key)), 0);
+	for (i = 0; i < AMB_ARRAY_SIZE(sizes); i++) {
+		size_t n = sizes[i];
+
+		iv[11] = i;
+		fill(plain, n);
+		memcpy(ours, plain, n);
+		CHECK_EQ(amb_aead_seal(a, ours, n, iv, aad, sizeof(aad)), 0);
+		CHECK_EQ(wc_AesGcmEncrypt(&aes, theirs, plain, n, iv, AMB_AEAD_IV, theirs + n,
+					  AMB_AEAD_TAG, aad, sizeof(aad)),
+			 0);
+		CHECK_EQ(memcmp(ours, theirs, n + AMB_AEAD_TAG), 0);
+		/* A forgery spoils nothing for the next one. */
+		ours[n] ^= 1;
+		CHECK_EQ(amb_aead_open(a, ours, n, iv, aad, sizeof(aad)), -EBADMSG);
+		CHECK_EQ(amb_aead_open(a, theirs, n, iv, aad, sizeof(aad)), 0);
+		CHECK_EQ(memcmp(theirs, plain, n), 0);
+	}
+	wc_AesFree(&aes);
+	amb_aead_destroy(a);
+}
+
 TEST(keys_of_other_lengths_are_refused)
 {
 	static const uint8_t key[64];
