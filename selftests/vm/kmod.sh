@@ -94,9 +94,12 @@ traffic_gaps client $RR >/dev/null
 sleep 5
 diag "longest gaps of round trips in 5 s (ms, median and worst of 100): $(traffic_gaps client $RR)"
 again b KILL
-again a KILL
-again b TERM
 again a TERM
+# Each takes a slow VM up to two minutes, and what differs between kernels is in each of them.
+if [ "${VM_KERNEL:-newest}" = newest ]; then
+	again a KILL
+	again b TERM
+fi
 # A handshake beside bulk, on one emulated CPU.
 is "new connections are served as well" "$(fetch client "http://$S/" "$DEADLINE")" hello
 check "all are held still" held_min 100
