@@ -227,11 +227,8 @@ VM := $(wildcard selftests/vm/*.sh) \
 	$(addprefix $(O)/selftests/unit/,bpf_decide bpf_guard probe ktls hbone frames)
 pick_vm = $(if $(TESTS),$(sort $(filter $(addprefix %/, \
 	$(patsubst vm/%,%,$(filter vm/%,$(TESTS)))),$(VM) $(NET) $(UNIT))),$(VM))
-# Left to other kernels, unless a test is named, for what they take a slow VM: malicious peers five
-# minutes, all tiers twelve (to kernel TLS 6.12 is as 6.1 is; the newest can rekey).
-VM_LEFT_6.1 := %/vm/fuzz.sh
-VM_LEFT_6.12 := %/vm/fuzz.sh %/net/tier.sh
-vm_files = $(if $(TESTS),$(pick_vm),$(filter-out $(VM_LEFT_$(1)),$(pick_vm)))
+# Malicious peers take a slow VM five minutes: all kernels have them where a test is named.
+vm_files = $(if $(TESTS)$(filter newest,$(1)),$(pick_vm),$(filter-out %/vm/fuzz.sh,$(pick_vm)))
 vm_group = --group "vm $(1)" $(if $(filter-out $(firstword $(VM_KERNELS)),$(1)),--beside) \
 	--via "scripts/vm run $(1) --quiet --cpus $(VM_CPUS) --timeout 3500 --out {logs} --" \
 	--timeout 1200 --env DEADLINE=180 --env AMBIENT_TIER=ktls $(VM_FUZZ_ENV) \

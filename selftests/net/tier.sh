@@ -33,7 +33,8 @@ tiers() {
 	agent_ready a b
 	wait_enrolled client
 	wait_enrolled server
-	pod_spawn client "$TRAFFIC" rr -t 1 -s 3600 "$S"
+	# Paced: in a VM it would else have the CPU on which agents start and files are fetched.
+	pod_spawn client "$TRAFFIC" rr -t 1 --pace 10 -s 3600 "$S"
 	LOAD_PID=$LAST_PID
 }
 tunnel() { ctl "$1" connections -o json | jq -r '[.[] | select(.way == "tunnel")][0] | '"$2"; }
