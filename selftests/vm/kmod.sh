@@ -87,16 +87,7 @@ again() { # NODE SIGNAL
 	check "$1 after $2: the next one adopts what is there" busywait adopted "$1" "$from"
 	shows() { [ "$(ctl "$1" connections -o json | jq '[.[] | select(.tier == "kmod")] | length')" -ge 108 ]; }
 	check "$1 after $2: and shows it" busywait shows "$1"
-	gaps "$1 after $2: longest gaps since those before"
 }
-# An answer takes a starved VM up to 18 s; that of one kernel tells enough.
-gaps() {
-	[ "$VM_KERNEL" != newest ] ||
-		diag "$1 (ms, median and worst of 100): $(traffic_gaps client $RR)"
-}
-gaps "longest gaps of round trips so far"
-sleep 5
-gaps "longest gaps in 5 s"
 again b KILL
 again a KILL
 again b TERM
@@ -104,6 +95,9 @@ again a TERM
 # A handshake beside bulk, on one emulated CPU.
 is "new connections are served as well" "$(fetch client "http://$S/" "$DEADLINE")" hello
 check "all are held still" held_min 100
+# Told, not judged: what an emulated CPU gives to whom is no property of the module. An answer takes
+# a starved VM up to 18 s, so it is asked once; bench/vm, case restart, looks at each restart.
+diag "longest gaps of round trips over all (ms, median and worst of 100): $(traffic_gaps client $RR)"
 kill_app $RR
 kill_app $BULK
 is "round trips had no error" "$(traffic_result client rr '"\(.errors) \(.error // "")"')" "0 "
