@@ -32,6 +32,8 @@ PREFIX ?= /usr/local
 CACHES := $(AMBIENT_CACHE) $(if $(filter 0,$(shell id -u)),/var/cache/ambient) \
 	$(HOME)/.cache/ambient /var/cache/ambient
 WOLFSSL ?= $(firstword $(wildcard $(CACHES:%=%/wolfssl)))
+# Newer than this system's, where scripts/setup could have it.
+GCRYPT ?= $(firstword $(wildcard $(CACHES:%=%/gcrypt)))
 
 ifeq ($(V),0)
 Q := @
@@ -48,12 +50,13 @@ VERSION := 0.1.0
 # A sanitizer does all of this better, and fortify hides accesses from it.
 HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2
 CPPFLAGS_ALL := -D_GNU_SOURCE -DAMB_VERSION='"$(VERSION)"' -Iinclude -Iinclude/uapi -Iagent -I$(O)/gen \
-	-I$(WOLFSSL)/include $(PKG_CFLAGS) $(CPPFLAGS)
+	-I$(WOLFSSL)/include $(GCRYPT:%=-I%/include) $(PKG_CFLAGS) $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu11 $(OPT) -Wall -Wextra -Werror -fno-strict-aliasing -fno-omit-frame-pointer \
 	-pthread -fPIE $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,$(HARDEN)) $(CFLAGS)
 LDFLAGS_ALL := -pthread -pie -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack \
 	$(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
-LIBS := $(WOLFSSL)/lib/libwolfssl.a $(PKG_LIBS) -lm
+LIBS := $(WOLFSSL)/lib/libwolfssl.a \
+	$(if $(GCRYPT),$(GCRYPT)/lib/libgcrypt.a $(GCRYPT)/lib/libgpg-error.a) $(PKG_LIBS) -lm
 # What only tests use.
 TEST_LIBS := $(shell $(PKG_CONFIG) --libs ldns 2>/dev/null)
 # AES-GCM with 512 bit instructions, where the CPU has them; there is no such library for others.
@@ -157,6 +160,9 @@ $(O)/%.o: %.c | $(GEN_H)
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+# Another version of a library.
+$(LIB_OBJ): $(wildcard $(WOLFSSL)/stamp $(GCRYPT)/stamp)
 
 $(O)/libambient.a: $(LIB_OBJ)
 	$(call say,AR,$@)

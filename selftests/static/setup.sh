@@ -10,6 +10,9 @@ unset MAKEFLAGS MFLAGS MAKELEVEL
 if [ -s "$CACHE/envoy.none" ]; then
 	skip "a second set-up does nothing and says nothing" \
 		"set-up could not have an Envoy: $(cat "$CACHE/envoy.none")"
+elif [ -s "$CACHE/gcrypt.none" ]; then
+	skip "a second set-up does nothing and says nothing" \
+		"set-up could not have libgcrypt: $(cat "$CACHE/gcrypt.none")"
 else
 	is "a second set-up does nothing and says nothing" "$(scripts/setup 2>&1; echo $?)" 0
 fi
@@ -23,6 +26,20 @@ like "without wolfSSL make says one sentence" "$(wc -l <<<"$out"): $out" '^1: .*
 out=$(AMBIENT_CACHE=$empty HOME=$empty scripts/setup --unknown 2>&1)
 like "an unknown option is refused" "${out%%$'\n'*}" '^setup: unknown option --unknown'
 is "and leaves nothing" "$(find "$empty" -mindepth 1)" ""
+
+# Without a network there are no sources. What says that this machine's is new enough does not.
+mkdir "$empty/bin"
+ln -s /bin/false "$empty/bin/pkg-config"
+without_sources() {
+	AMBIENT_CACHE=$empty HOME=$empty PATH=$empty/bin:$PATH unshare --net scripts/setup --gcrypt
+}
+is "a machine that cannot have a newer libgcrypt goes on" "$(without_sources >"$empty/said"; echo $?)" 0
+like "and says so" "$(cat "$empty/said")" "with Debian 12's libgcrypt, then"
+like "and remembers why" "$(cat "$empty/gcrypt.none")" "could not be built .see $empty/gcrypt.log"
+out=$(make -n O="$empty/out" GCRYPT= "$empty/out/ambientd" 2>&1 | tail -n 1)
+like "which is linked then" "$out" " -lgcrypt"
+out=$(make -n O="$empty/out" GCRYPT=/newer "$empty/out/ambientd" 2>&1 | tail -n 1)
+like "and comes after a newer one" "$out" " /newer/lib/libgcrypt.a .* -lgcrypt"
 
 # with_index URL COMMAND...: on a machine without an Envoy, with such an index of Python's.
 with_index() {
