@@ -38,7 +38,7 @@ check "the VM has a /tmp of its own" has_line good "$TMP/unseen: No such file"
 check "what it wrote stays in the VM" test ! -e "$TOP/left-by-vm"
 is "but what it wrote below --out" "$(cat "$OUT/result")" result
 is "a panic is a failure" "$(status panics)" 125
-check "and named" says panics "the kernel panicked"
+check "and named" says panics "vm: $KERNEL: the kernel panicked: Kernel panic - not syncing: sysrq"
 check "with what the kernel said" says panics "Kernel panic - not syncing: sysrq"
 check "what was printed before it is there" has_line panics before
 
@@ -46,6 +46,7 @@ boot complains 300 'echo "WARNING: made up" >/dev/kmsg'
 boot sleeps 20 'sleep 1000'
 wait
 is "a complaint of the kernel is a failure" "$(status complains)" 125
+check "and named" says complains "status was 0): WARNING: made up"
 check "and shown" says complains "WARNING: made up"
 is "too long is a failure" "$(status sleeps)" 124
 check "and named" says sleeps "timed out after 20 s"

@@ -29,6 +29,10 @@ echo "t/file needs a moon" >"$dir/skips"
 row "two good results" "2 passed, 0 failed" 0 <<<'echo 1..2; echo ok 1 - a; echo ok 2 - b'
 row "plan at the end" "1 passed, 0 failed" 0 <<<'echo ok 1 - a; echo 1..1'
 row "a bad result" "1 passed, 1 failed" 1 <<<'echo 1..2; echo ok 1; echo not ok 2; exit 1'
+row "a bad result by its name at the end" "1 passed, 1 failed" 1 "^  g: t/file: worse$" \
+	<<<'echo 1..2; echo ok 1; echo not ok 2 - worse'
+row "of many failures some" "0 passed, 50 failed" 1 "^  and 10 more$" \
+	<<<'echo 1..50; for i in {1..50}; do echo not ok $i - bad; done'
 row "a bad result and status 0" "0 passed, 1 failed" 1 <<<'echo 1..1; echo not ok 1'
 row "a good result and status 3" "1 passed, 1 failed" 1 <<<'echo 1..1; echo ok 1; exit 3'
 row "fewer results than planned" "1 passed, 1 failed" 1 <<<'echo 1..2; echo ok 1'
@@ -98,8 +102,8 @@ fi
 # A group that runs elsewhere: the other side is "dir/via COMMAND...", for which $AS stands.
 cat >"$dir/via" <<'VIA'
 #!/bin/bash
-echo "# words that are no result"
 eval "$AS"
+echo "# words that are no result"
 VIA
 chmod +x "$dir/via"
 printf '#!/bin/bash\necho 1..1; echo ok 1\n' >"$dir/t/other"
@@ -125,6 +129,8 @@ via "elsewhere: a skip that is not" "2 passed, 1 failed" 1 '"$@"' \
 via "elsewhere: too slow" "2 passed, 1 failed" 1 '"$@"' 'timed out after 2 s' <<<'sleep 60'
 via "elsewhere: the machine failed after all" "4 passed, 1 failed" 1 \
 	'"$@"; echo boom >&2; exit 125' '    | boom' <<<"$good"
+via "elsewhere: and why" "4 passed, 1 failed" 1 'echo boom >&2; "$@"; exit 125' \
+	'^  there: .*/via: exit status 125: .*boom' <<<"$good"
 via "elsewhere: it ended in the middle" "2 passed, 2 failed" 1 '"$@" | head -n 1; exit 125' \
 	'not run: t/file' <<<"sleep 1; $good"
 via "elsewhere: it ended in the middle and says all is well" "2 passed, 1 failed" 1 \
