@@ -251,12 +251,12 @@ check: root setup
 	@$(RUN) \
 		--group static --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) $(call pick,$(STATIC)) \
 		--group unit --jobs $(JOBS) $(call pick,$(UNIT)) \
-		--group "unit asan" $(SAN_ENV) $(call pick,$(UNIT:$(O)/%=$(O)/asan/%)) \
-		--group "unit tsan" $(SAN_ENV) $(call pick,$(UNIT:$(O)/%=$(O)/tsan/%)) \
-		--group fuzz $(SAN_ENV) --with selftests/fuzz/run \
+		--group "unit asan" --jobs $(JOBS) $(SAN_ENV) $(call pick,$(UNIT:$(O)/%=$(O)/asan/%)) \
+		--group "unit tsan" --jobs $(JOBS) $(SAN_ENV) $(call pick,$(UNIT:$(O)/%=$(O)/tsan/%)) \
+		--group fuzz --jobs $(JOBS) $(SAN_ENV) --with selftests/fuzz/run \
 			--env FUZZ_SECONDS=$(FUZZ_SECONDS) --env FUZZ_SEED=$(FUZZ_SEED) \
 			$(call pick,$(FUZZ:$(O)/%=$(O)/fuzz/%)) \
-		--group "net asan" $(SAN_ENV) --env AMB_BUILD=$(abspath $(O))/asan \
+		--group "net asan" --jobs $(JOBS) $(SAN_ENV) --env AMB_BUILD=$(abspath $(O))/asan \
 			--env AMB_SANITIZED=1 $(call pick,$(NET)) \
 		--group "net nft" --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) \
 			--env CAPTURE=nft $(call pick,$(NFT)) \
