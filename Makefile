@@ -233,10 +233,11 @@ VM := $(wildcard selftests/vm/*.sh) \
 	$(addprefix $(O)/selftests/unit/,bpf_decide bpf_guard probe ktls hbone frames)
 pick_vm = $(if $(TESTS),$(sort $(filter $(addprefix %/, \
 	$(patsubst vm/%,%,$(filter vm/%,$(TESTS)))),$(VM) $(NET) $(UNIT))),$(VM))
-# Malicious peers take a slow VM five minutes: all kernels have them where a test is named.
-vm_files = $(if $(TESTS)$(filter newest,$(1)),$(pick_vm),$(filter-out %/vm/fuzz.sh,$(pick_vm)))
+# Malicious peers take a slow VM six minutes: all kernels have them where a test is named, else the
+# one that is through with all others first.
+vm_files = $(if $(TESTS)$(filter 6.1,$(1)),$(pick_vm),$(filter-out %/vm/fuzz.sh,$(pick_vm)))
 vm_group = --group "vm $(1)" $(if $(filter-out $(firstword $(VM_KERNELS)),$(1)),--beside) \
-	--via "scripts/vm run $(1) --quiet --cpus $(VM_CPUS) --timeout 3500 --out {logs} --" \
+	--via "scripts/vm run $(1) --quiet --cpus $(VM_CPUS) --timeout 5400 --out {logs} --" \
 	--timeout 1200 --env DEADLINE=180 --env AMBIENT_TIER=ktls $(VM_FUZZ_ENV) \
 	--env AMB_BUILD=$(abspath $(O)) $(vm_files)
 SUB = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
