@@ -295,8 +295,8 @@ static void tell_gaps(void)
 	json_decref(o);
 }
 
-/* When the next round trip or write begins, which is at once without a pace. */
-static uint64_t next_turn(uint64_t begun, uint64_t ended)
+/* When the next round trip begins, which is at once without a pace. */
+static uint64_t rr_next(uint64_t begun, uint64_t ended)
 {
 	uint64_t due = begun + opt.pace_ms * 1000000ull;
 
@@ -305,14 +305,6 @@ static uint64_t next_turn(uint64_t begun, uint64_t ended)
 	while ((ended = now_ns()) < due && !atomic_load_explicit(&stop, memory_order_relaxed))
 		sleep_ns(due - ended < PACE_LOOK_NS ? due - ended : PACE_LOOK_NS);
 	return due;
-}
-
-/* Not all at once, where there is a pace: as if it had begun before. */
-static uint64_t first_turn(const struct client *c)
-{
-	uint64_t now = now_ns(), before = opt.pace_ms * 1000000ull * (c - clients) / opt.threads;
-
-	return opt.pace_ms ? next_turn(now - before, now) : now;
 }
 
 /* Brings back what it sent: no other round trip's bytes, nor another connection's. */
@@ -340,7 +332,10 @@ static void *rr_thread(void *arg)
 	/* Who sees this process alive may believe that all of its connections are. */
 	if (fd < 0)
 		kill(getpid(), SIGTERM);
-	a = first_turn(c);
+	a = now_ns();
+	/* Not all at once, where there is a pace: as if it had begun before. */
+	if (opt.pace_ms)
+		a = rr_next(a - opt.pace_ms * 1000000ull * (c - clients) / opt.threads, a);
 	while (fd >= 0 && !atomic_load_explicit(&stop, memory_order_relaxed)) {
 		gap_begin(&c->gap, a);
 		if (!round_trip(c, fd, sent, got)) {
@@ -352,7 +347,7 @@ static void *rr_thread(void *arg)
 		b = now_ns();
 		sample(c, b - a);
 		gap_end(&c->gap, b);
-		a = next_turn(a, b);
+		a = rr_next(a, b);
 	}
 	if (fd >= 0)
 		close(fd);
@@ -390,18 +385,15 @@ static void *bulk_thread(void *arg)
 {
 	struct client *c = arg;
 	char *buf = malloc(opt.size);
-	uint64_t total = 0, sent = 0, turn;
+	uint64_t total = 0, sent = 0;
 	int fd = dial();
 
 	pthread_barrier_wait(&begin);
 	memset(buf, 7, opt.size);
-	turn = first_turn(c);
 	while (fd >= 0 && !atomic_load_explicit(&stop, memory_order_relaxed)) {
 		if (write_all(fd, buf, opt.size))
 			break;
 		sent += opt.size;
-		if (opt.pace_ms)
-			turn = next_turn(turn, now_ns());
 	}
 	/* The sink tells what arrived: the only count that a relay's buffers cannot embellish. */
 	if (fd < 0 || shutdown(fd, SHUT_WR) || read_all(fd, (char *)&total, sizeof(total)))
@@ -658,7 +650,7 @@ static const struct argp_option options[] = {
 	{ "threads", 't', "N", 0, "connections at once; server: threads a port (1)", 0 },
 	{ "seconds", 's', "S", 0, "how long to measure (2)", 0 },
 	{ "grace", 'g', "S", 0, "how long connections may take to end after a signal (3)", 0 },
-	{ "pace", 'P', "MS", 0, "from one round trip, or write of bulk, to the next (none)", 0 },
+	{ "pace", 'P', "MS", 0, "rr: from one round trip of a connection to the next (none)", 0 },
 	{ "spliced", 'a', NULL, 0, "a blocking socket may say EAGAIN, as spliced ones do", 0 },
 	{ "size", 'b', "BYTES", 0, "of a message, or of a write of bulk (64)", 0 },
 	{ "count", 'n', "N", 0, "crr: connections a thread instead of a time; hold: in all", 0 },
