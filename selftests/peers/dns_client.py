@@ -6,7 +6,8 @@
   pipeline NAME...      all in one TCP connection without waiting, in one piece
   bytewise NAME         one query by TCP, byte by byte
   connections COUNT     so many idle TCP connections: how many stay, how long
-  stuck NAME COUNT      asks by TCP and does not read: bytes that came when at last it does
+  stuck NAME COUNT      asks by TCP and does not read until it is let go, at most --wait seconds:
+                        whether it was, and the bytes that came till then
   nonsense              what is no query: how many answers came
 """
 import argparse
@@ -141,7 +142,9 @@ def stuck(options):
             sent += 1
     except (TimeoutError, ConnectionError):
         pass
-    time.sleep(options.wait)
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    let_go = bool(poll.poll(options.wait * 1000))
     got = 0
     try:
         while True:
@@ -151,7 +154,7 @@ def stuck(options):
             got += len(data)
     except (TimeoutError, ConnectionError):
         pass
-    return {"sent": sent, "bytes": got}
+    return {"sent": sent, "bytes": got, "let_go": let_go}
 
 
 def nonsense(options):
