@@ -404,7 +404,7 @@ ready() { node_exec "$1" curl -sf -m 20 -o /dev/null http://127.0.0.1:15021/heal
 agent_ready() {
 	local n
 	for n in "$@"; do
-		if ! busywait ready_or_dead "$n" || ! ready "$n"; then
+		if ! busywait ready_or_dead "$n" || ! kill -0 "${AGENT_PID[$n]}" 2>/dev/null; then
 			diag "$(tail -n 20 "$(agent_log "$n")" 2>/dev/null)"
 			bail "agent of node $n does not become ready"
 		fi
@@ -664,15 +664,12 @@ stray_processes() {
 	local inodes=" ${NETNS_INODES[*]:-} " p i
 
 	# The number of one that a test has deleted may be another test's by now.
-	for p in /run/netns/*; do
-		[[ $p == "/run/netns/$RUN-"* ]] || i=$(stat -Lc %i "$p" 2>/dev/null) || continue
+	while read -r i p; do
 		[[ $p == "/run/netns/$RUN-"* ]] || inodes=${inodes/ $i / }
-	done
-
-	for p in /proc/[0-9]*; do
-		i=$(stat -Lc %i "$p/ns/net" 2>/dev/null) || continue
-		[[ $inodes == *" $i "* ]] && echo "${p#/proc/}"
-	done
+	done < <(stat -Lc "%i %n" /run/netns/* 2>/dev/null)
+	while read -r i p; do
+		[[ $inodes == *" $i "* ]] && cut -d/ -f3 <<<"$p"
+	done < <(stat -Lc "%i %n" /proc/[0-9]*/ns/net 2>/dev/null)
 	return 0
 }
 
