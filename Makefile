@@ -237,8 +237,8 @@ pick_vm = $(if $(TESTS),$(sort $(filter $(addprefix %/, \
 # one that is through with all others first.
 vm_files = $(if $(TESTS)$(filter 6.1,$(1)),$(pick_vm),$(filter-out %/vm/fuzz.sh,$(pick_vm)))
 vm_group = --group "vm $(1)" $(if $(filter-out $(firstword $(VM_KERNELS)),$(1)),--beside) \
-	--via "scripts/vm run $(1) --quiet --cpus $(VM_CPUS) --timeout 5400 --out {logs} --" \
-	--timeout 1800 --env DEADLINE=180 --env AMBIENT_TIER=ktls $(VM_FUZZ_ENV) \
+	--via "scripts/vm run $(1) --quiet --cpus $(VM_CPUS) --timeout 3500 --out {logs} --" \
+	--timeout 1200 --env DEADLINE=180 --env AMBIENT_TIER=ktls $(VM_FUZZ_ENV) \
 	--env AMB_BUILD=$(abspath $(O)) $(vm_files)
 SUB = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 RUN := selftests/run -o $(O)/test-logs
