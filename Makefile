@@ -221,6 +221,8 @@ NFT := $(patsubst %,selftests/net/%.sh,agent_killed bypass curl_hbone drain enro
 PLAIN := $(patsubst %,selftests/net/%.sh,direct dns_limits ebpf_life peer_abuse xds_scale)
 STATIC := $(wildcard scripts/check-*) $(wildcard selftests/static/*.sh)
 SLOW := $(wildcard selftests/slow/*.sh)
+# These measure, or have both CPUs; the others wait most of the time.
+ALONE := $(patsubst %,selftests/slow/%.sh,demo enrol_many vm xds_churn)
 # Of a list of files those that TESTS names, or all.
 pick = $(if $(TESTS),$(filter $(TESTS) $(addprefix %/,$(TESTS)),$(1)),$(1))
 # Of the VM matrix each kernel boots once, all at the same time, and runs these, with kernel TLS for
@@ -263,7 +265,10 @@ check: root setup
 			--env CAPTURE=nft $(call pick,$(NFT)) \
 		--group "net plain" --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) \
 			$(call pick,$(PLAIN)) \
-		--group slow --timeout 600 --env AMB_BUILD=$(abspath $(O)) $(call pick,$(SLOW)) \
+		--group slow --jobs $(JOBS) --timeout 600 --env AMB_BUILD=$(abspath $(O)) \
+			$(call pick,$(filter-out $(ALONE),$(SLOW))) \
+		--group "slow alone" --timeout 600 --env AMB_BUILD=$(abspath $(O)) \
+			$(call pick,$(ALONE)) \
 		$(foreach k,$(VM_KERNELS),$(call vm_group,$(k)))
 
 # What `check` runs, with as few builds as TESTS asks for.
