@@ -226,7 +226,8 @@ ALONE := $(patsubst %,selftests/slow/%.sh,demo enrol_many vm xds_churn)
 # Of a list of files those that TESTS names, or all.
 pick = $(if $(TESTS),$(filter $(TESTS) $(addprefix %/,$(TESTS)),$(1)),$(1))
 # Of the VM matrix each kernel boots once, all at the same time, and runs these, with kernel TLS for
-# tunnels. One CPU for each: emulated ones that wait for each other cost twice the time.
+# tunnels. One CPU for each: emulated ones that wait for each other cost twice the time. The newest
+# is the slowest, and the others give way to it.
 VM_KERNELS ?= 6.1 6.12 newest
 VM_CPUS ?= 1
 VM := $(wildcard selftests/vm/*.sh) \
@@ -238,8 +239,9 @@ pick_vm = $(if $(TESTS),$(sort $(filter $(addprefix %/, \
 # Malicious peers take a slow VM six minutes: all kernels have them where a test is named, else the
 # one that is through with all others first.
 vm_files = $(if $(TESTS)$(filter 6.1,$(1)),$(pick_vm),$(filter-out %/vm/fuzz.sh,$(pick_vm)))
+vm_run = $(if $(filter newest,$(1)),,nice -n 5) scripts/vm run $(1)
 vm_group = --group "vm $(1)" $(if $(filter-out $(firstword $(VM_KERNELS)),$(1)),--beside) \
-	--via "scripts/vm run $(1) --quiet --cpus $(VM_CPUS) --timeout 3500 --out {logs} --" \
+	--via "$(vm_run) --quiet --cpus $(VM_CPUS) --timeout 3500 --out {logs} --" \
 	--timeout 1200 --env DEADLINE=180 --env AMBIENT_TIER=ktls $(VM_FUZZ_ENV) \
 	--env AMB_BUILD=$(abspath $(O)) $(vm_files)
 SUB = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
