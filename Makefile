@@ -100,7 +100,7 @@ BINS := $(if $(wildcard agent/main.c),$(O)/ambientd) $(if $(CTL_OBJ),$(O)/ambien
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all lib unit tools fuzz clean setup check check-fast check-build check-debug-kernel root \
+.PHONY: all lib unit tools pki fuzz clean setup check check-fast check-build check-debug-kernel root \
 	demo bench bench-vm install uninstall deb image fmt lint arrows vm-modules
 
 # These begin by doing, or do not need, what the others check for.
@@ -212,6 +212,9 @@ SAN_ENV := --jobs $(JOBS) \
 	--env UBSAN_OPTIONS=print_stacktrace=1 \
 	--env TSAN_OPTIONS=second_deadlock_stack=1:suppressions=$(abspath selftests/tsan.supp)
 
+# Made once for all that run: openssl takes seconds for these, and an emulated one half a minute.
+PKI_ENV := --env AMB_PKI=$(abspath $(O))/pki
+
 NET := $(wildcard selftests/net/*.sh)
 # Agents capture by BPF programs; these run again with rules of nftables, which some machines need.
 NFT := $(patsubst %,selftests/net/%.sh,agent_killed bypass curl_hbone drain enroll \
@@ -243,7 +246,7 @@ vm_run = $(if $(filter newest,$(1)),,nice -n 5) scripts/vm run $(1)
 vm_group = --group "vm $(1)" $(if $(filter-out $(firstword $(VM_KERNELS)),$(1)),--beside) \
 	--via "$(vm_run) --quiet --cpus $(VM_CPUS) --timeout 3500 --out {logs} --" \
 	--timeout 1200 --env DEADLINE=180 --env AMBIENT_TIER=ktls $(VM_FUZZ_ENV) \
-	--env AMB_BUILD=$(abspath $(O)) $(vm_files)
+	--env AMB_BUILD=$(abspath $(O)) $(PKI_ENV) $(vm_files)
 SUB = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
 RUN := selftests/run -o $(O)/test-logs
 
@@ -255,9 +258,11 @@ check: root setup
 	+@$(SUB) check-build
 	@$(RUN) \
 		--group static --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) $(call pick,$(STATIC)) \
-		--group unit --jobs $(JOBS) $(call pick,$(UNIT)) \
-		--group "unit asan" --jobs $(JOBS) $(SAN_ENV) $(call pick,$(UNIT:$(O)/%=$(O)/asan/%)) \
-		--group "unit tsan" --jobs $(JOBS) $(SAN_ENV) $(call pick,$(UNIT:$(O)/%=$(O)/tsan/%)) \
+		--group unit --jobs $(JOBS) $(PKI_ENV) $(call pick,$(UNIT)) \
+		--group "unit asan" --jobs $(JOBS) $(SAN_ENV) $(PKI_ENV) \
+			$(call pick,$(UNIT:$(O)/%=$(O)/asan/%)) \
+		--group "unit tsan" --jobs $(JOBS) $(SAN_ENV) $(PKI_ENV) \
+			$(call pick,$(UNIT:$(O)/%=$(O)/tsan/%)) \
 		--group fuzz --jobs $(JOBS) $(SAN_ENV) --with selftests/fuzz/run \
 			--env FUZZ_SECONDS=$(FUZZ_SECONDS) --env FUZZ_SEED=$(FUZZ_SEED) \
 			$(call pick,$(FUZZ:$(O)/%=$(O)/fuzz/%)) \
@@ -278,9 +283,15 @@ check-build:
 	+@$(SUB) all unit tools
 	+@$(if $(call pick,$(UNIT) $(NET)),$(SUB) O=$(O)/asan $(ASAN) all unit tools)
 	+@$(if $(call pick,$(UNIT)),$(SUB) O=$(O)/tsan $(TSAN) unit)
+	+@$(if $(call pick,$(UNIT))$(filter $(UNIT),$(pick_vm)),$(SUB) pki)
 	+@$(if $(filter %/image.sh,$(call pick,$(SLOW))),$(SUB) image)
 	+@$(if $(call pick,$(FUZZ)),$(SUB) O=$(O)/fuzz $(FUZZER) fuzz)
 	-+@$(if $(pick_vm)$(filter %/vm.sh,$(call pick,$(SLOW))),scripts/vm setup $(VM_KERNELS); $(SUB) -k vm-modules)
+
+# Anew each time: they are valid for some weeks.
+pki:
+	$(call say,PKI,$(O)/pki)
+	$(Q)rm -rf $(O)/pki && mkdir -p $(O)/pki && selftests/unit/pki.sh $(O)/pki
 
 # Built each time: the kernel in the cache may be another one than yesterday. One that is missing
 # fails its own tests; the others go on.
@@ -293,9 +304,9 @@ vm-module-%:
 		{ cat $(O)/vm/$*/log; exit 1; }
 
 check-fast: root setup
-	+@$(SUB) all unit tools
+	+@$(SUB) all unit tools pki
 	@$(RUN) --group static --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) $(call pick,$(STATIC)) \
-		--group unit --jobs $(JOBS) $(call pick,$(UNIT)) \
+		--group unit --jobs $(JOBS) $(PKI_ENV) $(call pick,$(UNIT)) \
 		--group net --jobs $(JOBS) --env AMB_BUILD=$(abspath $(O)) $(call pick,$(NET))
 
 # The kernel is built once, in some 20 minutes; what runs in it runs for some minutes.

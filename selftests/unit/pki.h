@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Certificates for tests: made by pki.sh once per process, and by our own x509.c for dates. */
+/*
+ * Certificates for tests: made by pki.sh, once per process or, where many run, once for all of them
+ * (AMB_PKI, a directory); and by our own x509.c for dates.
+ */
 #ifndef SELFTESTS_PKI_H
 #define SELFTESTS_PKI_H
 
@@ -36,13 +39,17 @@ __attribute__((unused)) static void pki_remove(void)
 __attribute__((unused)) static const char *pki(void)
 {
 	char here[] = __FILE__, cmd[PATH_MAX];
+	const char *made = getenv("AMB_PKI");
 
 	if (pki_made)
 		return pki_dir;
 	CHECK(mkdtemp(pki_dir));
 	pki_made = 1;
 	atexit(pki_remove);
-	snprintf(cmd, sizeof(cmd), "%s/pki.sh %s", dirname(here), pki_dir);
+	if (made)
+		snprintf(cmd, sizeof(cmd), "ln -s %s/* %s/", made, pki_dir);
+	else
+		snprintf(cmd, sizeof(cmd), "%s/pki.sh %s", dirname(here), pki_dir);
 	CHECK_EQ(system(cmd), 0);
 	return pki_dir;
 }
