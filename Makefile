@@ -100,8 +100,8 @@ BINS := $(if $(wildcard agent/main.c),$(O)/ambientd) $(if $(CTL_OBJ),$(O)/ambien
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all lib unit tools pki fuzz clean setup check check-fast check-build check-debug-kernel root \
-	demo bench bench-vm install uninstall deb image fmt lint arrows vm-modules
+.PHONY: all lib unit tools pki fuzz clean setup check check-fast check-build check-debug-kernel \
+	root demo bench bench-vm install uninstall deb image fmt lint arrows vm-modules
 
 # These begin by doing, or do not need, what the others check for.
 NO_BUILD := clean root setup check check-fast check-debug-kernel demo bench bench-vm uninstall fmt \
@@ -239,8 +239,8 @@ VM := $(wildcard selftests/vm/*.sh) \
 	$(addprefix $(O)/selftests/unit/,bpf_decide bpf_guard probe ktls hbone frames)
 pick_vm = $(if $(TESTS),$(sort $(filter $(addprefix %/, \
 	$(patsubst vm/%,%,$(filter vm/%,$(TESTS)))),$(VM) $(NET) $(UNIT))),$(VM))
-# Malicious peers take a slow VM six minutes: all kernels have them where a test is named, else the
-# one that is through with all others first.
+# Malicious peers take minutes: all kernels have them where a test is named, else the one that is
+# through with all others first.
 vm_files = $(if $(TESTS)$(filter 6.1,$(1)),$(pick_vm),$(filter-out %/vm/fuzz.sh,$(pick_vm)))
 vm_run = $(if $(filter newest,$(1)),,nice -n 5) scripts/vm run $(1)
 vm_group = --group "vm $(1)" $(if $(filter-out $(firstword $(VM_KERNELS)),$(1)),--beside) \

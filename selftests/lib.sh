@@ -673,7 +673,8 @@ stray_processes() {
 		[[ $p == "/run/netns/$RUN-"* ]] || inodes=${inodes/ $i / }
 	done < <(stat -Lc "%i %n" /run/netns/* 2>/dev/null)
 	while read -r i p; do
-		[[ $inodes == *" $i "* ]] && cut -d/ -f3 <<<"$p"
+		p=${p#/proc/}
+		[[ $inodes == *" $i "* ]] && echo "${p%/ns/net}"
 	done < <(stat -Lc "%i %n" /proc/[0-9]*/ns/net 2>/dev/null)
 	return 0
 }

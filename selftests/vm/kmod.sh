@@ -67,7 +67,8 @@ RR=$LAST_PID
 check "they are held" busywait held_min 100
 pod_spawn client chrt --idle 0 "$TRAFFIC" bulk -t 8 -s 3600 --grace 150 "$S"
 BULK=$LAST_PID
-# What the module has not got yet dies with the agent; bytes pass where it has, and while nobody asks.
+# What the module has not got yet dies with the agent; bytes pass where it has. Asking takes the CPU
+# from them.
 moving() {
 	sleep 3
 	[ "$(ctl "$1" connections -o json |
