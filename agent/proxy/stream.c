@@ -212,13 +212,17 @@ static void delivered(struct amb_stream *s, uint32_t n, uint32_t prepaid)
 	amb_send_stream_credit(s, n);
 }
 
-static ssize_t write_app(struct amb_stream *s, struct iovec *iov, int n, size_t want)
+/*
+ * @all: nothing else waits. Where nothing else comes either, check_ends() follows with a FIN, and
+ * MSG_MORE has it leave with the bytes: one segment and one wake-up of the application, not two.
+ */
+static ssize_t write_app(struct amb_stream *s, struct iovec *iov, int n, size_t want, bool all)
 {
+	int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (all && s->fin_rx ? MSG_MORE : 0);
 	struct msghdr m = { .msg_iov = iov, .msg_iovlen = n };
 	ssize_t r;
 
-	r = n == 1 ? send(s->io.fd, iov->iov_base, want, MSG_NOSIGNAL | MSG_DONTWAIT) :
-		     sendmsg(s->io.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	r = n == 1 ? send(s->io.fd, iov->iov_base, want, flags) : sendmsg(s->io.fd, &m, flags);
 	if (r < 0 && errno != EAGAIN) {
 		app_failed(s, errno);
 		return -1;
@@ -246,7 +250,7 @@ static void flush_pend(struct amb_stream *s)
 			iov[n++].iov_len = buf->w - buf->r;
 			want += buf->w - buf->r;
 		}
-		r = write_app(s, iov, n, want);
+		r = write_app(s, iov, n, want, want == s->npend && s->slice_head < 0);
 		if (r < 0)
 			return;
 		prepaid = AMB_MIN(s->prepaid, (uint32_t)r);
@@ -353,7 +357,7 @@ static int16_t write_slices(struct amb_stream *s, int16_t at)
 		int n;
 
 		rest = slice_iov(b, at, iov, &n, &want);
-		r = write_app(s, iov, n, want);
+		r = write_app(s, iov, n, want, rest < 0);
 		if (r < 0)
 			return at;
 		delivered(s, r, 0);
