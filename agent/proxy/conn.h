@@ -23,6 +23,11 @@ struct nghttp2_hd_inflater;
  * microseconds and dearer by half: small pieces of many streams wake many applications.
  */
 #define AMB_STREAM_SHARE (4 * AMB_BYTES_READ)
+/*
+ * What a stream may send before it is answered, where the peer said that it takes that: what an
+ * application says first, in one record with the CONNECT when it is there by then.
+ */
+#define AMB_STREAM_EARLY AMB_BYTES_FRAME
 /* Receives of one connection in one turn. */
 #define AMB_HBONE_RECEIVES 4
 /* Streams over at HTTP/2's level whose application still reads, per connection, in max_streams. */
@@ -81,6 +86,7 @@ struct amb_hbone {
 	bool starved; /* waits for buffers */
 	bool tell_room; /* owner hears at the turn's end */
 	bool settled; /* the peer's SETTINGS came */
+	bool early; /* it takes DATA before it answers (AMB_H2_EARLY_DATA) */
 	bool goaway_in, goaway_out, goaway_last;
 	bool draining; /* ends when the last stream does */
 	bool retired; /* record limit or stream numbers used up: no new streams */
@@ -161,6 +167,7 @@ struct amb_stream {
 	uint32_t npend; /* bytes in pend */
 	uint32_t prepaid; /* of them, what the connection's window got back already */
 	uint32_t ask; /* next read's size */
+	uint32_t early; /* bytes that may yet go before the answer */
 	int16_t slice_head, slice_tail; /* bytes->slice, -1 = none */
 
 	bool open : 1; /* answered with 200: bytes flow */

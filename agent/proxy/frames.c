@@ -305,6 +305,9 @@ static void on_setting(struct amb_hbone *c, uint16_t id, uint32_t value)
 	case AMB_H2_MAX_HEADER_LIST_SIZE:
 		c->peer_list = value;
 		return;
+	case AMB_H2_EARLY_DATA:
+		c->early = value == 1;
+		return;
 	default: /* our frames are smaller than any legal MAX_FRAME_SIZE */
 		return;
 	}

@@ -48,6 +48,11 @@ enum amb_h2_setting {
 	AMB_H2_INITIAL_WINDOW_SIZE,
 	AMB_H2_MAX_FRAME_SIZE,
 	AMB_H2_MAX_HEADER_LIST_SIZE,
+	/*
+	 * Of ours, from the numbers for experiments (RFC 7540 11.3); who does not know it ignores
+	 * it. 1 from a server: the DATA of a CONNECT may come before its answer.
+	 */
+	AMB_H2_EARLY_DATA = 0xfed0,
 };
 
 enum amb_h2_error {

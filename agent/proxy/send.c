@@ -173,19 +173,20 @@ void amb_send_raw(struct amb_hbone *c, const uint8_t *p, size_t n)
 void amb_send_preface(struct amb_hbone *c)
 {
 	const struct amb_hbone_config *f = &c->bytes->config;
-	uint32_t entries[4][2] = {
+	uint32_t entries[][2] = {
 		{ AMB_H2_INITIAL_WINDOW_SIZE, f->stream_window },
 		{ AMB_H2_MAX_FRAME_SIZE, f->frame_size },
 		{ AMB_H2_MAX_HEADER_LIST_SIZE,
 		  c->server ? AMB_HBONE_LIST_SERVER : AMB_HBONE_LIST_CLIENT },
 		{ c->server ? AMB_H2_MAX_CONCURRENT_STREAMS : AMB_H2_ENABLE_PUSH,
 		  c->server ? f->max_streams : 0 },
+		{ AMB_H2_EARLY_DATA, 1 }, /* a server's */
 	};
 	uint8_t frame[AMB_H2_HEAD + sizeof(entries)];
 
 	if (!c->server)
 		amb_send_small(c, (const uint8_t *)AMB_H2_PREFACE, AMB_H2_PREFACE_LEN);
-	amb_send_small(c, frame, amb_h2_write_settings(frame, entries, 4));
+	amb_send_small(c, frame, amb_h2_write_settings(frame, entries, c->server ? 5 : 4));
 	c->recv_window = AMB_H2_WINDOW;
 	if (f->conn_window > AMB_H2_WINDOW) {
 		amb_send_small(c, frame,

@@ -507,12 +507,20 @@ static void adapt(struct amb_stream *s, long got, uint32_t want)
 		s->ask /= 2;
 }
 
+/* How many bytes of the application may go now: before the answer few, or none. */
+static uint32_t allowance(const struct amb_stream *s)
+{
+	if (!s->readable || s->fin_tx)
+		return 0;
+	return s->open ? AMB_STREAM_SHARE : s->early;
+}
+
 static void pull(struct amb_stream *s)
 {
-	uint32_t share = AMB_STREAM_SHARE;
+	uint32_t share = AMB_STREAM_SHARE, most;
 	struct amb_hbone *c = s->c;
 
-	while (s->readable && s->open && !s->fin_tx) {
+	while ((most = allowance(s))) {
 		uint32_t want = 0, max;
 		long n;
 
@@ -523,7 +531,7 @@ static void pull(struct amb_stream *s)
 			return;
 		}
 		max = AMB_MIN(AMB_MIN(s->send_window, c->send_window),
-			      (int64_t)AMB_MIN(s->ask, share));
+			      (int64_t)AMB_MIN(AMB_MIN(s->ask, most), share));
 		n = amb_send_read(s, max, &want);
 		if (n == -ENOBUFS) {
 			c->starved = true;
@@ -536,12 +544,16 @@ static void pull(struct amb_stream *s)
 		} else if (n < 0) {
 			app_failed(s, -n);
 			return;
+		} else if (!n && !s->open) {
+			s->early = 0; /* the end is read again, and said, after the answer */
 		} else if (!n) {
 			s->readable = false;
 			amb_send_fin(s);
 			check_ends(s);
 		} else {
 			share -= n;
+			if (!s->open)
+				s->early -= n;
 			adapt(s, n, want);
 			/* Less than asked: drained. But a FIN seen must be read to its end. */
 			if (n < (long)want && !s->rdhup)
@@ -552,7 +564,7 @@ static void pull(struct amb_stream *s)
 
 void amb_stream_kick(struct amb_stream *s)
 {
-	if (s->readable && s->open && s->in_table && !s->fin_tx && s->send_window > 0)
+	if (allowance(s) && s->in_table && s->send_window > 0)
 		enter_ready(s);
 }
 
@@ -663,6 +675,12 @@ struct amb_stream *amb_stream_open(struct amb_hbone *c, int fd, const struct amb
 	}
 	s->ops = ops;
 	s->owner = owner;
+	/* It mostly spoke by now: at the turn's end that goes along. */
+	if (c->early && c->kmod == AMB_KMOD_NO) {
+		s->early = AMB_STREAM_EARLY;
+		s->readable = true;
+		amb_stream_kick(s);
+	}
 	c->next_id += 2;
 	if (c->next_id >= AMB_H2_STREAM_MAX)
 		c->retired = true;

@@ -423,7 +423,7 @@ TEST(first_settings)
 		const char *settings;
 	} rows[] = {
 		{ false, " 4=4194304 5=1048576 6=16384 2=0" },
-		{ true, " 4=4194304 5=1048576 6=65536 3=200" },
+		{ true, " 4=4194304 5=1048576 6=65536 3=200 65232=1" },
 	};
 	struct lone l;
 	size_t i;
@@ -465,6 +465,127 @@ TEST(bytes_before_the_answer)
 	CHECK(!l.r->bad_data);
 	RAW_UNTIL(l.r, f->closed[1]);
 	CHECK_EQ(f->reason[1], AMB_REASON_NONE);
+	lone_stop(&l);
+}
+
+static void say_setting(struct lone *l, uint16_t id, uint32_t value)
+{
+	uint8_t entry[6] = { id >> 8, id, value >> 24, value >> 16, value >> 8, value };
+
+	raw_frame(l->r, AMB_H2_SETTINGS, 0, 0, entry, sizeof(entry));
+	raw_flush(l->r, 16384);
+}
+
+static void answer(struct lone *l, const char *status, bool end)
+{
+	const char *const fields[] = { ":status", status, NULL };
+
+	raw_headers(l->r, 1, end, fields);
+	raw_flush(l->r, 16384);
+}
+
+/*
+ * A client says what its application said before the answer where the server's SETTINGS take that,
+ * within a limit, and never the end; what a refusal leaves of it is lost with the connection.
+ */
+TEST(bytes_before_its_answer)
+{
+	static const struct {
+		const char *name;
+		uint32_t setting, first, bytes; /* said before the stream is opened, and in all */
+		uint64_t early; /* that come before the answer */
+		const char *status;
+	} rows[] = {
+		{ "not told", 0, 100, 100, 0, "200" },
+		{ "a number that is none", 2, 100, 100, 0, "200" },
+		{ "at once", 1, 100, 100, 100, "200" },
+		{ "a little later", 1, 0, 100, 100, "200" },
+		{ "nothing", 1, 0, 0, 0, "200" },
+		{ "much", 1, 60000, 300000, AMB_STREAM_EARLY, "200" },
+		{ "refused", 1, 100, 100, 100, "403" },
+		{ "refused untold", 0, 100, 100, 0, "403" },
+	};
+	struct lone l;
+	struct flow *f;
+	uint64_t records;
+	size_t i;
+
+	base_config();
+	for (i = 0; i < AMB_ARRAY_SIZE(rows); i++) {
+		bool ok = !strcmp(rows[i].status, "200");
+
+		CASE(rows[i].name);
+		lone_begin(&l, false);
+		l.r->seed = 1;
+		say_setting(&l, AMB_H2_INITIAL_WINDOW_SIZE, 1 << 20);
+		if (rows[i].setting)
+			say_setting(&l, AMB_H2_EARLY_DATA, rows[i].setting);
+		raw_u32(l.r, AMB_H2_WINDOW_UPDATE, 0, 1 << 20);
+		raw_flush(l.r, 16384);
+		RAW_UNTIL(l.r, l.p.c[0]->send_window > 1 << 20);
+		CHECK_EQ(l.p.c[0]->early, rows[i].setting == 1);
+		records = amb_hbone_records(l.p.c[0]).sent;
+		l.p.first_words = rows[i].first;
+		f = flow_open(&l.p);
+		plan(&f->app[0], rows[i].bytes - rows[i].first, true);
+		RAW_UNTIL(l.r, raw_said(l.r, "headers1") && l.r->data >= rows[i].early);
+		/* With what it said first: the CONNECT's record has room for as much. */
+		if (rows[i].first == rows[i].bytes) {
+			turns(1);
+			CHECK_EQ(amb_hbone_records(l.p.c[0]).sent, records + 1);
+		}
+		turns(20);
+		raw_pump(l.r);
+		CHECK_EQ(l.r->data, rows[i].early);
+		CHECK(!raw_said(l.r, "end1") && !f->app[0].eof && !f->app[0].err);
+		answer(&l, rows[i].status, !ok);
+		RAW_UNTIL(l.r, ok ? raw_said(l.r, "end1") : f->closed[0]);
+		CHECK_EQ(l.r->data, ok ? rows[i].bytes : rows[i].early);
+		CHECK(!l.r->bad_data);
+		if (ok) {
+			raw_data(l.r, 1, 2, 0, 1000, true);
+			raw_flush(l.r, 16384);
+			RAW_UNTIL(l.r, f->app[0].eof && f->closed[0]);
+			CHECK(f->app[0].got == 1000 && !f->app[0].bad);
+			CHECK_EQ(f->reason[0], AMB_REASON_NONE);
+		} else {
+			CHECK_EQ(f->reason[0], AMB_REASON_CONNECT_STATUS);
+			RAW_UNTIL(l.r, f->app[0].err == ECONNRESET);
+		}
+		CHECK(!l.p.closed[0]);
+		lone_stop(&l);
+	}
+}
+
+/* tcpi_segs_in of linux/tcp.h's struct tcp_info; the C library's ends before it. */
+static uint32_t segments(int fd)
+{
+	uint32_t info[64] = { 0 };
+	socklen_t len = sizeof(info);
+
+	CHECK(!getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len));
+	return info[140 / sizeof(*info)];
+}
+
+/* The FIN of an end that is known leaves with the bytes before it. */
+TEST(end_comes_with_the_last_bytes)
+{
+	uint32_t before;
+	struct lone l;
+	struct flow *f;
+
+	base_config();
+	lone_begin(&l, true);
+	f = lone_flow(&l);
+	raw_connect(l.r, 1, 0);
+	raw_flush(l.r, 16384);
+	RAW_UNTIL(l.r, f->app[1].fd >= 0);
+	before = segments(f->app[1].fd);
+	raw_data(l.r, 1, 1, 0, 1000, true);
+	raw_flush(l.r, 16384);
+	RAW_UNTIL(l.r, f->app[1].eof);
+	CHECK(f->app[1].got == 1000 && !f->app[1].bad);
+	CHECK_EQ(segments(f->app[1].fd), before + 1);
 	lone_stop(&l);
 }
 

@@ -364,6 +364,7 @@ struct pair {
 	/* what the server does with requests */
 	int reject; /* status, 0 = accept */
 	bool hold; /* answer later */
+	uint32_t first_words; /* bytes that an application has said when its stream is opened */
 	unsigned int requests;
 	struct flow *flow[1024]; /* by order of opening */
 	unsigned int nflow;
@@ -522,6 +523,8 @@ UNUSED static struct flow *flow_open_as(struct pair *p, const struct amb_stream_
 	tcp_pair(fd);
 	app_init(&f->app[0], fd[0], p->nflow * 2 + 1, p->nflow * 2 + 2);
 	p->flow[p->nflow++] = f;
+	f->app[0].to_send = p->first_words;
+	app_pump(&f->app[0]);
 	f->client = amb_stream_open(p->c[0], fd[1], h, &stream_ops, f);
 	if (!f->client)
 		close(fd[1]);
