@@ -151,15 +151,22 @@ TEST(handshake_deadline)
 	close(fd[0][1]);
 	close(fd[1][1]);
 
+	amb_bytes_get_stats(p.b[1], &stats);
+	CHECK_EQ(stats.handshake_timeouts, 1);
+	pair_stop(&p);
+
+	/* The handshake has to be over by then, also where the CPU is emulated and has no time. */
+	memset(&p, 0, sizeof(p));
+	base_config()->handshake_timeout_ns = 3000000000;
+	p.b[1] = pair_bytes(&config);
 	tcp_pair(fd[0]);
-	p.closed[1] = false;
 	p.c[1] = amb_hbone_server(p.b[1], fd[0][0], cred_server, &conn_ops, &p);
 	r = raw_start(fd[0][1], false);
 	RAW_UNTIL(r, p.closed[1]);
 	CHECK(p.up[1] && r->up);
 	CHECK_EQ(p.reason[1], AMB_REASON_TIMEOUT);
 	amb_bytes_get_stats(p.b[1], &stats);
-	CHECK_EQ(stats.handshake_timeouts, 2);
+	CHECK_EQ(stats.handshake_timeouts, 1);
 	raw_stop(r);
 	pair_stop(&p);
 }
