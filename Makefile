@@ -84,7 +84,9 @@ LIB_SRC := $(filter-out agent/main.c,$(wildcard agent/*.c)) $(wildcard agent/bas
 LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(GEN_O)
 CTL_OBJ := $(patsubst %.c,$(O)/%.o,$(filter-out agent/ctl/ask.c,$(wildcard agent/ctl/*.c)))
 CNI_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard agent/cni/main.c))
-UNIT_SRC := $(wildcard selftests/unit/*.c)
+# Those that take long begin first: at the end of a group they would have one job, and others none.
+UNIT_LONG := $(patsubst %,selftests/unit/%.c,relay stream certs)
+UNIT_SRC := $(UNIT_LONG) $(filter-out $(UNIT_LONG),$(wildcard selftests/unit/*.c))
 UNIT := $(UNIT_SRC:%.c=$(O)/%)
 TOOL_SRC := $(wildcard selftests/tools/*.c)
 TOOLS := $(TOOL_SRC:%.c=$(O)/%)
